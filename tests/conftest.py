@@ -1,0 +1,140 @@
+"""A real PostgreSQL for every test: one server a run, a migrated template, a clone of it for each worker."""
+
+import asyncio
+import hashlib
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession, web
+
+from tests.client import Api, User
+from todo_service import embedded, migrations
+from todo_service.app import build_app
+from todo_service.database import Connection
+from todo_service.server import Runner, bind
+from todo_service.settings import Settings
+
+SERVER = "TEST_POSTGRES_URL"
+SECRET_KEY = "for-tests-only-0123456789-abcdefghijk"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The run's first process starts PostgreSQL and makes the template; the workers inherit its address."""
+    for name in Settings.model_fields:
+        os.environ.pop(name.upper(), None)
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    resources = ExitStack()
+    config.add_cleanup(resources.close)
+    folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="todo-test-"))
+    os.environ[SERVER] = resources.enter_context(embedded.running(Path(folder) / "postgres", durable=False))
+    asyncio.run(_make_template(os.environ[SERVER]))
+
+
+def template_name() -> str:
+    """A migrated database's name, another one for other migrations."""
+    content = b"".join(path.read_bytes() for path in sorted(migrations.FOLDER.glob("*.sql")))
+    return "template_" + hashlib.sha256(content).hexdigest()[:16]
+
+
+def sibling(url: str, database: str) -> str:
+    """The URL of another database of the same server."""
+    return url.rpartition("/")[0] + "/" + database
+
+
+async def run_sql(url: str, sql: str) -> None:
+    """One statement on a connection of its own."""
+    db = await asyncpg.connect(url)
+    try:
+        await db.execute(sql)
+    finally:
+        await db.close()
+
+
+@asynccontextmanager
+async def temporary_database(server_url: str, *, template: str = "template1") -> AsyncIterator[str]:
+    """A database of its own for a test that needs one; yields its URL."""
+    name = f"test_{secrets.token_hex(6)}"
+    await run_sql(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield sibling(server_url, name)
+    await run_sql(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _make_template(server_url: str) -> None:
+    await run_sql(server_url, f"CREATE DATABASE {template_name()}")
+    db = await asyncpg.connect(sibling(server_url, template_name()))
+    try:
+        await migrations.up(db, migrations.find())
+    finally:
+        await db.close()
+
+
+def make_settings(database_url: str, **others: object) -> Settings:
+    """Settings as a development environment would give them, with the cheapest bcrypt."""
+    values = {"database_url": database_url, "secret_key": SECRET_KEY, "bcrypt_rounds": 4, **others}
+    return Settings.model_validate(values)
+
+
+@asynccontextmanager
+async def running_service(settings: Settings) -> AsyncIterator[Api]:
+    """The whole service on a port of its own."""
+    runner = Runner(build_app(settings))
+    await runner.setup()
+    listener = bind("127.0.0.1", 0)
+    await web.SockSite(runner, listener).start()
+    host, port = listener.getsockname()
+    try:
+        async with ClientSession() as session:
+            yield Api(session, f"http://{host}:{port}")
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """The test server; its role may create databases."""
+    return os.environ[SERVER]
+
+
+@pytest_asyncio.fixture(scope="session")
+async def database_url(postgres_url: str) -> AsyncIterator[str]:
+    """This worker's migrated database."""
+    async with temporary_database(postgres_url, template=template_name()) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(scope="session")
+async def api(database_url: str) -> AsyncIterator[Api]:
+    """The service on this worker's database. Every test makes its own users and sees no others."""
+    async with running_service(make_settings(database_url)) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def ada(api: Api) -> User:
+    """A user."""
+    return await api.new_user()
+
+
+@pytest_asyncio.fixture
+async def bob(api: Api) -> User:
+    """Another user."""
+    return await api.new_user()
+
+
+@pytest_asyncio.fixture
+async def db(database_url: str) -> AsyncIterator[Connection]:
+    """A connection whose changes are taken back after the test."""
+    connection = await asyncpg.connect(database_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()

@@ -1,0 +1,55 @@
+"""The only place where everything meets: resources, chain, routes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from todo_service import migrations
+from todo_service.auth.gates import TOKENS
+from todo_service.auth.passwords import Passwords
+from todo_service.auth.sign_in import PASSWORDS
+from todo_service.auth.tokens import AccessTokens
+from todo_service.database import DATABASE, Database
+from todo_service.middleware import CHAIN
+from todo_service.middleware.headers import set_headers
+from todo_service.queries import statement_names
+from todo_service.routes.auth import AUTH
+from todo_service.routes.system import DRAINING, MIGRATIONS, SYSTEM
+from todo_service.routes.table import Route, expand, register
+from todo_service.routes.tasks import TASKS
+from todo_service.settings import SETTINGS, Settings
+from todo_service.wire.new_passwords import common_passwords
+
+ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *expand(TASKS))
+
+
+def build_app(settings: Settings) -> web.Application:
+    """The service as an aiohttp application. `settings` must hold a `database_url` and a `secret_key`."""
+    app = web.Application(middlewares=CHAIN)
+    app[SETTINGS] = settings
+    app[DRAINING] = asyncio.Event()
+    app[MIGRATIONS] = migrations.find()
+    app[DATABASE] = Database(settings, statement_names=statement_names())
+    app[PASSWORDS] = Passwords(rounds=settings.bcrypt_rounds)
+    app[TOKENS] = AccessTokens(
+        settings.signing_key, algorithm=settings.algorithm, lifetime=settings.access_token_expire_minutes * 60
+    )
+    common_passwords()
+    app.cleanup_ctx.extend([database, password_threads])
+    app.on_response_prepare.append(set_headers)
+    register(app, ROUTES)
+    return app
+
+
+async def database(app: web.Application) -> AsyncIterator[None]:
+    """The connection pool, as long as the application runs."""
+    await app[DATABASE].open()
+    yield
+    await app[DATABASE].close()
+
+
+async def password_threads(app: web.Application) -> AsyncIterator[None]:
+    """The threads that check passwords."""
+    yield
+    app[PASSWORDS].close()

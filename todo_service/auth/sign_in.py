@@ -1,0 +1,58 @@
+"""Making an account and signing in to it with email and password."""
+
+import structlog
+import uuid_utils
+from aiohttp import web
+
+from todo_service.auth.passwords import Passwords
+from todo_service.database import Database
+from todo_service.errors import AccountInactive, WrongPassword
+from todo_service.queries import users
+from todo_service.queries.users import UserRow
+
+PASSWORDS = web.AppKey("passwords", Passwords)
+log = structlog.get_logger()
+
+
+async def register(
+    database: Database, passwords: Passwords, *, email: str, email_key: str, password: str, full_name: str | None
+) -> UserRow:
+    """Make an account. Raises the violation of `users_email_key_unique` if the email has one, or `Overloaded`."""
+    password_hash = await passwords.hash(password)
+    async with database.connection() as db:
+        user = await users.insert(
+            db,
+            user_id=str(uuid_utils.uuid7()),
+            email=email,
+            email_key=email_key,
+            password_hash=password_hash,
+            full_name=full_name,
+        )
+    log.info("registered", user_id=user.id)
+    return user
+
+
+async def sign_in(database: Database, passwords: Passwords, *, email_key: str, password: str) -> UserRow:
+    """The account of this email and password; an unknown email takes the time of a wrong password.
+
+    Raises `WrongPassword`, `AccountInactive` (only to who knows the password) or `Overloaded`.
+    """
+    async with database.connection() as db:
+        user = await users.select_by_email_key(db, email_key=email_key)
+    if not await passwords.check(password, user.password_hash if user else None) or user is None:
+        log.info("sign_in_failed", user_id=user.id if user else None)
+        raise WrongPassword
+    if not user.is_active:
+        log.info("sign_in_inactive", user_id=user.id)
+        raise AccountInactive
+    await _strengthen(database, passwords, user, password)
+    log.info("signed_in", user_id=user.id)
+    return user
+
+
+async def _strengthen(database: Database, passwords: Passwords, user: UserRow, password: str) -> None:
+    if user.password_hash is None or not passwords.is_weak(user.password_hash):
+        return
+    stronger = await passwords.hash(password)
+    async with database.connection() as db:
+        await users.update_password_hash(db, user_id=user.id, old=user.password_hash, new=stronger)

@@ -1,0 +1,301 @@
+"""The pool: a connection within a bounded time, or an error that means 503.
+
+Our code never changes session state, so a connection goes back without a round trip to reset it. All deadlines are
+set here, so that no request waits for PostgreSQL longer than `DATABASE_ACQUIRE_TIMEOUT` and 9/10 of
+`DATABASE_STATEMENT_TIMEOUT` together, frozen server or not.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from socket import gaierror
+from ssl import SSLError
+from typing import Any, Protocol
+
+import asyncpg
+import structlog
+from aiohttp import web
+
+from todo_service import dsn
+from todo_service.connect import CannotConnectError, Connector
+from todo_service.settings import Settings
+
+CLOSE_SECONDS = 5.0
+CANCEL_SECONDS = 0.2
+LONGEST_IDLE_TRANSACTION_SECONDS = 5.0
+SELECT_ONE = "SELECT 1"
+OWN_STATEMENTS = {SELECT_ONE: "ping", "BEGIN;": "begin", "COMMIT;": "commit", "ROLLBACK;": "rollback"}
+FAILOVER_STATES = {"25006", "57P01"}
+UNAVAILABLE_STATES = {"57014", "55P03", "25006", "25P03", "25P04", "40001", "40P01"}
+UNAVAILABLE_CLASSES = ("08", "53", "57P0", "58")
+
+log = structlog.get_logger()
+
+
+class Row(Protocol):
+    """One row as asyncpg gives it: by position, by column, or as keywords (`TaskRow(**row)`)."""
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __len__(self) -> int: ...
+    def get(self, key: str, default: Any = None, /) -> Any: ...
+    def keys(self) -> Iterator[str]: ...
+    def values(self) -> Iterator[Any]: ...
+    def items(self) -> Iterator[tuple[str, Any]]: ...
+
+
+class Connection(Protocol):
+    """What a query may do with a connection: asyncpg's own, borrowed from the pool or not."""
+
+    async def execute(self, query: str, *args: Any) -> str: ...
+    async def executemany(self, command: str, args: Any) -> None: ...
+    async def fetch(self, query: str, *args: Any) -> list[Row]: ...
+    async def fetchrow(self, query: str, *args: Any) -> Row | None: ...
+    async def fetchval(self, query: str, *args: Any, column: int = 0) -> Any: ...
+    def transaction(self) -> AbstractAsyncContextManager[Any]: ...
+
+
+@dataclass(slots=True)
+class Timing:
+    """What one request asked of PostgreSQL: seconds spent waiting for statements, and how many there were."""
+
+    seconds: float = 0.0
+    statements: int = 0
+
+
+TIMING: ContextVar[Timing | None] = ContextVar("TIMING", default=None)
+
+
+class Database:
+    """PostgreSQL as the service sees it.
+
+    `url` stands in for `settings.database_url`; `statement_names` maps each SQL text to the name it has in the log.
+    Raises `ValueError`, with one sentence, for a URL that cannot be used.
+    """
+
+    def __init__(
+        self, settings: Settings, *, url: str | None = None, statement_names: Mapping[str, str] | None = None
+    ) -> None:
+        self._settings = settings
+        self._dsn = _dsn(settings, url)
+        self._names = OWN_STATEMENTS | dict(statement_names or {})
+        self._connector = Connector(
+            self._dsn,
+            server_settings=_server_settings(settings),
+            command_timeout=settings.database_statement_timeout,
+            on_query=self._count,
+        )
+        self._pool: Any = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._abandoned: set[asyncio.Task[None]] = set()
+        self._longest = settings.database_acquire_timeout + 0.9 * settings.database_statement_timeout
+
+    async def open(self) -> None:
+        """Make the pool and one connection. An absent PostgreSQL is logged, not raised: it is tried again for ever."""
+        for note in self._dsn.notes:
+            log.info("database url", note=note)
+        if self._settings.in_production and self._dsn.may_be_plain:
+            log.warning(
+                "database connection may be UNENCRYPTED",
+                detail="Data can be read on the way; add sslmode=verify-full (or at least require) to DATABASE_URL.",
+            )
+        # asyncpg's own floor (min_size) fails to start without PostgreSQL and logs a traceback for each retry.
+        self._pool = await asyncpg.create_pool(
+            connect=self._connector,
+            reset=_keep_session,
+            min_size=0,
+            max_size=self._settings.database_pool_max,
+            max_inactive_connection_lifetime=self._settings.database_pool_recycle,
+        )
+        await self._touch(self._settings.database_acquire_timeout)
+        if self._settings.database_pool_min:
+            self._keeper = asyncio.create_task(self._keep_floor(), name="database floor")
+
+    async def close(self) -> None:
+        """Return and close all connections, by force after five seconds."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+            self._keeper = None
+        if self._abandoned:
+            await asyncio.wait(self._abandoned)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            try:
+                await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+            except Exception as error:
+                pool.terminate()
+                log.warning("database connections closed by force", reason=type(error).__name__)
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Borrow a connection for the block; the wait and the block are bounded and end in an `unavailable` error."""
+        return self._borrowed(self._settings.database_acquire_timeout, self._longest)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """The same inside BEGIN and COMMIT. A `TimeoutError` out of COMMIT leaves open whether it was done."""
+        async with self._borrowed(self._settings.database_acquire_timeout, self._longest) as db:
+            transaction = db.transaction()
+            await transaction.start()
+            try:
+                yield db
+            except (TimeoutError, asyncio.CancelledError):
+                raise  # The connection is thrown away; a ROLLBACK would wait for the frozen server once more.
+            except BaseException as error:
+                await _rolled_back(transaction, error)
+                raise
+            await transaction.commit()
+
+    async def ping(self) -> bool:
+        """Whether PostgreSQL answers one round trip within the acquire timeout."""
+        return await self._touch(self._settings.database_acquire_timeout)
+
+    @asynccontextmanager
+    async def _borrowed(self, acquire_seconds: float, longest: float) -> AsyncIterator[Any]:
+        if (pool := self._pool) is None:
+            raise CannotConnectError("The database is not opened.")
+        db = None
+        try:
+            async with asyncio.timeout(longest):
+                db = await pool.acquire(timeout=acquire_seconds)
+                yield db
+        except (TimeoutError, asyncio.CancelledError):
+            if db is not None:
+                self._abandon(pool, db)
+                db = None
+            raise
+        except asyncpg.PostgresError as error:
+            if error.sqlstate in FAILOVER_STATES:
+                await pool.expire_connections()
+            raise
+        finally:
+            if db is not None:
+                await _release(pool, db)
+
+    def _abandon(self, pool: Any, db: Any) -> None:
+        """Throw a connection away in the background: waiting for its cancellation would double the caller's wait."""
+
+        async def drop() -> None:
+            await asyncio.sleep(CANCEL_SECONDS)  # asyncpg's cancel request leaves meanwhile
+            db.terminate()
+            await _release(pool, db)
+
+        task = asyncio.create_task(drop(), name="database abandoned connection")
+        self._abandoned.add(task)
+        task.add_done_callback(self._abandoned.discard)
+
+    async def _touch(self, seconds: float) -> bool:
+        try:
+            async with self._borrowed(seconds, seconds) as db:
+                await db.execute(SELECT_ONE)
+        except Exception as error:
+            if not unavailable(error):
+                log.exception("database check failed")
+            return False
+        return True
+
+    async def _keep_floor(self) -> None:
+        """Keep `DATABASE_POOL_MIN` connections open and known to be alive, so that no request pays for opening one."""
+        hosts = max(1, len(self._dsn.hosts))
+        patience = (self._dsn.connect_timeout or 1.0) * hosts + self._settings.database_statement_timeout
+        calm = self._settings.database_pool_recycle / 2
+        delay = 0.0
+        while True:
+            await asyncio.sleep(delay)
+            alive = all(await asyncio.gather(*(self._touch(patience) for _ in range(self._settings.database_pool_min))))
+            delay = calm if alive else min(calm, 2 * delay + 1, 15)
+
+    def _count(self, record: Any) -> None:
+        if (timing := TIMING.get()) is not None:
+            timing.seconds += record.elapsed
+            timing.statements += 1
+        if self._settings.database_echo:
+            name = self._names.get(record.query, "unnamed")
+            log.info("statement", name=name, ms=round(record.elapsed * 1000, 3))
+
+
+DATABASE = web.AppKey("database", Database)
+
+
+@asynccontextmanager
+async def single_connection(settings: Settings, *, url: str | None = None) -> AsyncIterator[Connection]:
+    """One connection without pool, deadlines or session settings of the service, for the programs in `bin/`.
+
+    Raises `CannotConnectError` with the reason in words.
+    """
+    connect = Connector(
+        _dsn(settings, url),
+        server_settings={"application_name": settings.app_name, "timezone": "UTC"},
+        command_timeout=None,
+    )
+    db = await connect()
+    try:
+        yield db
+    finally:
+        try:
+            await db.close(timeout=CLOSE_SECONDS)
+        except (OSError, asyncpg.InterfaceError):
+            db.terminate()
+
+
+def unavailable(error: BaseException) -> bool:
+    """Whether the error means that PostgreSQL is away, overloaded or changing roles, so that trying again may help.
+
+    A mistake of ours, wrong arguments for instance, is none of these though asyncpg calls it `InterfaceError` too.
+    """
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return (
+            state in UNAVAILABLE_STATES
+            or state.startswith(UNAVAILABLE_CLASSES)
+            or isinstance(error, asyncpg.InvalidCachedStatementError)
+        )
+    if type(error) is asyncpg.InterfaceError:
+        return any(words in str(error) for words in (" is closed", " is closing", "was closed", "not initialized"))
+    if isinstance(error, asyncpg.InternalClientError):
+        return True
+    # Plain OSError is what asyncio raises for several addresses; its other children are files, not networks.
+    return isinstance(error, TimeoutError | ConnectionError | gaierror | SSLError) or type(error) is OSError
+
+
+def _dsn(settings: Settings, url: str | None) -> dsn.Dsn:
+    if url is None:
+        if settings.database_url is None:
+            raise ValueError("DATABASE_URL is not set")
+        url = settings.database_url.get_secret_value()
+    return dsn.parse(url)
+
+
+def _server_settings(settings: Settings) -> dict[str, str]:
+    """Session settings in milliseconds. The server gives up before we do, so a slow statement keeps its connection."""
+    statement = settings.database_statement_timeout * 1000
+    return {
+        "application_name": settings.app_name,
+        "timezone": "UTC",
+        "plan_cache_mode": "force_generic_plan",
+        "jit": "off",
+        "statement_timeout": str(int(statement * 0.9)),
+        "lock_timeout": str(int(statement * 0.75)),
+        "idle_in_transaction_session_timeout": str(int(max(statement, LONGEST_IDLE_TRANSACTION_SECONDS * 1000))),
+    }
+
+
+async def _keep_session(_: Any) -> None:
+    """The pool's reset: nothing to undo, no round trip."""
+
+
+async def _release(pool: Any, db: Any) -> None:
+    # The block's own outcome counts; a connection that cannot be returned is of no interest to the caller.
+    try:
+        await pool.release(db)
+    except Exception:
+        db.terminate()
+
+
+async def _rolled_back(transaction: Any, error: BaseException) -> None:
+    try:
+        await transaction.rollback()
+    except (asyncpg.InterfaceError, asyncpg.PostgresError, OSError) as failure:
+        error.add_note(f"The transaction could not be rolled back: {type(failure).__name__}")

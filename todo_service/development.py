@@ -1,0 +1,41 @@
+"""What production is given and development makes for itself: a database and a secret, kept in the data folder."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from todo_service import embedded
+from todo_service.settings import Settings
+
+
+@contextmanager
+def prepared(settings: Settings) -> Iterator[Settings]:
+    """The settings with `database_url` and `secret_key` filled in, as long as the block lasts.
+
+    Without a `DATABASE_URL` an embedded PostgreSQL runs that long. Raises `embedded.EmbeddedError` if it cannot.
+    """
+    if settings.secret_key is None:
+        settings = settings.model_copy(update={"secret_key": SecretStr(_kept_secret(settings.data_dir))})
+    if settings.database_url is not None:
+        yield settings
+        return
+    with embedded.running(settings.data_dir / "postgres") as url:
+        yield settings.model_copy(update={"database_url": SecretStr(url)})
+
+
+def _kept_secret(folder: Path) -> str:
+    """The secret of this data folder, made on first use and readable by its owner alone."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / "secret_key"
+    if not path.exists():
+        fresh = folder / f"secret_key.{os.getpid()}"
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_hex(32))
+        with suppress(FileExistsError):  # another process was faster: its secret is the one
+            path.hardlink_to(fresh)
+        fresh.unlink()
+    return path.read_text()

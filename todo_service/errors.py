@@ -1,0 +1,240 @@
+"""Every way a request can be refused, and what a broken database constraint means to the caller.
+
+Each concrete child of `ApiError` is one problem type of RFC 9457: `name` is the last segment of its stable `type` URI
+`/problems/{name}`, where `meaning` and `remedy` can be read. Raised anywhere, answered in one place
+(`middleware/errors.py`).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+REALM = "todo-service"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One failing field of a body or a query: its JSON name, a sentence for a person, a word for a program."""
+
+    field: str
+    message: str
+    code: str
+
+
+class ApiError(Exception):
+    """A refusal: `detail` is a sentence the caller can act on, `headers` go on the answer."""
+
+    status: int
+    name: ClassVar[str]
+    title: ClassVar[str]
+    meaning: ClassVar[str]
+    remedy: ClassVar[str]
+    headers: Mapping[str, str] = {}
+    errors: tuple[FieldError, ...] = ()
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or f"{self.meaning} {self.remedy}"
+        super().__init__(self.detail)
+
+
+class BadRequest(ApiError):
+    status = 400
+    name = "bad-request"
+    title = "Bad request"
+    meaning = "The request is not well-formed HTTP."
+    remedy = "Check the request line and the headers."
+
+
+class MalformedBody(ApiError):
+    status = 400
+    name = "malformed-body"
+    title = "The body is not valid JSON"
+    meaning = "The body is not one JSON document in UTF-8 without repeated keys."
+    remedy = "Send the body through a JSON encoder."
+
+
+class ValidationFailed(ApiError):
+    """Fields of the body or the query break a rule; `errors` names all of them. 422, or 400 in the older families."""
+
+    status = 422
+    name = "validation-error"
+    title = "Some fields are not valid"
+    meaning = "At least one field of the body or the query breaks a rule."
+    remedy = "Correct every field named in `errors` and send the request again."
+
+    def __init__(self, errors: tuple[FieldError, ...], *, status: int = 422) -> None:
+        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+        self.errors = errors
+        self.status = status
+
+
+class EmailAlreadyRegistered(ApiError):
+    status = 400
+    name = "email-already-registered"
+    title = "Email already registered"
+    meaning = "Email already registered"
+    remedy = "Sign in with this email, or register with another one."
+
+    def __init__(self) -> None:
+        super().__init__(self.meaning)
+
+
+class Unauthenticated(ApiError):
+    """No credential was shown, or the one shown does not hold (RFC 6750 section 3: only then an `error` is named)."""
+
+    status = 401
+    name = "unauthenticated"
+    title = "Authentication needed"
+    meaning = "The request carries no credential that is valid here."
+    remedy = "Sign in and send the access token as `Authorization: Bearer <token>`."
+
+    def __init__(self, detail: str | None = None, *, shown: bool = True) -> None:
+        super().__init__(detail)
+        error = ', error="invalid_token"' if shown else ""
+        self.headers = {"WWW-Authenticate": f'Bearer realm="{REALM}"{error}'}
+
+
+class WrongPassword(Unauthenticated):
+    name = "wrong-email-or-password"
+    title = "Wrong email or password"
+    meaning = "The email is unknown or the password is wrong."
+    remedy = "Check both and try again."
+
+
+class Forbidden(ApiError):
+    status = 403
+    name = "forbidden"
+    title = "Not yours"
+    meaning = "The path names a user who is not the caller."
+    remedy = "Use your own user id in the path."
+
+
+class AccountInactive(ApiError):
+    status = 403
+    name = "account-inactive"
+    title = "Account inactive"
+    meaning = "This account has been deactivated."
+    remedy = "Ask an administrator to activate it."
+
+
+class QuotaExceeded(ApiError):
+    status = 403
+    name = "quota-exceeded"
+    title = "Too many tasks"
+    meaning = "You hold as many tasks as one user may."
+    remedy = "Delete tasks you no longer need, then try again."
+
+
+class NotFound(ApiError):
+    status = 404
+    name = "not-found"
+    title = "Not found"
+    meaning = "There is nothing at this address for you."
+    remedy = "Check the path and the id."
+
+
+class MethodNotAllowed(ApiError):
+    status = 405
+    name = "method-not-allowed"
+    title = "Method not allowed"
+    meaning = "This path does not answer to this method."
+    remedy = "Use one of the methods in the `Allow` header."
+
+    def __init__(self, allowed: set[str]) -> None:
+        super().__init__()
+        self.headers = {"Allow": ", ".join(sorted(allowed))}
+
+
+class BodyTimeout(ApiError):
+    status = 408
+    name = "body-timeout"
+    title = "The body took too long"
+    meaning = "The body of the request did not arrive in time."
+    remedy = "Send it again over a faster connection."
+    headers: Mapping[str, str] = {"Connection": "close"}
+
+
+class TaskIdTaken(ApiError):
+    status = 409
+    name = "task-id-taken"
+    title = "Task id already used"
+    meaning = "You already have a task with this id."
+    remedy = "Choose another id, or change the task that has it."
+
+
+class BodyTooLarge(ApiError):
+    status = 413
+    name = "body-too-large"
+    title = "The body is too large"
+    meaning = "The body of the request is larger than this address accepts."
+    remedy = "Send less at once."
+    headers: Mapping[str, str] = {"Connection": "close"}
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"A body may have at most {limit:,} bytes here. {self.remedy}")
+
+
+class UnsupportedMediaType(ApiError):
+    status = 415
+    name = "unsupported-media-type"
+    title = "Not a JSON body"
+    meaning = "A body must be `application/json` in UTF-8, not compressed."
+    remedy = "Set `Content-Type: application/json` and send no `Content-Encoding`."
+
+
+class ExpectationFailed(ApiError):
+    status = 417
+    name = "expectation-failed"
+    title = "Expectation failed"
+    meaning = "The only expectation known here is `100-continue`."
+    remedy = "Send the request without the `Expect` header."
+
+
+class InternalError(ApiError):
+    status = 500
+    name = "internal-error"
+    title = "Internal error"
+    meaning = "Something went wrong on our side."
+    remedy = "Try again; if it stays, tell the operator the `request_id`."
+
+
+class DatabaseUnavailable(ApiError):
+    status = 503
+    name = "database-unavailable"
+    title = "Temporarily unavailable"
+    meaning = "The database does not answer in time."
+    remedy = "Wait as long as `Retry-After` says and try again."
+    headers: Mapping[str, str] = {"Retry-After": "2"}
+
+
+class Overloaded(ApiError):
+    status = 503
+    name = "overloaded"
+    title = "Too busy"
+    meaning = "There is more to do than can be done in time."
+    remedy = "Wait as long as `Retry-After` says and try again."
+    headers: Mapping[str, str] = {"Retry-After": "2"}
+
+
+def invalid(field: str, message: str, code: str) -> ValidationFailed:
+    """A validation error of one field."""
+    return ValidationFailed((FieldError(field, message, code),))
+
+
+UNIQUE_CONSTRAINTS: Mapping[str, type[ApiError]] = {
+    "users_email_key_unique": EmailAlreadyRegistered,
+    "tasks_pkey": TaskIdTaken,
+}
+
+
+def from_constraint(name: str | None) -> ApiError | None:
+    """What a broken constraint means to the caller; None if only a defect of ours can break it."""
+    error = UNIQUE_CONSTRAINTS.get(name or "")
+    return error() if error else None
+
+
+def kinds(base: type[ApiError] = ApiError) -> Iterator[type[ApiError]]:
+    """Every problem type there is."""
+    for child in base.__subclasses__():
+        yield child
+        yield from kinds(child)

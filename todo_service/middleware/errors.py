@@ -1,0 +1,63 @@
+"""Every refusal and every defect becomes a problem document here, and nothing internal leaves."""
+
+import asyncpg
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from todo_service import errors
+from todo_service.database import unavailable
+from todo_service.errors import ApiError
+from todo_service.middleware.request_id import REQUEST_ID
+from todo_service.wire import problems
+
+log = structlog.get_logger()
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer, or say in the one shape of all errors why not."""
+    try:
+        return await handler(request)
+    except Exception as error:
+        if isinstance(error, ConnectionError) and request.transport is None:
+            raise  # the client is gone: there is nobody to answer
+        return problem(meaning(error), request_id=request[REQUEST_ID])
+
+
+def problem(error: ApiError, *, request_id: str) -> web.Response:
+    """The answer of a refusal."""
+    response = web.Response(
+        body=problems.document(error, request_id=request_id),
+        status=error.status,
+        headers=dict(error.headers) | {"Cache-Control": "no-store"},
+        content_type=problems.CONTENT_TYPE,
+    )
+    if error.headers.get("Connection") == "close":
+        response.force_close()
+    return response
+
+
+def meaning(error: Exception) -> ApiError:
+    """What an exception means to the caller. A defect is logged with its traceback, and means no more than that."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, web.HTTPException):
+        return of_framework(error)
+    if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        known = errors.from_constraint(error.constraint_name)
+        if known:
+            return known
+    if unavailable(error):
+        log.warning("database_unavailable", kind=type(error).__name__)
+        return errors.DatabaseUnavailable()
+    log.error("defect", exc_info=error)
+    return errors.InternalError()
+
+
+def of_framework(error: web.HTTPException) -> ApiError:
+    """The refusals that aiohttp itself raises."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        return errors.MethodNotAllowed(error.allowed_methods)
+    by_status = {404: errors.NotFound, 417: errors.ExpectationFailed}
+    return by_status.get(error.status, errors.BadRequest)()

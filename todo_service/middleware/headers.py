@@ -1,0 +1,37 @@
+"""Headers of every answer, whatever made it: set at the last moment, when an answer is about to be sent."""
+
+from collections.abc import MutableMapping
+
+from aiohttp import web
+
+from todo_service.middleware.request_id import HEADER, REQUEST_ID, new_request_id
+from todo_service.routes.system import DRAINING
+from todo_service.settings import SETTINGS, Settings
+
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+HTTPS_ONLY = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+
+
+async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Give the answer its request id and the security headers; what a handler set itself stays."""
+    if request.app[DRAINING].is_set():
+        response.force_close()
+        response.headers["Connection"] = "close"
+    complete(response.headers, request.app[SETTINGS], request.get(REQUEST_ID) or new_request_id())
+
+
+def complete(headers: MutableMapping[str, str], settings: Settings, request_id: str) -> None:
+    """Add what every answer carries."""
+    headers[HEADER] = request_id
+    headers["Server"] = "todo-service"  # aiohttp's own names every version
+    for name, value in SECURITY.items():
+        headers.setdefault(name, value)
+    headers.setdefault("Cache-Control", "no-store")
+    if settings.in_production:
+        headers.update(HTTPS_ONLY)

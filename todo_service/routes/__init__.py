@@ -1,0 +1,1 @@
+"""What can be asked, by whom, and in what order we answer."""

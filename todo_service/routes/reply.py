@@ -1,0 +1,21 @@
+"""Answers, so that handlers read aloud."""
+
+from typing import Any
+
+from aiohttp import web
+
+from todo_service.wire import codec
+
+PRIVATE = {"Cache-Control": "private, no-cache"}
+SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+RETRY = {"Retry-After": "2"}
+
+
+def json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A JSON answer."""
+    return web.Response(body=codec.dump(value), status=status, headers=headers, content_type="application/json")
+
+
+def nothing() -> web.Response:
+    """204: done, and there is nothing to say."""
+    return web.Response(status=204)

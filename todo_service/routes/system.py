@@ -1,0 +1,81 @@
+"""The service about itself: what it is, whether it is well, what its errors mean."""
+
+import asyncio
+
+from aiohttp import web
+
+from todo_service import __version__, migrations
+from todo_service.auth.gates import Access
+from todo_service.database import DATABASE, unavailable
+from todo_service.errors import NotFound, kinds
+from todo_service.migrations import Migration
+from todo_service.routes import reply
+from todo_service.routes.table import Route
+from todo_service.settings import SETTINGS
+from todo_service.wire import problems
+
+SERVICE = "todo-backend"
+MIGRATIONS = web.AppKey("migrations", tuple[Migration, ...])
+DRAINING = web.AppKey("draining", asyncio.Event)
+PROBLEMS = {kind.name: problems.explanation(kind) for kind in kinds()}
+
+
+async def read_root(request: web.Request) -> web.Response:
+    """Say what this is and where to go on."""
+    links = {"health": "/health", "tasks": "/api/v1/tasks", "register": "/api/v1/auth/register"}
+    return reply.json({"name": request.app[SETTINGS].app_name, "version": __version__, "links": links})
+
+
+async def read_health(request: web.Request) -> web.Response:
+    """Say whether the service and its database are well."""
+    up = await request.app[DATABASE].ping()
+    document = {
+        "status": "healthy" if up else "unhealthy",
+        "service": SERVICE,
+        "version": __version__,
+        "checks": {"database": "up" if up else "down"},
+    }
+    return reply.json(document, status=200 if up else 503, headers={} if up else reply.RETRY)
+
+
+async def read_live(request: web.Request) -> web.Response:
+    """Say that the process can answer."""
+    return reply.json({"status": "alive"})
+
+
+async def read_ready(request: web.Request) -> web.Response:
+    """Say whether to send requests here, and if not, why."""
+    reason = await _not_ready(request.app)
+    if reason is None:
+        return reply.json({"status": "ready"})
+    return reply.json({"status": "not ready", "reason": reason}, status=503, headers=reply.RETRY)
+
+
+async def read_problem(request: web.Request) -> web.Response:
+    """Say what a problem type means and what to do."""
+    explanation = PROBLEMS.get(request.match_info["name"])
+    if explanation is None:
+        raise NotFound(f"There is no such problem type. Known are: {', '.join(sorted(PROBLEMS))}.")
+    return reply.json(explanation)
+
+
+async def _not_ready(app: web.Application) -> str | None:
+    if app[DRAINING].is_set():
+        return "draining"
+    try:
+        async with app[DATABASE].connection() as db:
+            state = await migrations.state(db, app[MIGRATIONS])
+    except Exception as error:
+        if not unavailable(error):
+            raise
+        return "database down"
+    return f"{len(state.pending)} migrations pending: run bin/migrate up" if state.pending else None
+
+
+SYSTEM = (
+    Route("GET", "/", read_root, Access.PUBLIC, "What this is"),
+    Route("GET", "/health", read_health, Access.PUBLIC, "Health"),
+    Route("GET", "/health/live", read_live, Access.PUBLIC, "Liveness"),
+    Route("GET", "/health/ready", read_ready, Access.PUBLIC, "Readiness"),
+    Route("GET", "/problems/{name}", read_problem, Access.PUBLIC, "What an error means"),
+)

@@ -1,0 +1,113 @@
+"""Routes are data: one row says method, path, who may, what comes in. Here a row becomes a handler aiohttp can call.
+
+The order of refusals is the order of the lines of `_guarded`: 401, 403, then the body (413, 415, 408, 400, 422), and
+only then the handler with its 404.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from todo_service.auth.gates import Access, admit
+from todo_service.settings import SETTINGS
+from todo_service.wire import codec, receive
+from todo_service.wire.codec import Input
+from todo_service.wire.families import FAMILIES, FAMILY, Family
+
+# Ids of users are opaque, so `/api/{user_id}/tasks` would swallow its neighbours: these first segments are not ids.
+RESERVED = ("v1", "users", "auth", "tasks", "user-api-keys")
+PATTERNS = {
+    "/api/{user_id}/": "/api/{user_id:(?!(?:" + "|".join(RESERVED) + ")/)[^{}/]+}/",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One thing that can be asked.
+
+    `handler` takes the request, then the checked body if `body` names a model (None for an absent one if it
+    `may_be_absent`), then the checked query if `query` names one.
+    """
+
+    method: str
+    path: str
+    handler: Callable[..., Awaitable[web.StreamResponse]]
+    access: Access
+    summary: str
+    body: type[Input] | None = None
+    may_be_absent: bool = False
+    query: type[Input] | None = None
+    family: Family | None = None
+
+    @property
+    def invalid_status(self) -> int:
+        return self.family.invalid_status if self.family else 422
+
+
+def expand(routes: Iterable[Route], families: Iterable[Family] = FAMILIES) -> Iterator[Route]:
+    """Each row once for each family, under the family's prefix."""
+    for family in families:
+        for route in routes:
+            yield replace(route, path=family.prefix + route.path, family=family)
+
+
+def register(app: web.Application, routes: Iterable[Route]) -> None:
+    """Make the rows answer. A path with a slash at its end is the path without it."""
+    for route in routes:
+        handler = _guarded(route)
+        path = _pattern(route.path)
+        for spelling in {path, path.rstrip("/") + "/"}:
+            for method in (route.method, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,):
+                app.router.add_route(method, spelling, handler, expect_handler=_expect_later)
+
+
+def template(request: web.Request) -> str:
+    """The path of the request's row, with names for its variables; "unmatched" if there is no such row."""
+    route: Route | None = getattr(request.match_info.handler, "route", None)
+    return route.path if route else "unmatched"
+
+
+def _pattern(path: str) -> str:
+    for plain, pattern in PATTERNS.items():
+        path = path.replace(plain, pattern)
+    return path
+
+
+def _guarded(route: Route) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        admit(request, route.access)
+        if route.family:
+            request[FAMILY] = route.family
+        inputs: list[Input | None] = []
+        if route.body:
+            inputs.append(await _body(request, route, route.body))
+        if route.query:
+            values = codec.single_values(route.query, request.query, invalid_status=route.invalid_status)
+            inputs.append(_checked(request, route, route.query, values))
+        return await route.handler(request, *inputs)
+
+    handler.route = route  # type: ignore[attr-defined]
+    return handler
+
+
+async def _body(request: web.Request, route: Route, model: type[Input]) -> Input | None:
+    raw = await receive.body(request)
+    if not raw and route.may_be_absent:
+        return None
+    return _checked(request, route, model, codec.load(raw))
+
+
+def _checked(request: web.Request, route: Route, model: type[Input], document: object) -> Input:
+    return codec.check(
+        model,
+        document,
+        context=request.app[SETTINGS],
+        naming=route.family.naming if route.family else "snake",
+        invalid_status=route.invalid_status,
+    )
+
+
+async def _expect_later(request: web.Request) -> None:
+    """`Expect: 100-continue` is answered where the body is read, once the caller is known."""

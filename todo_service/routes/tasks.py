@@ -1,0 +1,112 @@
+"""Tasks: list, create, read, update, complete, delete, the same handlers for all four families."""
+
+from uuid import UUID
+
+from aiohttp import hdrs, web
+
+from todo_service.auth.caller import OWNER
+from todo_service.auth.gates import Access
+from todo_service.database import DATABASE
+from todo_service.errors import NotFound, QuotaExceeded, Unauthenticated
+from todo_service.queries import clocks, tasks
+from todo_service.queries.tasks import Changes, TaskRow
+from todo_service.routes import reply
+from todo_service.routes.table import Route
+from todo_service.settings import SETTINGS
+from todo_service.wire.families import FAMILY
+from todo_service.wire.tasks import PageQuery, TaskCompletion, TaskCreate, TaskUpdate, document, task_id
+
+
+async def list_tasks(request: web.Request, query: PageQuery) -> web.Response:
+    """Answer a page of the owner's tasks."""
+    family = request[FAMILY]
+    limit = query.limit or family.page_size
+    async with request.app[DATABASE].connection() as db:
+        page = await tasks.select_page(db, owner_id=request[OWNER], skip=query.skip, limit=limit)
+    headers = reply.PRIVATE | {"X-Total-Count": str(page.total)}
+    if limit and query.skip + limit < page.total:
+        following = request.rel_url.update_query(skip=query.skip + limit, limit=limit)
+        headers[hdrs.LINK] = f'<{following.raw_path_qs}>; rel="next"'
+    return reply.json(family.task_list(page, skip=query.skip, limit=limit), headers=headers)
+
+
+async def create_task(request: web.Request, body: TaskCreate) -> web.Response:
+    """Create a task."""
+    owner_id, limit = request[OWNER], request.app[SETTINGS].max_tasks_per_user
+    async with request.app[DATABASE].connection() as db:
+        row = await tasks.insert(db, owner_id=owner_id, max_tasks=limit, task=body.new_task())
+        if row is None and await clocks.select_version(db, owner_id=owner_id) is None:
+            raise Unauthenticated("The account of this token is gone. Sign in again.")
+    if row is None:
+        raise QuotaExceeded(f"You may hold at most {limit:,} tasks. {QuotaExceeded.remedy}")
+    location = f"{request.rel_url.raw_path.rstrip('/')}/{row.id}"
+    return _answer(request, row, status=201, headers={hdrs.LOCATION: location})
+
+
+async def read_task(request: web.Request) -> web.Response:
+    """Answer one task."""
+    async with request.app[DATABASE].connection() as db:
+        row = await tasks.select(db, owner_id=request[OWNER], task_id=_task_id(request))
+    return _answer(request, row)
+
+
+async def update_task(request: web.Request, body: TaskUpdate) -> web.Response:
+    """Change the fields that were sent."""
+    return await _change(request, body.changes())
+
+
+async def complete_task(request: web.Request, body: TaskCompletion | None) -> web.Response:
+    """Complete or reopen as the body says; toggle if there is none."""
+    return await _change(request, Changes(completed=body.completed) if body else Changes(toggles_completed=True))
+
+
+async def delete_task(request: web.Request) -> web.Response:
+    """Delete one task."""
+    async with request.app[DATABASE].connection() as db:
+        version = await tasks.delete(db, owner_id=request[OWNER], task_id=_task_id(request))
+    if version is None:
+        raise NotFound(NO_SUCH_TASK)
+    return reply.nothing()
+
+
+NO_SUCH_TASK = "You have no task with this id. Check the id; the task may have been deleted."
+
+
+async def _change(request: web.Request, changes: Changes) -> web.Response:
+    async with request.app[DATABASE].connection() as db:
+        row = await tasks.update(db, owner_id=request[OWNER], task_id=_task_id(request), changes=changes)
+    return _answer(request, row)
+
+
+def _task_id(request: web.Request) -> UUID:
+    found = task_id(request.match_info["task_id"])
+    if found is None:
+        raise NotFound(NO_SUCH_TASK)
+    return found
+
+
+def _answer(
+    request: web.Request, row: TaskRow | None, *, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    if row is None:
+        raise NotFound(NO_SUCH_TASK)
+    return reply.json(document(row, request[FAMILY].naming), status=status, headers=reply.PRIVATE | (headers or {}))
+
+
+TASKS = (
+    Route("GET", "/tasks", list_tasks, Access.USER, "List tasks", query=PageQuery),
+    Route("POST", "/tasks", create_task, Access.USER, "Create a task", body=TaskCreate),
+    Route("GET", "/tasks/{task_id}", read_task, Access.USER, "Read one task"),
+    Route("PUT", "/tasks/{task_id}", update_task, Access.USER, "Update a task", body=TaskUpdate),
+    Route("PATCH", "/tasks/{task_id}", update_task, Access.USER, "Update a task", body=TaskUpdate),
+    Route(
+        "PATCH",
+        "/tasks/{task_id}/complete",
+        complete_task,
+        Access.USER,
+        "Complete, reopen or toggle a task",
+        body=TaskCompletion,
+        may_be_absent=True,
+    ),
+    Route("DELETE", "/tasks/{task_id}", delete_task, Access.USER, "Delete a task"),
+)

@@ -1,0 +1,138 @@
+"""Serving an application over HTTP: one listener, time limits for slow clients, a polite end.
+
+aiohttp answers broken HTTP before any application code runs, in plain text that repeats the bytes and names its
+version. `Runner` makes those answers problem documents as well.
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from todo_service import errors
+from todo_service.middleware.errors import meaning, problem
+from todo_service.middleware.headers import complete
+from todo_service.middleware.request_id import new_request_id
+from todo_service.routes.system import DRAINING
+from todo_service.settings import SETTINGS, Settings
+
+KEEPALIVE_SECONDS = 30  # also how long a client may take to send its headers
+SHUTDOWN_SECONDS = 10  # how long a request in flight may go on after the listener is closed
+LINGER_SECONDS = 1  # how long keep-alive clients get to see `Connection: close`
+BACKLOG = 1024
+MAX_HEADER = 8 * 1024 - 2  # bytes of a request line or of one header
+
+log = structlog.get_logger()
+
+
+class _Protocol(RequestHandler):
+    """One connection. Overrides what aiohttp answers where the application is never asked."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionError("there is nobody left to answer, or no room for another answer")
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.info("bad_request", status=status)
+            error: errors.ApiError = errors.BadRequest()
+        else:
+            error = meaning(exc if isinstance(exc, Exception) else RuntimeError("request ended without an answer"))
+        response = self._problem(error)
+        response.force_close()
+        return response
+
+    async def finish_response(self, request: web.BaseRequest, resp: Any, start_time: float | None) -> Any:
+        if isinstance(resp, web.HTTPException):
+            resp = self._problem(meaning(resp))
+        return await super().finish_response(request, resp, start_time)
+
+    def _problem(self, error: errors.ApiError) -> web.Response:
+        request_id = new_request_id()
+        response = problem(error, request_id=request_id)
+        assert isinstance(self._manager, _Server)
+        complete(response.headers, self._manager.settings, request_id)
+        return response
+
+
+class _Server(web.Server):
+    """Makes a protocol of ours for each connection."""
+
+    settings: Settings
+
+    def __call__(self) -> RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """An application ready to listen, with the limits of this service."""
+
+    def __init__(self, app: web.Application) -> None:
+        super().__init__(
+            app,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
+            auto_decompress=False,
+        )
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = _Server  # aiohttp has no parameter for it
+        assert isinstance(server, _Server)
+        server.settings = self.app[SETTINGS]
+        return server
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening address, taken at once. Raises `OSError` if it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def serve(app: web.Application, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then end without breaking a request that was begun.
+
+    Readiness turns 503 at once, new connections are taken for the settings' `drain` seconds more, then the listener
+    closes, keep-alive clients are told so, requests in flight get `SHUTDOWN_SECONDS`.
+    """
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    runner = Runner(app)
+    await runner.setup()
+    try:
+        site = web.SockSite(runner, listener, backlog=BACKLOG)
+        await site.start()
+        on_ready()
+        await stopping.wait()
+        log.info("draining")
+        app[DRAINING].set()
+        await asyncio.sleep(app[SETTINGS].drain)
+        await site.stop()
+        if runner.server and runner.server.connections:
+            await asyncio.sleep(LINGER_SECONDS)
+    finally:
+        await runner.cleanup()
+    log.info("stopped")

@@ -1,0 +1,165 @@
+"""Settings: everything the environment may say, read once and never changed.
+
+A new setting is one field here, one line in `.env.example` and one row in the README's table (a test holds the
+three together). Nothing else in the package reads the environment.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from aiohttp import web
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from todo_service import dsn
+
+ROOT = Path(__file__).resolve().parent.parent
+SECRET_MIN_BYTES = 32
+SECRET_MIN_DISTINCT_BYTES = 10
+SECRET_PLACEHOLDERS = ("change-me", "changeme", "change_me", "replace", "your-", "your_", "example", "placeholder")
+BCRYPT_ROUNDS_IN_PRODUCTION = 12
+DRAIN_SECONDS_IN_PRODUCTION = 5
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class SettingsError(Exception):
+    """The environment holds values the service cannot run with; the text names every one of them."""
+
+
+class Settings(BaseSettings):
+    """The service's settings, one field for each environment variable of the same name in capitals.
+
+    Raises `pydantic.ValidationError` when made from wrong values; `load` turns that into one readable `SettingsError`.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, validate_default=True
+    )
+
+    environment: Literal["development", "staging", "production"] = "development"
+    app_name: str = Field("Todo Service", min_length=1, max_length=100)
+    debug: bool = False
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    server_host: str = "127.0.0.1"
+    server_port: int = Field(8000, ge=1, le=65535, validation_alias=AliasChoices("SERVER_PORT", "PORT"))
+    drain_seconds: float | None = Field(None, ge=0, le=300)
+
+    data_dir: Path = ROOT / ".data"
+    database_url: SecretStr | None = None
+    database_pool_min: int = Field(1, ge=0, le=1000)
+    database_pool_max: int = Field(10, ge=1, le=1000)
+    database_pool_recycle: Seconds = 60
+    database_acquire_timeout: Seconds = 1
+    database_statement_timeout: Seconds = 2
+    database_echo: bool = False
+
+    secret_key: SecretStr | None = None
+    algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
+    access_token_expire_minutes: int = Field(30, ge=1, le=24 * 60)
+    password_min_length: int = Field(8, ge=8, le=128)
+    bcrypt_rounds: int = Field(12, ge=4, le=16)
+
+    max_tasks_per_user: int = Field(10_000, ge=1, le=1_000_000)
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment, and `.env` too unless the environment names another than development.
+
+        Raises `SettingsError` with one line for each wrong variable; no value is ever repeated in it.
+        """
+        in_development = os.environ.get("ENVIRONMENT", "development") == "development"
+        try:
+            return cls(_env_file=ROOT / ".env" if in_development else None)
+        except ValidationError as error:
+            lines = [f"  {_variable(detail['loc'])}: {_reason(detail['msg'])}" for detail in error.errors()]
+            raise SettingsError("\n".join(["These settings are wrong:", *lines])) from None
+
+    @property
+    def in_production(self) -> bool:
+        return self.environment == "production"
+
+    @property
+    def drain(self) -> float:
+        """Seconds for which new connections are still taken after SIGTERM, so that a load balancer can notice."""
+        if self.drain_seconds is not None:
+            return self.drain_seconds
+        return DRAIN_SECONDS_IN_PRODUCTION if self.in_production else 0
+
+    @property
+    def signing_key(self) -> str:
+        """The secret that signs access tokens. Only there once `secret_key` is."""
+        assert self.secret_key is not None
+        return self.secret_key.get_secret_value()
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _capitals(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("debug")
+    @classmethod
+    def _not_in_production(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and _in_production(info):
+            raise ValueError("must be off in production")
+        return value
+
+    @field_validator("database_pool_max")
+    @classmethod
+    def _not_below_minimum(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("database_pool_min", 0):
+            raise ValueError("must not be smaller than DATABASE_POOL_MIN")
+        return value
+
+    @field_validator("bcrypt_rounds")
+    @classmethod
+    def _slow_in_production(cls, value: int, info: ValidationInfo) -> int:
+        if value < BCRYPT_ROUNDS_IN_PRODUCTION and _in_production(info):
+            raise ValueError(f"must be {BCRYPT_ROUNDS_IN_PRODUCTION} or more in production")
+        return value
+
+    @field_validator("database_url", "secret_key")
+    @classmethod
+    def _present_in_production(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and _in_production(info):
+            raise ValueError("must be set in production")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _readable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            dsn.parse(value.get_secret_value())
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _strong(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _refuse_weak(value.get_secret_value())
+        return value
+
+
+SETTINGS = web.AppKey("settings", Settings)
+
+
+def _in_production(info: ValidationInfo) -> bool:
+    return info.data.get("environment") == "production"
+
+
+def _refuse_weak(secret: str) -> None:
+    if len(secret.encode()) < SECRET_MIN_BYTES:
+        raise ValueError(f"must be {SECRET_MIN_BYTES} bytes or longer; `openssl rand -hex 32` makes a good one")
+    guessable = any(word in secret.lower() for word in SECRET_PLACEHOLDERS)
+    if guessable or len(set(secret.encode())) < SECRET_MIN_DISTINCT_BYTES:
+        raise ValueError("is easy to guess; `openssl rand -hex 32` makes a good one")
+
+
+def _variable(loc: tuple[int | str, ...]) -> str:
+    return str(loc[0]).upper() if loc else "settings"
+
+
+def _reason(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Input ").removesuffix(".")

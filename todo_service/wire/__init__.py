@@ -1,0 +1,1 @@
+"""What JSON looks like, coming in and going out."""

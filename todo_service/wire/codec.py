@@ -1,0 +1,125 @@
+"""Bytes to checked models and back: strict JSON in (RFC 8259 in UTF-8, no repeated keys, no NaN), orjson out."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+import orjson
+from multidict import MultiMapping
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+
+from todo_service.errors import FieldError, MalformedBody, ValidationFailed
+from todo_service.settings import Settings
+
+Naming = Literal["snake", "camel"]
+Model = TypeVar("Model", bound="Input")
+
+MESSAGES = {
+    "missing": "is required",
+    "string_type": "must be a string",
+    "string_unicode": "must not contain a lone surrogate",
+    "bool_type": "must be true or false",
+    "list_type": "must be an array",
+    "string_too_short": "must not be empty",
+}
+
+
+class Input(BaseModel):
+    """A body or query from outside: strict types, unknown fields ignored, names in snake_case or camelCase."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    @classmethod
+    @cache
+    def spellings(cls) -> tuple[tuple[str, str], ...]:
+        """Each field's name in snake_case and in camelCase."""
+        return tuple((field, to_camel(field)) for field in cls.model_fields)
+
+
+def dump(value: object) -> bytes:
+    """JSON bytes; moments and ids are turned into text where rows become documents, not here."""
+    return orjson.dumps(value)
+
+
+def load(raw: bytes) -> object:
+    """The one JSON document in `raw`. Raises `MalformedBody`."""
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise MalformedBody("The body is not UTF-8. Send the text in that encoding.") from None
+    except RecursionError:
+        raise MalformedBody("The body is nested too deeply. Send it flatter.") from None
+    except json.JSONDecodeError as error:
+        raise MalformedBody(
+            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        ) from None
+    except ValueError:
+        raise MalformedBody("The body holds a number that is too long to read.") from None
+
+
+def check(
+    model: type[Model],
+    document: object,
+    *,
+    context: Settings,
+    naming: Naming = "snake",
+    invalid_status: int = 422,
+) -> Model:
+    """The document as a checked model; rules that depend on a setting find it in `context`.
+
+    Raises `ValidationFailed` with every failing field, named as `naming` says.
+    """
+    if not isinstance(document, dict):
+        error = FieldError("body", "must be a JSON object", "object_expected")
+        raise ValidationFailed((error,), status=invalid_status)
+    try:
+        return model.model_validate(_in_snake_case(model, document, invalid_status), context=context)
+    except ValidationError as error:
+        raise ValidationFailed(
+            tuple(_field_error(detail, naming) for detail in error.errors()), status=invalid_status
+        ) from None
+
+
+def single_values(model: type[Input], query: MultiMapping[str], *, invalid_status: int) -> dict[str, str]:
+    """Query parameters as a document. Raises `ValidationFailed` for a parameter of the model given more than once."""
+    twice = [name for name in model.model_fields if len(query.getall(name, [])) > 1]
+    if twice:
+        errors = tuple(FieldError(name, "is given more than once", "repeated") for name in twice)
+        raise ValidationFailed(errors, status=invalid_status)
+    return dict(query)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise MalformedBody("The body names the same key twice in one object. Send each key once.")
+    return document
+
+
+def _refuse_constant(name: str) -> object:
+    raise MalformedBody(f"The body holds {name}, which is not JSON. Send a number or null.")
+
+
+def _in_snake_case(model: type[Input], document: Mapping[str, Any], invalid_status: int) -> dict[str, Any]:
+    """The document with its fields under their own names, whichever spelling each came in."""
+    fields = {}
+    for field, camel in model.spellings():
+        if field in document and camel in document and field != camel:
+            error = FieldError(field, f"is given twice, as {field} and as {camel}", "repeated")
+            raise ValidationFailed((error,), status=invalid_status)
+        for name in (field, camel):
+            if name in document:
+                fields[field] = document[name]
+    return fields
+
+
+def _field_error(detail: ErrorDetails, naming: Naming) -> FieldError:
+    field, *path = detail["loc"] or ("body",)
+    name = to_camel(str(field)) if naming == "camel" else str(field)
+    message = MESSAGES.get(detail["type"]) or detail["msg"].replace("Input should", "must").replace(
+        "String should", "must"
+    )
+    return FieldError("".join([name, *(f"[{step}]" for step in path)]), message, detail["type"])

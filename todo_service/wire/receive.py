@@ -1,0 +1,61 @@
+"""How a body comes in: its size, its media type and its pace are checked before anything is made of it."""
+
+import asyncio
+
+from aiohttp import hdrs, web
+
+from todo_service.errors import BadRequest, BodyTimeout, BodyTooLarge, ExpectationFailed, UnsupportedMediaType
+
+MAX_BODY = 64 * 1024  # bytes
+BODY_SECONDS = 10
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
+
+
+async def body(request: web.Request, *, max_size: int = MAX_BODY) -> bytes:
+    """The JSON body's bytes, b"" if there is none.
+
+    Raises `BodyTooLarge` (by `Content-Length` before a byte is read), `UnsupportedMediaType`, `ExpectationFailed` and
+    `BodyTimeout`.
+    """
+    if (request.content_length or 0) > max_size:
+        raise BodyTooLarge(max_size)
+    if not request.can_read_body:
+        return b""
+    _refuse_other_media(request)
+    await _answer_expectation(request)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read(request, max_size)
+    except TimeoutError:
+        raise BodyTimeout from None
+    except web.RequestPayloadError:
+        raise BadRequest("The body is not framed as its headers say. Check `Transfer-Encoding`.") from None
+
+
+def _refuse_other_media(request: web.Request) -> None:
+    accepted = {JSON, MERGE_PATCH} if request.method == hdrs.METH_PATCH else {JSON}
+    charset = (request.charset or "utf-8").lower()
+    encoded = hdrs.CONTENT_ENCODING in request.headers
+    if request.content_type not in accepted or charset not in {"utf-8", "utf8"} or encoded:
+        raise UnsupportedMediaType
+
+
+async def _answer_expectation(request: web.Request) -> None:
+    """Ask for the body of a client that waits to be asked (RFC 9110 section 10.1.1): only now is the caller known."""
+    expectation = request.headers.get(hdrs.EXPECT)
+    if expectation is None:
+        return
+    if expectation.lower() != "100-continue":
+        raise ExpectationFailed
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # the answer itself has not begun
+
+
+async def _read(request: web.Request, max_size: int) -> bytes:
+    received = bytearray()
+    async for chunk in request.content.iter_any():
+        received += chunk
+        if len(received) > max_size:
+            raise BodyTooLarge(max_size)
+    return bytes(received)

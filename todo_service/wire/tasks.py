@@ -1,0 +1,185 @@
+"""Tasks as JSON: what a client may send, and the document it gets."""
+
+import re
+from datetime import date, datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import uuid_utils.compat
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from todo_service.queries.tasks import Changes, NewTask, TaskRow
+from todo_service.wire import due_dates
+from todo_service.wire.codec import Input, Naming
+from todo_service.wire.due_dates import DueDate
+from todo_service.wire.text import Text, TrimmedText, moment
+
+MAX_TAGS = 20
+MAX_PAGE = 1000
+COMPLETED = "COMPLETED"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+def task_id(text: object) -> UUID | None:
+    """The UUID in its one canonical spelling (RFC 9562 section 4, either case), else None."""
+    return UUID(text) if isinstance(text, str) and _UUID.fullmatch(text) else None
+
+
+def _client_id(value: object) -> UUID:
+    found = task_id(value)
+    if found is None:
+        raise PydanticCustomError("uuid", "must be a UUID such as 018f3c1e-7a52-7b6e-9d2f-3f1f0f1f2a3b")
+    return found
+
+
+def _capitals(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _distinct(tags: list[str]) -> list[str]:
+    distinct = list(dict.fromkeys(tags))
+    if len(distinct) > MAX_TAGS:
+        raise PydanticCustomError("too_many_tags", "must have at most 20 tags")
+    return distinct
+
+
+def _number(value: object) -> object:
+    """A query parameter's digits as a number; signs, spaces, underscores and other scripts' digits are refused."""
+    if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+        raise PydanticCustomError("whole_number", "must be a whole number, in digits")
+    return int(value)
+
+
+Status = Literal["TODO", "IN_PROGRESS", "COMPLETED"]
+Priority = Annotated[Literal["URGENT", "HIGH", "MEDIUM", "LOW"], BeforeValidator(_capitals)]
+Title = Annotated[TrimmedText, StringConstraints(min_length=1, max_length=255)]
+Description = Annotated[Text, StringConstraints(max_length=5000)]
+Tag = Annotated[TrimmedText, StringConstraints(min_length=1, max_length=50)]
+Tags = Annotated[list[Tag], AfterValidator(_distinct)]
+
+
+class _Fields(Input):
+    """What create and update share. None is "not sent": where the contract has no null, a null is refused."""
+
+    description: Description | None = None
+    status: Status | None = None
+    completed: bool | None = None
+    priority: Priority | None = None
+    due_date: DueDate = None
+    tags: Tags | None = None
+
+    @field_validator("title", "status", "completed", "priority", "tags", mode="before", check_fields=False)
+    @classmethod
+    def _not_null(cls, value: object) -> object:
+        if value is None:
+            raise PydanticCustomError("null", "must not be null")
+        return value
+
+    @field_validator("completed")
+    @classmethod
+    def _agrees(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        status = info.data.get("status")
+        if status is not None and value is not (status == COMPLETED):
+            raise PydanticCustomError("contradiction", "contradicts `status`: send one of the two, or two that agree")
+        return value
+
+    @property
+    def due_at(self) -> datetime | None:
+        return self.due_date if isinstance(self.due_date, datetime) else None
+
+    @property
+    def due_on(self) -> date | None:
+        return None if isinstance(self.due_date, datetime) else self.due_date
+
+
+class TaskCreate(_Fields):
+    """The body of a create."""
+
+    id: Annotated[UUID | None, BeforeValidator(_client_id)] = None
+    title: Title
+
+    def new_task(self) -> NewTask:
+        return NewTask(
+            id=self.id or uuid_utils.compat.uuid7(),
+            title=self.title,
+            description=self.description,
+            status=self.status or (COMPLETED if self.completed else "TODO"),
+            priority=self.priority or "MEDIUM",
+            due_at=self.due_at,
+            due_on=self.due_on,
+            tags=self.tags or [],
+        )
+
+
+class TaskUpdate(_Fields):
+    """The body of an update, PUT and PATCH alike: what is absent stays, null clears a description or a due date."""
+
+    title: Title | None = None
+
+    def changes(self) -> Changes:
+        return Changes(
+            title=self.title,
+            sets_description="description" in self.model_fields_set,
+            description=self.description,
+            status=self.status,
+            completed=self.completed,
+            priority=self.priority,
+            sets_due="due_date" in self.model_fields_set,
+            due_at=self.due_at,
+            due_on=self.due_on,
+            tags=self.tags,
+        )
+
+
+class TaskCompletion(Input):
+    """The body of `/complete`; without any body the task is toggled."""
+
+    completed: bool
+
+
+class PageQuery(Input):
+    """Which part of a list: after the first `skip` tasks, at most `limit` (None: as the family does)."""
+
+    skip: Annotated[int, BeforeValidator(_number), Field(ge=0)] = 0
+    limit: Annotated[int | None, BeforeValidator(_number), Field(ge=1, le=MAX_PAGE)] = None
+
+
+_SNAKE_NAMES = (
+    "id",
+    "user_id",
+    "title",
+    "description",
+    "status",
+    "completed",
+    "priority",
+    "due_date",
+    "tags",
+    "created_at",
+    "updated_at",
+    "completed_at",
+    "version",
+)
+_NAMES: dict[Naming, tuple[str, ...]] = {"snake": _SNAKE_NAMES, "camel": tuple(map(to_camel, _SNAKE_NAMES))}
+
+
+def document(row: TaskRow, naming: Naming) -> dict[str, object]:
+    """A task as a JSON object with the names of its family."""
+    values = (
+        str(row.id),
+        row.user_id,
+        row.title,
+        row.description,
+        row.status,
+        row.status == COMPLETED,
+        row.priority,
+        due_dates.write(row.due_at, row.due_on),
+        row.tags,
+        moment(row.created_at),
+        moment(row.updated_at),
+        moment(row.completed_at) if row.completed_at else None,
+        row.version,
+    )
+    return dict(zip(_NAMES[naming], values, strict=True))

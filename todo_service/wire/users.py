@@ -1,0 +1,94 @@
+"""Accounts as JSON: a user's own profile, and what registering and signing in take and give."""
+
+from typing import Annotated, Protocol
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from todo_service.queries.users import UserRow
+from todo_service.wire.codec import Input
+from todo_service.wire.new_passwords import NewPassword
+from todo_service.wire.text import Text, TrimmedText, folded, moment
+
+
+def _email(value: str) -> str:
+    try:
+        return validate_email(value, check_deliverability=False).normalized
+    except EmailNotValidError:
+        raise PydanticCustomError("email", "must be an email address such as ada@example.com") from None
+
+
+def _email_if_one(value: str) -> str:
+    try:
+        return _email(value)
+    except PydanticCustomError:
+        return value
+
+
+Email = Annotated[str, AfterValidator(_email)]
+FullName = Annotated[TrimmedText, StringConstraints(max_length=255)]
+
+
+class _Credentials(Input):
+    email: str
+
+    @property
+    def email_key(self) -> str:
+        """The email as it is compared."""
+        return folded(self.email)
+
+
+class Registration(_Credentials):
+    """The body of a registration."""
+
+    email: Email
+    password: NewPassword
+    full_name: FullName | None = None
+
+
+class SignIn(_Credentials):
+    """The body of a sign-in: any two strings; whether an account has them is not said here."""
+
+    email: Annotated[Text, AfterValidator(_email_if_one)]
+    password: str
+
+
+def profile(user: UserRow) -> dict[str, object]:
+    """What a user may see of their account."""
+    return {
+        "id": user.id,
+        "email": user.email,
+        "full_name": user.full_name,
+        "role": user.role,
+        "is_active": user.is_active,
+        "created_at": moment(user.created_at),
+        "updated_at": moment(user.updated_at),
+    }
+
+
+class TokenAnswer(Protocol):
+    """Writes the answer to a sign-in. `expires_in` in seconds."""
+
+    def __call__(self, user: UserRow, *, access_token: str, expires_in: int) -> dict[str, object]: ...
+
+
+def token_answer(user: UserRow, *, access_token: str, expires_in: int) -> dict[str, object]:
+    """What a sign-in gives."""
+    return {
+        "access_token": access_token,
+        "refresh_token": None,
+        "token_type": "bearer",
+        "expires_in": expires_in,
+        "user": profile(user),
+    }
+
+
+def older_token_answer(user: UserRow, *, access_token: str, expires_in: int) -> dict[str, object]:
+    """The same for the client that reads four fields more."""
+    return token_answer(user, access_token=access_token, expires_in=expires_in) | {
+        "token": access_token,
+        "user_id": user.id,
+        "email": user.email,
+        "created_at": moment(user.created_at),
+    }
