@@ -17,7 +17,7 @@ from todo_service.wire.codec import Input
 from todo_service.wire.families import FAMILIES, FAMILY, Family
 
 # Ids of users are opaque, so `/api/{user_id}/tasks` would swallow its neighbours: these first segments are not ids.
-RESERVED = ("v1", "users", "auth", "tasks", "user-api-keys")
+RESERVED = ("v[0-9]+", "users", "auth", "tasks", "user-api-keys")
 PATTERNS = {
     "/api/{user_id}/": "/api/{user_id:(?!(?:" + "|".join(RESERVED) + ")/)[^{}/]+}/",
 }

@@ -75,21 +75,26 @@ def check(
     if not isinstance(document, dict):
         error = FieldError("body", "must be a JSON object", "object_expected")
         raise ValidationFailed((error,), status=invalid_status)
+    twice = [field for field, camel in model.spellings() if field != camel and {field, camel} <= document.keys()]
+    if twice:
+        raise ValidationFailed(tuple(_repeated(_spelled(field, naming)) for field in twice), status=invalid_status)
     try:
-        return model.model_validate(_in_snake_case(model, document, invalid_status), context=context)
+        return model.model_validate(_in_snake_case(model, document), context=context)
     except ValidationError as error:
-        raise ValidationFailed(
-            tuple(_field_error(detail, naming) for detail in error.errors()), status=invalid_status
-        ) from None
+        errors = tuple(_field_error(detail, naming) for detail in error.errors())
+        raise ValidationFailed(errors, status=invalid_status) from None
 
 
 def single_values(model: type[Input], query: MultiMapping[str], *, invalid_status: int) -> dict[str, str]:
     """Query parameters as a document. Raises `ValidationFailed` for a parameter of the model given more than once."""
     twice = [name for name in model.model_fields if len(query.getall(name, [])) > 1]
     if twice:
-        errors = tuple(FieldError(name, "is given more than once", "repeated") for name in twice)
-        raise ValidationFailed(errors, status=invalid_status)
+        raise ValidationFailed(tuple(_repeated(name) for name in twice), status=invalid_status)
     return dict(query)
+
+
+def _repeated(name: str) -> FieldError:
+    return FieldError(name, "is given more than once", "repeated")
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -103,23 +108,17 @@ def _refuse_constant(name: str) -> object:
     raise MalformedBody(f"The body holds {name}, which is not JSON. Send a number or null.")
 
 
-def _in_snake_case(model: type[Input], document: Mapping[str, Any], invalid_status: int) -> dict[str, Any]:
-    """The document with its fields under their own names, whichever spelling each came in."""
-    fields = {}
-    for field, camel in model.spellings():
-        if field in document and camel in document and field != camel:
-            error = FieldError(field, f"is given twice, as {field} and as {camel}", "repeated")
-            raise ValidationFailed((error,), status=invalid_status)
-        for name in (field, camel):
-            if name in document:
-                fields[field] = document[name]
-    return fields
+def _in_snake_case(model: type[Input], document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document's fields under their own names, whichever spelling each came in."""
+    return {field: document[name] for field, camel in model.spellings() for name in {field, camel} if name in document}
+
+
+def _spelled(field: str, naming: Naming) -> str:
+    return to_camel(field) if naming == "camel" else field
 
 
 def _field_error(detail: ErrorDetails, naming: Naming) -> FieldError:
     field, *path = detail["loc"] or ("body",)
-    name = to_camel(str(field)) if naming == "camel" else str(field)
-    message = MESSAGES.get(detail["type"]) or detail["msg"].replace("Input should", "must").replace(
-        "String should", "must"
-    )
-    return FieldError("".join([name, *(f"[{step}]" for step in path)]), message, detail["type"])
+    name = "".join([_spelled(str(field), naming), *(f"[{step}]" for step in path)])
+    pydantic_words = detail["msg"].replace("Input should", "must").replace("String should", "must")
+    return FieldError(name, MESSAGES.get(detail["type"], pydantic_words), detail["type"])

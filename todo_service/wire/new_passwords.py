@@ -7,7 +7,7 @@ from pydantic import AfterValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from todo_service.settings import Settings
-from todo_service.wire.text import folded
+from todo_service.wire.text import ENCODABLE, folded
 
 MAX_BYTES = 1024
 
@@ -36,4 +36,4 @@ def common_passwords() -> frozenset[str]:
     return frozenset(FREQUENCY_LISTS["passwords"])
 
 
-NewPassword = Annotated[str, AfterValidator(check)]
+NewPassword = Annotated[str, ENCODABLE, AfterValidator(check)]

@@ -14,7 +14,7 @@ from todo_service.queries.tasks import Changes, NewTask, TaskRow
 from todo_service.wire import due_dates
 from todo_service.wire.codec import Input, Naming
 from todo_service.wire.due_dates import DueDate
-from todo_service.wire.text import Text, TrimmedText, moment
+from todo_service.wire.text import STORABLE, moment
 
 MAX_TAGS = 20
 MAX_PAGE = 1000
@@ -55,9 +55,9 @@ def _number(value: object) -> object:
 
 Status = Literal["TODO", "IN_PROGRESS", "COMPLETED"]
 Priority = Annotated[Literal["URGENT", "HIGH", "MEDIUM", "LOW"], BeforeValidator(_capitals)]
-Title = Annotated[TrimmedText, StringConstraints(min_length=1, max_length=255)]
-Description = Annotated[Text, StringConstraints(max_length=5000)]
-Tag = Annotated[TrimmedText, StringConstraints(min_length=1, max_length=50)]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), STORABLE]
+Description = Annotated[str, StringConstraints(max_length=5000), STORABLE]
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50), STORABLE]
 Tags = Annotated[list[Tag], AfterValidator(_distinct)]
 
 

@@ -2,20 +2,27 @@
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 
-def _without_nul(value: str) -> str:
-    if "\0" in value:
-        raise PydanticCustomError("nul_character", "must not contain U+0000")
+def _encodable(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("string_unicode", "must not contain a lone surrogate") from None
     return value
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
-TrimmedText = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_without_nul)]
+def _storable(value: str) -> str:
+    if "\0" in value:
+        raise PydanticCustomError("nul_character", "must not contain U+0000")
+    return _encodable(value)
+
+
+ENCODABLE = AfterValidator(_encodable)  # text that UTF-8 can write
+STORABLE = AfterValidator(_storable)  # text that PostgreSQL can hold
 
 
 def moment(value: datetime) -> str:

@@ -9,12 +9,12 @@ from pydantic_core import PydanticCustomError
 from todo_service.queries.users import UserRow
 from todo_service.wire.codec import Input
 from todo_service.wire.new_passwords import NewPassword
-from todo_service.wire.text import Text, TrimmedText, folded, moment
+from todo_service.wire.text import ENCODABLE, STORABLE, folded, moment
 
 
 def _email(value: str) -> str:
     try:
-        return validate_email(value, check_deliverability=False).normalized
+        return validate_email(value, check_deliverability=False, strict=True).normalized
     except EmailNotValidError:
         raise PydanticCustomError("email", "must be an email address such as ada@example.com") from None
 
@@ -26,8 +26,8 @@ def _email_if_one(value: str) -> str:
         return value
 
 
-Email = Annotated[str, AfterValidator(_email)]
-FullName = Annotated[TrimmedText, StringConstraints(max_length=255)]
+Email = Annotated[str, STORABLE, AfterValidator(_email)]
+FullName = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), STORABLE]
 
 
 class _Credentials(Input):
@@ -50,8 +50,8 @@ class Registration(_Credentials):
 class SignIn(_Credentials):
     """The body of a sign-in: any two strings; whether an account has them is not said here."""
 
-    email: Annotated[Text, AfterValidator(_email_if_one)]
-    password: str
+    email: Annotated[str, STORABLE, AfterValidator(_email_if_one)]
+    password: Annotated[str, ENCODABLE]
 
 
 def profile(user: UserRow) -> dict[str, object]:

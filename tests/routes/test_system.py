@@ -1,0 +1,60 @@
+"""What the service says of itself."""
+
+from tests.client import Api
+from tests.conftest import make_settings, run_sql, running_service, temporary_database
+from todo_service import __version__
+from todo_service.errors import kinds
+
+
+async def test_the_root_names_service_and_links(api: Api) -> None:
+    answer = await api.get("/")
+    assert answer.status == 200
+    assert (answer.body["name"], answer.body["version"]) == ("Todo Service", __version__)
+    assert answer.body["links"]["health"] == "/health"
+
+
+async def test_healthy(api: Api) -> None:
+    answer = await api.get("/health", headers={"Authorization": "Basic x"})
+    assert answer.status == 200
+    expected = {"status": "healthy", "service": "todo-backend", "version": __version__, "checks": {"database": "up"}}
+    assert answer.body == expected
+    assert (await api.get("/health/live")).body == {"status": "alive"}
+    assert (await api.get("/health/ready")).body == {"status": "ready"}
+
+
+async def test_without_a_database_only_liveness_is_well() -> None:
+    settings = make_settings("postgresql://nobody@127.0.0.1:1/nothing")
+    async with running_service(settings) as api:
+        health = await api.get("/health")
+        assert (health.status, health.body["status"], health.body["checks"]) == (503, "unhealthy", {"database": "down"})
+        ready = await api.get("/health/ready")
+        assert (ready.status, ready.body["reason"], ready.headers["Retry-After"]) == (503, "database down", "2")
+        assert (await api.get("/health/live")).status == 200
+        login = await api.post("/api/v1/auth/login", {"email": "ada@example.com", "password": "x"})
+        assert (login.status, login.problem(), login.headers["Retry-After"]) == (503, "database-unavailable", "2")
+
+
+async def test_readiness_waits_for_migrations_and_says_so(postgres_url: str) -> None:
+    async with temporary_database(postgres_url) as url, running_service(make_settings(url)) as api:
+        ready = await api.get("/health/ready")
+        assert ready.status == 503
+        assert "migrations pending: run bin/migrate up" in ready.body["reason"]
+        assert (await api.get("/health")).status == 200
+
+
+async def test_every_problem_is_explained_at_its_address(api: Api) -> None:
+    for kind in kinds():
+        answer = await api.get(f"/problems/{kind.name}")
+        assert answer.status == 200
+        assert answer.body["title"] == kind.title
+        assert answer.body["what_to_do"]
+
+
+async def test_a_defect_gives_nothing_away(postgres_url: str) -> None:
+    """A real one: the table is gone."""
+    async with temporary_database(postgres_url) as url, running_service(make_settings(url)) as api:
+        await run_sql(url, "DROP TABLE IF EXISTS users CASCADE")
+        answer = await api.post("/api/v1/auth/login", {"email": "ada@example.com", "password": "x"})
+        assert (answer.status, answer.problem()) == (500, "internal-error")
+        assert "users" not in answer.raw.decode()
+        assert "relation" not in answer.raw.decode()
