@@ -24,7 +24,7 @@ from todo_service.settings import SETTINGS, Settings
 
 KEEPALIVE_SECONDS = 30  # also how long a client may take to send its headers
 SHUTDOWN_SECONDS = 10  # how long a request in flight may go on after the listener is closed
-LINGER_SECONDS = 1  # how long keep-alive clients get to see `Connection: close`
+LINGER_SECONDS = 1  # how long a client that is to go away may take to notice
 BACKLOG = 1024
 MAX_HEADER = 8 * 1024 - 2  # bytes of a request line or of one header
 
@@ -85,6 +85,7 @@ class Runner(web.AppRunner):
             access_log=None,
             keepalive_timeout=KEEPALIVE_SECONDS,
             shutdown_timeout=SHUTDOWN_SECONDS,
+            lingering_time=LINGER_SECONDS,
             max_line_size=MAX_HEADER,
             max_field_size=MAX_HEADER,
             auto_decompress=False,
