@@ -42,10 +42,15 @@ ENV PATH=/opt/venv/bin:$PATH \
 USER 10001:10001
 EXPOSE 8000
 # Liveness, not readiness: whoever acts on this check restarts the container, and no restart brings a database back or
-# applies a migration. Load balancers ask /health/ready. SERVER_HOST as a target is the container itself.
+# applies a migration. Load balancers ask /health/ready. The address to connect to may be 0.0.0.0: that is this container.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["python", "-c", "import http.client, os, sys; e = os.environ.get; c = http.client.HTTPConnection(e('SERVER_HOST'), int(e('SERVER_PORT') or e('PORT') or 8000), timeout=4); c.request('GET', '/health/live'); sys.exit(c.getresponse().status != 200)"]
-# Python itself is process 1 and handles the signal; it has no children, so it needs no init to reap them. At most 16 s
-# pass from SIGTERM to the end (DRAIN_SECONDS=5, then requests in flight): stop with a longer patience than that.
+    CMD ["python", "-c", "import http.client, os, sys; setting = os.environ.get; \
+        host = setting('SERVER_HOST') or '127.0.0.1'; \
+        port = int(setting('SERVER_PORT') or setting('PORT') or 8000); \
+        service = http.client.HTTPConnection(host, port, timeout=4); \
+        service.request('GET', '/health/live'); \
+        sys.exit(service.getresponse().status != 200)"]
+# Python itself is process 1, so the signal reaches it; it starts no processes, so there are none to reap. Ending takes
+# DRAIN_SECONDS (5), then up to 11 for requests in flight: stop it with a patience of 20 s, not with Docker's 10.
 STOPSIGNAL SIGTERM
 CMD ["python", "-m", "todo_service"]

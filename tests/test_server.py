@@ -71,17 +71,14 @@ async def test_pipelined_requests_are_answered_in_order(api: Api) -> None:
     assert statuses == [200, 404] * 20
 
 
-async def test_slow_headers_and_idle_connections_are_closed(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_slow_headers_and_idle_connections_are_closed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "KEEPALIVE_SECONDS", 0.3)
     async with running_service(make_settings(database_url)) as api, connect(api) as idle, connect(api) as slow:
         await slow.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
         async with connect(api) as again:
             await again.send(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
             assert (await again.answer())[0] == 200
-            closed = await asyncio.gather(idle.is_closed(), slow.is_closed(), again.is_closed())
-        assert closed == [True, True, True]
+            assert all(await asyncio.gather(idle.is_closed(), slow.is_closed(), again.is_closed()))
 
 
 async def test_the_limits_reach_the_connections(database_url: str) -> None:

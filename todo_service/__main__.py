@@ -35,8 +35,8 @@ def main() -> int:
     """Run the service; returns 0 after a polite end, 1 if it could not start, 2 for wrong settings."""
     parser = argparse.ArgumentParser(
         prog="bin/serve",
-        description="Serve the API. Without DATABASE_URL an embedded PostgreSQL is started, migrated and kept in .data. "
-        "Settings come from the environment; README.md lists them.",
+        description="Serve the API. Without DATABASE_URL an embedded PostgreSQL is started, migrated and kept in "
+        ".data. Settings come from the environment; README.md lists them.",
     )
     parser.parse_args()
     try:

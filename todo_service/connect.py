@@ -209,6 +209,6 @@ def _told(error: BaseException) -> str:
         case ConnectionError() if "rejected SSL" in str(error):
             return "The server does not offer TLS, but the sslmode in DATABASE_URL asks for it."
         case OSError():
-            return f"The connection failed: {error.strerror or error}."
+            return f"The connection failed: {error.strerror or str(error) or type(error).__name__}."
         case _:
             return f"The connection failed: {type(error).__name__}: {error}."

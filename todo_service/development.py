@@ -1,6 +1,5 @@
 """What production is given and development makes for itself: a database and a secret, kept in the data folder."""
 
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,7 +31,7 @@ def _kept_secret(folder: Path) -> str:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / "secret_key"
     if not path.exists():
-        fresh = folder / f"secret_key.{os.getpid()}"
+        fresh = folder / f"secret_key.{secrets.token_hex(8)}"
         fresh.touch(mode=0o600)
         fresh.write_text(secrets.token_hex(32))
         with suppress(FileExistsError):  # another process was faster: its secret is the one

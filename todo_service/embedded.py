@@ -9,7 +9,6 @@ import fcntl
 import importlib.metadata
 import importlib.util
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -23,22 +22,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 ROLE = "todo"
+NOBODY = 65534  # the number of the user and of the group, everywhere on Linux
 START_SECONDS = 60
 STOP_SECONDS = 10
 TAKEN_PORT = "could not create any TCP/IP sockets"
 COPIES = Path("/var/lib/todo-service")
 # Nothing of the caller's: PGDATA, PGPORT, LD_LIBRARY_PATH and the like would change what the programs do.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-# On Linux the parent's death becomes SIGINT (2): a fast shutdown. Changing the user clears that, so it comes after.
+# On Linux the parent's death becomes SIGINT: a fast shutdown. Changing the user clears that, so it comes after.
 LAUNCH = """
-import ctypes, os, sys
+import ctypes, os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 parent, uid, gid = map(int, sys.argv[1:4])
 if uid:
     os.setgroups([]); os.setgid(gid); os.setuid(uid)
 if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, 2)
+    ctypes.CDLL(None).prctl(1, signal.SIGINT)
 if os.getppid() == parent:
     os.execv(sys.argv[4], sys.argv[4:])
 """
@@ -71,7 +73,7 @@ def running(folder: Path, *, durable: bool = True, database: str = ROLE) -> Iter
             with _in_words(folder):
                 password = (cluster / "password").read_text()
                 _make_database(programs, port, password, database)
-            yield f"postgresql://{ROLE}:{password}@127.0.0.1:{port}/{database}"
+            yield f"postgresql://{ROLE}:{password}@127.0.0.1:{port}/{quote(database, safe='')}"
         finally:
             _stop(server)
 
@@ -96,16 +98,16 @@ class _Programs:
         installed = package / "pginstall/bin"
         if os.geteuid() != 0:
             return cls(installed)
-        nobody = pwd.getpwnam("nobody")
-        owner = cluster.stat().st_uid if cluster.exists() else 0
-        if owner == 0 and (unshare := shutil.which("unshare")):
-            mapped = (unshare, "--user", f"--map-user={nobody.pw_uid}", f"--map-group={nobody.pw_gid}")
-            if (inside := cls(installed, wrapper=mapped))._work():
+        uid, gid = NOBODY, NOBODY
+        if cluster.exists() and (status := cluster.stat()).st_uid != 0:
+            uid, gid = status.st_uid, status.st_gid
+        elif unshare := shutil.which("unshare"):
+            inside = cls(installed, wrapper=(unshare, "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"))
+            if inside._work():
                 return inside
-        user = pwd.getpwuid(owner) if owner else nobody
-        other = cls(installed, user.pw_uid, user.pw_gid)
+        other = cls(installed, uid, gid)
         if not other._work():
-            other = cls(_copy(package) / "pginstall/bin", user.pw_uid, user.pw_gid)
+            other = cls(_copy(package) / "pginstall/bin", uid, gid)
         other.own(cluster)
         return other
 

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from todo_service import dsn
 
 ROOT = Path(__file__).resolve().parent.parent
-SECRET_MIN_BYTES = 32
+SECRET_MIN_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518 section 3.2
 SECRET_MIN_DISTINCT_BYTES = 10
 SECRET_PLACEHOLDERS = ("change-me", "changeme", "change_me", "replace", "your-", "your_", "example", "placeholder")
 BCRYPT_ROUNDS_IN_PRODUCTION = 12
@@ -56,8 +56,8 @@ class Settings(BaseSettings):
     database_statement_timeout: Seconds = 2
     database_echo: bool = False
 
-    secret_key: SecretStr | None = None
     algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
+    secret_key: SecretStr | None = None
     access_token_expire_minutes: int = Field(30, ge=1, le=24 * 60)
     password_min_length: int = Field(8, ge=8, le=128)
     bcrypt_rounds: int = Field(12, ge=4, le=16)
@@ -136,9 +136,9 @@ class Settings(BaseSettings):
 
     @field_validator("secret_key")
     @classmethod
-    def _strong(cls, value: SecretStr | None) -> SecretStr | None:
+    def _strong(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is not None:
-            _refuse_weak(value.get_secret_value())
+            _refuse_weak(value.get_secret_value(), SECRET_MIN_BYTES[info.data.get("algorithm", "HS256")])
         return value
 
 
@@ -149,12 +149,12 @@ def _in_production(info: ValidationInfo) -> bool:
     return info.data.get("environment") == "production"
 
 
-def _refuse_weak(secret: str) -> None:
-    if len(secret.encode()) < SECRET_MIN_BYTES:
-        raise ValueError(f"must be {SECRET_MIN_BYTES} bytes or longer; `openssl rand -hex 32` makes a good one")
+def _refuse_weak(secret: str, min_bytes: int) -> None:
+    if len(secret.encode()) < min_bytes:
+        raise ValueError(f"must be {min_bytes} bytes or longer; `openssl rand -hex {min_bytes}` makes a good one")
     guessable = any(word in secret.lower() for word in SECRET_PLACEHOLDERS)
     if guessable or len(set(secret.encode())) < SECRET_MIN_DISTINCT_BYTES:
-        raise ValueError("is easy to guess; `openssl rand -hex 32` makes a good one")
+        raise ValueError("is easy to guess; `openssl rand -hex 64` makes a good one")
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:

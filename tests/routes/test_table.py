@@ -50,8 +50,9 @@ async def test_every_private_route_is_401_without_a_token(api: Api, ada: User, s
 async def test_every_private_route_is_401_with_a_wrong_credential(api: Api, ada: User) -> None:
     wrong = [
         {"Authorization": ada.token}, {"Authorization": f"Basic {ada.token}"}, {"Authorization": "Bearer"},
-        {"Authorization": "Bearer "}, {"Authorization": f"Bearer {ada.token}x"}, {"Authorization": f"Token {ada.token}"},
-        {"Authorization": f"Bearer {ada.token} b"}, {"Authorization": "Bearer \u00ff\u00fe"},
+        {"Authorization": "Bearer "}, {"Authorization": f"Bearer {ada.token}x"},
+        {"Authorization": f"Token {ada.token}"}, {"Authorization": f"Bearer {ada.token} b"},
+        {"Authorization": "Bearer \u00ff\u00fe"},
     ]  # fmt: skip
     for route in private_routes():
         for headers in wrong:

@@ -12,8 +12,9 @@ from todo_service.errors import MalformedBody
 from todo_service.wire import codec
 
 MALFORMED = [
-    b"{", b"}", b"not json", b'{"title": "a"} x', b'{"title": "a"}{"title": "b"}', b'{"title": "a",}', b"{'title': 'a'}",
-    b'{"title": "a" /* no */}', b"\xef\xbb\xbf{}", b'{"title": "\xff"}', b'{"title": "\xed\xa0\x80"}', b"\x00", b" ",
+    b"{", b"}", b"not json", b'{"title": "a"} x', b'{"title": "a"}{"title": "b"}', b'{"title": "a",}',
+    b"{'title': 'a'}",     b'{"title": "a" /* no */}', b"\xef\xbb\xbf{}", b'{"title": "\xff"}',
+    b'{"title": "\xed\xa0\x80"}', b"\x00", b" ",
     b'{"title": "a", "title": "b"}', b'{"title": "a", "x": {"y": 1, "y": 1}}', b'{"title": "a", "x": NaN}',
     b'{"title": "a", "x": Infinity}', b'{"title": "a", "x": -Infinity}', b'{"title": "a\nb"}', b'{"title": "\\x"}',
     b'{"x": ' + b"9" * 5000 + b"}", b'{"x": ' + b"[" * 5000 + b"]" * 5000 + b"}", b"[" * 60_000,
@@ -60,8 +61,10 @@ async def test_an_error_never_repeats_what_was_sent(api: Api, ada: User) -> None
         assert canary not in (await api.post("/api/v1/tasks", body, as_=ada)).raw.decode()
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.text() | st.floats(allow_nan=False,
-    allow_infinity=False), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20))  # fmt: skip
+SCALARS = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20))
 def test_whatever_json_can_say_is_read(value: object) -> None:
     assert codec.load(json.dumps(value).encode()) == value
 
@@ -69,11 +72,10 @@ def test_whatever_json_can_say_is_read(value: object) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_json_or_malformed(raw: bytes) -> None:
     try:
-        codec.load(raw)
-    except MalformedBody as error:
-        assert error.detail.endswith(".")
-    else:
-        json.loads(raw)
+        value = codec.load(raw)
+    except MalformedBody:
+        return
+    assert json.loads(raw) == value
 
 
 @pytest.mark.parametrize("raw", [b'{"a": 1, "\\u0061": 2}', b'[{"b": {"a": 1, "a": 1}}]'])

@@ -122,5 +122,3 @@ async def test_a_client_that_goes_away_in_the_middle_harms_nobody(api: Api, ada:
         async with talk(api, "POST", "/api/v1/tasks", as_=ada, headers={"Content-Length": "100"}) as connection:
             await connection.send(b'{"title":')
     assert (await api.get("/api/v1/tasks", as_=ada)).body["total"] == 0
-
-

@@ -15,6 +15,7 @@ import jwt
 ISSUER = AUDIENCE = "todo-service"
 TYPE = "at+jwt"
 LEEWAY = 30  # seconds between two machines' clocks
+MAX_LIFETIME = 24 * 60 * 60  # seconds; no setting makes a token that holds longer
 MAX_LENGTH = 8 * 1024  # characters; a longer token is refused unread
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{43,86}", re.ASCII)
 _REQUIRED = ["sub", "user_id", "role", "iss", "aud", "iat", "nbf", "exp", "jti", "gen"]
@@ -99,4 +100,6 @@ class AccessTokens:
             raise TokenError("The token is of another kind.")
         if any(type(claims[name]) is not kind for name, kind in _CLAIM_TYPES.items()):
             raise TokenError("The token holds a claim of the wrong type.")
+        if claims["exp"] - claims["iat"] > MAX_LIFETIME:
+            raise TokenError("The token holds longer than any of this service.")
         return claims

@@ -61,7 +61,7 @@ class NewTask(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What an update asks for. None leaves a field alone; description and due are set, to null too, if their flag is."""
+    """What an update asks for. None leaves a field alone; description and due are set, even to null, if flagged."""
 
     title: str | None = None
     sets_description: bool = False

@@ -1,0 +1,112 @@
+"""The statements on tasks, each also as the other user, and each within one round trip."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+
+from todo_service.database import Connection
+from todo_service.queries import clocks, tasks, users
+from todo_service.queries.tasks import Changes, NewTask, TaskRow
+
+
+def new_task(title: str = "a task", **others: Any) -> NewTask:
+    return NewTask(uuid4(), title, None, "TODO", "MEDIUM", None, None, [])._replace(**others)
+
+
+async def add(db: Connection, owner_id: str, task: NewTask | None = None) -> TaskRow:
+    row = await tasks.insert(db, owner_id=owner_id, max_tasks=100, task=task or new_task())
+    assert row is not None
+    return row
+
+
+@pytest_asyncio.fixture
+async def ada(db: Connection) -> str:
+    """A user."""
+    return await _user(db, "ada")
+
+
+@pytest_asyncio.fixture
+async def bob(db: Connection) -> str:
+    """Another user."""
+    return await _user(db, "bob")
+
+
+async def _user(db: Connection, name: str) -> str:
+    email = f"{name}@example.com"
+    row = await users.insert(db, user_id=name, email=email, email_key=email, password_hash="x", full_name=None)
+    return row.id
+
+
+async def test_insert_stamps_the_task_with_the_raised_clock(db: Connection, ada: str) -> None:
+    due = datetime(2026, 12, 24, 17, tzinfo=UTC)
+    task = new_task("t", description="d", status="COMPLETED", priority="LOW", due_at=due, tags=["a"])
+    row = await add(db, ada, task)
+    assert (row.id, row.user_id, row.title, row.description, row.status) == (task.id, ada, "t", "d", "COMPLETED")
+    assert (row.priority, row.due_at, row.due_on, row.tags, row.version) == ("LOW", due, None, ["a"], 1)
+    assert row.created_at == row.updated_at == row.completed_at
+    assert (await add(db, ada, new_task(due_on=date(2026, 12, 24)))).version == 2
+    assert await clocks.select_version(db, owner_id=ada) == 2
+
+
+async def test_insert_stops_at_the_limit_and_without_a_clock(db: Connection, ada: str) -> None:
+    await add(db, ada)
+    assert await tasks.insert(db, owner_id=ada, max_tasks=1, task=new_task()) is None
+    assert await tasks.insert(db, owner_id="nobody", max_tasks=1, task=new_task()) is None
+    assert await clocks.select_version(db, owner_id=ada) == 1
+    assert await clocks.select_version(db, owner_id="nobody") is None
+
+
+async def test_select_is_the_owners_alone(db: Connection, ada: str, bob: str) -> None:
+    row = await add(db, ada)
+    assert await tasks.select(db, owner_id=ada, task_id=row.id) == row
+    assert await tasks.select(db, owner_id=bob, task_id=row.id) is None
+
+
+async def test_select_page_has_page_total_and_version(db: Connection, ada: str, bob: str) -> None:
+    rows = [await add(db, ada) for _ in range(3)]
+    page = await tasks.select_page(db, owner_id=ada, skip=1, limit=1)
+    assert (page.tasks, page.total, page.version) == ([rows[1]], 3, 3)
+    beyond = await tasks.select_page(db, owner_id=ada, skip=9, limit=None)
+    assert (beyond.tasks, beyond.total, beyond.version) == ([], 3, 3)
+    assert await tasks.select_page(db, owner_id=ada, skip=0, limit=None) == tasks.Page(rows[::-1], 3, 3)
+    assert await tasks.select_page(db, owner_id=bob, skip=0, limit=None) == tasks.Page([], 0, 0)
+    assert await tasks.select_page(db, owner_id="nobody", skip=0, limit=None) == tasks.Page([], 0, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        Changes(title="new"),
+        Changes(sets_description=True, description="d"),
+        Changes(status="IN_PROGRESS"),
+        Changes(completed=True),
+        Changes(toggles_completed=True),
+        Changes(priority="URGENT"),
+        Changes(sets_due=True, due_on=date(2026, 12, 24)),
+        Changes(sets_due=True, due_at=datetime(2026, 12, 24, tzinfo=UTC)),
+        Changes(tags=["x"]),
+    ],
+)
+async def test_update_changes_one_field_and_nothing_twice(db: Connection, ada: str, bob: str, changes: Changes) -> None:
+    before = await add(db, ada)
+    after = await tasks.update(db, owner_id=ada, task_id=before.id, changes=changes)
+    assert after is not None
+    assert after.version == 2
+    assert after.updated_at > before.updated_at
+    assert after == await tasks.select(db, owner_id=ada, task_id=before.id)
+    if not changes.toggles_completed:
+        assert await tasks.update(db, owner_id=ada, task_id=before.id, changes=changes) == after
+    assert await tasks.update(db, owner_id=bob, task_id=before.id, changes=changes) is None
+    assert [await clocks.select_version(db, owner_id=owner) for owner in (ada, bob)] == [2, 0]
+
+
+async def test_delete_lowers_the_count_and_raises_the_version(db: Connection, ada: str, bob: str) -> None:
+    row = await add(db, ada)
+    assert await tasks.delete(db, owner_id=bob, task_id=row.id) is None
+    assert await tasks.delete(db, owner_id=ada, task_id=row.id) == 2
+    assert await tasks.delete(db, owner_id=ada, task_id=row.id) is None
+    assert await tasks.delete(db, owner_id=ada, task_id=UUID(int=0)) is None
+    assert await tasks.select_page(db, owner_id=ada, skip=0, limit=None) == tasks.Page([], 0, 2)

@@ -1,0 +1,116 @@
+"""The house keeps its floors: imports go downwards only, and each module has its test."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from todo_service.settings import ROOT
+
+PACKAGE = ROOT / "todo_service"
+FLOORS = (
+    {"__main__", "commands"},
+    {"server", "app"},
+    {"middleware"},
+    {"routes"},
+    {"auth", "wire"},
+    {"queries"},
+    {"migrations", "development"},
+    {"database", "embedded"},
+    {"connect", "logs"},
+    {"settings"},
+    {"dsn", "errors"},
+)
+LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+WITHOUT_AIOHTTP = (
+    "queries/",
+    "errors.py",
+    "migrations.py",
+    "dsn.py",
+    "embedded.py",
+    "auth/passwords.py",
+    "auth/tokens.py",
+)
+TESTED_ELSEWHERE = {
+    "__main__.py": "tests/test_server.py",
+    "app.py": "tests/routes/test_table.py",
+    "development.py": "tests/test_development.py",
+    "errors.py": "tests/routes/test_system.py",
+    "connect.py": "tests/test_database.py",
+    "logs.py": "tests/test_server.py",
+    "auth/caller.py": "tests/routes/test_table.py",
+    "auth/gates.py": "tests/routes/test_table.py",
+    "auth/sign_in.py": "tests/routes/test_auth.py",
+    "commands/migrate.py": "tests/test_migrations.py",
+    "middleware/errors.py": "tests/middleware/test_chain.py",
+    "middleware/headers.py": "tests/middleware/test_chain.py",
+    "middleware/request_id.py": "tests/middleware/test_chain.py",
+    "middleware/request_log.py": "tests/test_server.py",
+    "queries/clocks.py": "tests/queries/test_tasks.py",
+    "routes/reply.py": "tests/routes/test_tasks.py",
+    "wire/due_dates.py": "tests/routes/test_tasks.py",
+    "wire/families.py": "tests/contract/test_v1.py",
+    "wire/new_passwords.py": "tests/routes/test_auth.py",
+    "wire/problems.py": "tests/routes/test_system.py",
+    "wire/tasks.py": "tests/routes/test_tasks.py",
+    "wire/text.py": "tests/routes/test_auth.py",
+    "wire/users.py": "tests/routes/test_auth.py",
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "absolute imports only"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_downwards_only(path: Path) -> None:
+    for imported in imports(path):
+        parts = imported.split(".")
+        if parts[0] == "todo_service" and parts[1] in LEVEL and parts[1] != room_of(path):
+            assert LEVEL[parts[1]] > LEVEL[room_of(path)], f"{name_of(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_libraries_keep_to_their_rooms(path: Path) -> None:
+    names = {imported.split(".")[0] for imported in imports(path)}
+    if name_of(path).startswith(WITHOUT_AIOHTTP):
+        assert "aiohttp" not in names
+    if room_of(path) not in {"wire", "settings", "development"}:
+        assert not names & {"pydantic", "pydantic_settings", "pydantic_core"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_module_says_what_belongs_in_it(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_every_module_has_its_test() -> None:
+    for path in MODULES:
+        name = name_of(path)
+        if path.name != "__init__.py":
+            beside = f"tests/{Path(name).parent.as_posix()}/test_{path.name}".replace("/./", "/")
+            assert (ROOT / TESTED_ELSEWHERE.get(name, beside)).exists(), name
+    assert set(TESTED_ELSEWHERE) <= {name_of(path) for path in MODULES}
+
+
+def test_sql_is_in_its_room() -> None:
+    for path in MODULES:
+        if room_of(path) not in {"queries", "migrations", "embedded", "database", "connect"}:
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    assert not node.value.lstrip().startswith(("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH "))

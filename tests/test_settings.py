@@ -1,0 +1,129 @@
+"""Settings: one message names every wrong variable, and no value is ever in it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SECRET_KEY
+from todo_service.settings import ROOT, Settings, SettingsError
+
+GOOD = {"DATABASE_URL": "postgresql://u:p4ssw0rd@127.0.0.1/todo", "SECRET_KEY": SECRET_KEY}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment without settings, in a project without `.env`."""
+    monkeypatch.setattr("todo_service.settings.ROOT", tmp_path)
+    for name in (*Settings.model_fields, "port"):
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+def wrong(environment: pytest.MonkeyPatch, **variables: str) -> dict[str, str]:
+    """The refused variables, each with its reason."""
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+    for name, value in variables.items():
+        assert name == "ENVIRONMENT" or len(value) < 6 or value not in str(refused.value)
+    return dict(line.strip().split(": ", 1) for line in str(refused.value).splitlines()[1:])
+
+
+def test_an_empty_environment_is_a_development_environment(environment: pytest.MonkeyPatch) -> None:
+    settings = Settings.load()
+    assert (settings.environment, settings.server_port, settings.database_url) == ("development", 8000, None)
+    assert (settings.bcrypt_rounds, settings.max_tasks_per_user, settings.drain) == (12, 10_000, 0)
+
+
+def test_every_wrong_variable_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
+    reasons = wrong(
+        environment, SERVER_PORT="http", DATABASE_URL="mysql://u:p4ssw0rd@h/d", SECRET_KEY="short", LOG_LEVEL="loud",
+        ENVIRONMENT="prod", DATABASE_POOL_MIN="9", DATABASE_POOL_MAX="3", MAX_TASKS_PER_USER="0", DEBUG="perhaps",
+    )  # fmt: skip
+    assert set(reasons) == {
+        "SERVER_PORT", "DATABASE_URL", "SECRET_KEY", "LOG_LEVEL", "ENVIRONMENT", "DATABASE_POOL_MAX",
+        "MAX_TASKS_PER_USER", "DEBUG",
+    }  # fmt: skip
+    assert "32 bytes" in reasons["SECRET_KEY"]
+
+
+@pytest.mark.parametrize(
+    "secret", ["", "secret", "x" * 31, "é" * 15, "a" * 64, "abcabc" * 20, "your-super-secret-key-here-1234567890",
+               "please-change-me-please-change-me-1", "0123456789" * 3, "replace this with something random!!"],
+)  # fmt: skip
+def test_weak_secrets_are_refused(environment: pytest.MonkeyPatch, secret: str) -> None:
+    assert set(wrong(environment, **GOOD | {"ENVIRONMENT": "production", "SECRET_KEY": secret})) == {"SECRET_KEY"}
+
+
+def test_stronger_algorithms_need_longer_secrets(environment: pytest.MonkeyPatch) -> None:
+    assert "64 bytes" in wrong(environment, SECRET_KEY=SECRET_KEY, ALGORITHM="HS512")["SECRET_KEY"]
+
+
+def test_algorithms_are_a_fixed_list(environment: pytest.MonkeyPatch) -> None:
+    assert set(wrong(environment, ALGORITHM="none")) == {"ALGORITHM"}
+
+
+def test_production_needs_database_and_secret_and_no_debugging(environment: pytest.MonkeyPatch) -> None:
+    reasons = wrong(environment, ENVIRONMENT="production", DEBUG="true", BCRYPT_ROUNDS="4")
+    assert reasons["DATABASE_URL"] == reasons["SECRET_KEY"] == "must be set in production"
+    assert {"DEBUG", "BCRYPT_ROUNDS"} <= set(reasons)
+
+
+def test_production_with_all_it_needs(environment: pytest.MonkeyPatch) -> None:
+    for name, value in (GOOD | {"ENVIRONMENT": "production"}).items():
+        environment.setenv(name, value)
+    settings = Settings.load()
+    assert settings.in_production
+    assert settings.drain == 5
+    for secret in ("p4ssw0rd", SECRET_KEY):
+        assert secret not in repr(settings)
+        assert secret not in str(settings)
+
+
+def test_port_as_hosting_platforms_set_it(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PORT", "9000")
+    assert Settings.load().server_port == 9000
+    environment.setenv("SERVER_PORT", "9001")
+    assert Settings.load().server_port == 9001
+
+
+def test_empty_variables_count_as_unset(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("DATABASE_URL", "")
+    environment.setenv("SERVER_PORT", "")
+    assert Settings.load().server_port == 8000
+
+
+def test_the_file_is_read_in_development_only(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SERVER_PORT=9002\nUNKNOWN=1\n")
+    assert Settings.load().server_port == 9002
+    environment.setenv("SERVER_PORT", "9003")
+    assert Settings.load().server_port == 9003, "the environment comes first"
+    environment.delenv("SERVER_PORT")
+    environment.setenv("ENVIRONMENT", "staging")
+    assert Settings.load().server_port == 8000
+
+
+def test_wrong_settings_end_the_start_with_2_before_a_port_is_opened(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SERVER_PORT", "99999")
+    environment.setenv("DATABASE_URL", "postgresql://ada:p4ss@w0rd#1@127.0.0.1/todo")
+    done = subprocess.run([sys.executable, "-m", "todo_service"], cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2
+    assert "SERVER_PORT" in done.stderr
+    assert "DATABASE_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "w0rd" not in done.stderr + done.stdout
+
+
+def test_every_setting_is_in_the_readme_and_in_the_example() -> None:
+    readme, example = (ROOT / "README.md").read_text(), (ROOT / ".env.example").read_text()
+    for field in Settings.model_fields:
+        assert f"| `{field.upper()}` |" in readme, field
+        assert re.search(rf"^#?{field.upper()}=", example, re.MULTILINE), field
+    for name in re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE):
+        assert name.lower() in Settings.model_fields, name
+    for name in re.findall(r"^\| `([A-Z_]+)` \|", readme, re.MULTILINE):
+        assert name.lower() in Settings.model_fields, name
