@@ -2,18 +2,15 @@
 
 import asyncio
 import json
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientError
 
 from tests.client import Api, User
 from tests.conftest import SECRET_KEY, make_settings, running_service
+from tests.process import served
 from tests.sockets import connect, talk
 from todo_service import server
 
@@ -99,38 +96,6 @@ def _protocols() -> list[server._Protocol]:
     import gc
 
     return [thing for thing in gc.get_objects() if isinstance(thing, server._Protocol)]
-
-
-@asynccontextmanager
-async def served(database_url: str, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Api]]:
-    """The service as a process of its own."""
-    listener = server.bind("127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    listener.close()
-    settings = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "SERVER_PORT": str(port), "BCRYPT_ROUNDS": "4"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "todo_service", env=os.environ | settings | environment,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        async with ClientSession() as session:
-            api = Api(session, f"http://127.0.0.1:{port}")
-            await until_live(api)
-            yield process, api
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def until_live(api: Api) -> None:
-    for _ in range(200):
-        try:
-            if (await api.get("/health/live")).status == 200:
-                return
-        except ClientError:
-            await asyncio.sleep(0.05)
-    raise AssertionError("the service did not start within 10 s")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

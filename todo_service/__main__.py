@@ -3,9 +3,7 @@
 import argparse
 import asyncio
 import signal
-import socket
 import sys
-from collections.abc import Callable
 from functools import partial
 
 from todo_service import __version__, logs, migrations, server
@@ -69,17 +67,14 @@ def _run(settings: Settings) -> int:
             _say("Applying migrations …")
             asyncio.run(_migrate(complete))
         announce = partial(_announce, complete) if complete.environment == "development" else lambda: None
-        asyncio.run(_serve(complete, listener, announce))
+        serving = server.serve(build_app(complete), listener, on_ready=announce)
+        asyncio.run(serving, debug=complete.debug)
     return 0
 
 
 async def _migrate(settings: Settings) -> None:
     async with single_connection(settings) as db:
         await migrations.up(db, migrations.find(), _say)
-
-
-async def _serve(settings: Settings, listener: socket.socket, announce: Callable[[], None]) -> None:
-    await server.serve(build_app(settings), listener, on_ready=announce)
 
 
 def _announce(settings: Settings) -> None:

@@ -1,0 +1,47 @@
+"""The service as a process of its own, as an operator runs it."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import ClientError, ClientSession
+
+from tests.client import Api
+from tests.conftest import SECRET_KEY
+from todo_service import server
+
+START_SECONDS = 10
+
+
+@asynccontextmanager
+async def served(database_url: str, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Api]]:
+    """`python -m todo_service` on a port of its own, live; what it writes to standard output can be read."""
+    with server.bind("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+    settings = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "SERVER_PORT": str(port), "BCRYPT_ROUNDS": "4"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "todo_service", env=os.environ | settings | environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        async with ClientSession() as session:
+            api = Api(session, f"http://127.0.0.1:{port}")
+            await until_live(api)
+            yield process, api
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def until_live(api: Api) -> None:
+    """Wait for the first answer."""
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            try:
+                assert (await api.get("/health/live")).status == 200
+                return
+            except ClientError:
+                await asyncio.sleep(0.05)

@@ -1,0 +1,28 @@
+"""Nothing blocks the event loop: asyncio's own check, at 100 ms, over every kind of request."""
+
+import json
+
+from tests.client import PASSWORD
+from tests.families import DIALECTS
+from tests.process import served
+
+
+async def test_no_callback_takes_100_ms(database_url: str) -> None:
+    """With the password cost of production, whose checks would stall the loop for twice that."""
+    async with served(database_url, DEBUG="true", BCRYPT_ROUNDS="12") as (process, api):
+        ada = await api.new_user()
+        await api.post("/api/v1/auth/login", {"email": ada.email, "password": PASSWORD})
+        await api.post("/api/v1/auth/login", {"email": "nobody@example.com", "password": PASSWORD})
+        for family in DIALECTS:
+            body = {"title": "t" * 255, "description": "d" * 5000, "tags": [f"tag {n}" for n in range(20)]}
+            task_id = (await api.post(family.tasks(ada), body, as_=ada)).body["id"]
+            for method, suffix in (("GET", ""), ("PATCH", "/complete"), ("DELETE", "")):
+                assert (await api.send(method, family.task(ada, task_id) + suffix, as_=ada)).status < 300
+            assert (await api.post(family.tasks(ada), raw=b"[" * 64_000, as_=ada)).status == 400
+            assert (await api.post(family.tasks(ada), {"x" * 60_000: 1}, as_=ada)).status == family.invalid
+        for path in ("/", "/health", "/health/ready", "/nope", "/api/v1/auth/me"):
+            await api.get(path, as_=ada)
+        process.terminate()
+        lines = [json.loads(line) for line in (await process.communicate())[0].splitlines()]
+    assert len(lines) > 30
+    assert [line for line in lines if line.get("logger") == "asyncio" and " took " in line["event"]] == []
