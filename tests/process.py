@@ -1,4 +1,4 @@
-"""The service as a process of its own, as an operator runs it."""
+"""The service as a process of its own, as people run it."""
 
 import asyncio
 import os
@@ -11,18 +11,19 @@ from aiohttp import ClientError, ClientSession
 from tests.client import Api
 from tests.conftest import SECRET_KEY
 from todo_service import server
+from todo_service.settings import ROOT
 
-START_SECONDS = 10
+START_SECONDS = 20
 
 
 @asynccontextmanager
-async def served(database_url: str, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Api]]:
-    """`python -m todo_service` on a port of its own, live; what it writes to standard output can be read."""
+async def served(*command: str, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Api]]:
+    """The service on a port of its own, live; what it writes to standard output can be read."""
     with server.bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-    settings = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "SERVER_PORT": str(port), "BCRYPT_ROUNDS": "4"}
+    settings = {"SECRET_KEY": SECRET_KEY, "SERVER_PORT": str(port), "BCRYPT_ROUNDS": "4"}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "todo_service", env=os.environ | settings | environment,
+        *(command or (sys.executable, "-m", "todo_service")), env=os.environ | settings | environment, cwd=ROOT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:

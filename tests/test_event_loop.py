@@ -9,7 +9,7 @@ from tests.process import served
 
 async def test_no_callback_takes_100_ms(database_url: str) -> None:
     """With the password cost of production, whose checks would stall the loop for twice that."""
-    async with served(database_url, DEBUG="true", BCRYPT_ROUNDS="12") as (process, api):
+    async with served(DATABASE_URL=database_url, DEBUG="true", BCRYPT_ROUNDS="12") as (process, api):
         ada = await api.new_user()
         await api.post("/api/v1/auth/login", {"email": ada.email, "password": PASSWORD})
         await api.post("/api/v1/auth/login", {"email": "nobody@example.com", "password": PASSWORD})

@@ -143,9 +143,11 @@ def service(answers: dict[str, int]) -> Iterator[str]:
     with HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield str(server.server_port)
-        server.shutdown()
-        thread.join()
+        try:
+            yield str(server.server_port)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def health_check(**variables: str) -> int:
