@@ -10,7 +10,8 @@ from todo_service.settings import ROOT
 
 PACKAGE = ROOT / "todo_service"
 FLOORS = (
-    {"__main__", "commands"},
+    {"__main__"},
+    {"commands"},
     {"server", "app"},
     {"middleware"},
     {"routes"},
@@ -19,7 +20,7 @@ FLOORS = (
     {"migrations", "development"},
     {"database", "embedded"},
     {"connect", "logs"},
-    {"settings"},
+    {"settings", "life"},
     {"dsn", "errors"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -34,7 +35,7 @@ WITHOUT_AIOHTTP = (
     "auth/tokens.py",
 )
 TESTED_ELSEWHERE = {
-    "__main__.py": "tests/test_server.py",
+    "__main__.py": "tests/test_serve.py",
     "app.py": "tests/routes/test_table.py",
     "development.py": "tests/test_development.py",
     "errors.py": "tests/routes/test_system.py",
@@ -44,6 +45,9 @@ TESTED_ELSEWHERE = {
     "auth/gates.py": "tests/routes/test_table.py",
     "auth/sign_in.py": "tests/routes/test_auth.py",
     "commands/migrate.py": "tests/test_migrations.py",
+    "life.py": "tests/test_server.py",
+    "middleware/in_flight.py": "tests/test_server.py",
+    "commands/serve.py": "tests/test_serve.py",
     "middleware/errors.py": "tests/middleware/test_chain.py",
     "middleware/headers.py": "tests/middleware/test_chain.py",
     "middleware/request_id.py": "tests/middleware/test_chain.py",

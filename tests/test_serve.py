@@ -106,3 +106,27 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         "End the program that has it, or set SERVER_PORT."
     ]
     assert not (tmp_path / "data").exists()
+
+
+async def test_sigterm_is_heard_from_the_first_moment_on(tmp_path: Path) -> None:
+    """As process 1 of a container Python would ignore it until it has a handler."""
+    for delay in (0.15, 0.3, 0.5):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "todo_service", env=os.environ | {"DATA_DIR": str(tmp_path / "data")},
+            cwd=ROOT, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        await asyncio.sleep(delay)
+        process.terminate()
+        _, said = await asyncio.wait_for(process.communicate(), 10)
+        assert process.returncode in {0, 143}
+        assert b"Traceback" not in said
+        await until_nothing_is_at_work(tmp_path)
+
+
+def test_a_data_folder_that_cannot_be_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    environment = {"DATA_DIR": str(tmp_path / "file"), "TODO_SERVICE_VENV": sys.prefix, "SERVER_PORT": "29999"}
+    done = subprocess.run([SERVE], env=os.environ | environment, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Todo Service cannot start. No SECRET_KEY is set and none can be")
+    assert "Traceback" not in done.stderr

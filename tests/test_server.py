@@ -111,6 +111,21 @@ async def test_a_signal_ends_it_without_breaking_a_request(database_url: str, nu
         assert await asyncio.wait_for(process.wait(), 10) == 0
 
 
+async def test_a_body_still_arriving_when_the_listener_closes_is_read_to_its_end(database_url: str) -> None:
+    async with served(DATABASE_URL=database_url) as (process, api):
+        ada = await api.new_user()
+        async with talk(api, "POST", "/api/v1/tasks", as_=ada, headers={"Content-Length": "14"}) as begun:
+            await asyncio.sleep(0.1)
+            process.terminate()
+            await asyncio.sleep(2)
+            with pytest.raises(ConnectionRefusedError):
+                async with connect(api):
+                    pass
+            await begun.send(b'{"title": "t"}')
+            assert (await begun.answer())[0] == 201
+        assert await asyncio.wait_for(process.wait(), 3) == 0
+
+
 async def test_readiness_turns_503_while_connections_are_still_taken(database_url: str) -> None:
     async with served(DATABASE_URL=database_url, DRAIN_SECONDS="1") as (process, api):
         assert (await api.get("/health/ready")).status == 200

@@ -1,6 +1,5 @@
 """The only place where everything meets: resources, chain, routes."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -11,11 +10,12 @@ from todo_service.auth.passwords import Passwords
 from todo_service.auth.sign_in import PASSWORDS
 from todo_service.auth.tokens import AccessTokens
 from todo_service.database import DATABASE, Database
+from todo_service.life import LIFE, Life
 from todo_service.middleware import CHAIN
 from todo_service.middleware.headers import set_headers
 from todo_service.queries import statement_names
 from todo_service.routes.auth import AUTH
-from todo_service.routes.system import DRAINING, MIGRATIONS, SYSTEM
+from todo_service.routes.system import MIGRATIONS, SYSTEM
 from todo_service.routes.table import Route, expand, register
 from todo_service.routes.tasks import TASKS
 from todo_service.settings import SETTINGS, Settings
@@ -28,7 +28,7 @@ def build_app(settings: Settings) -> web.Application:
     """The service as an aiohttp application. `settings` must hold a `database_url` and a `secret_key`."""
     app = web.Application(middlewares=CHAIN)
     app[SETTINGS] = settings
-    app[DRAINING] = asyncio.Event()
+    app[LIFE] = Life()
     app[MIGRATIONS] = migrations.find()
     app[DATABASE] = Database(settings, statement_names=statement_names())
     app[PASSWORDS] = Passwords(rounds=settings.bcrypt_rounds)

@@ -15,7 +15,8 @@ from todo_service.settings import Settings
 def prepared(settings: Settings) -> Iterator[Settings]:
     """The settings with `database_url` and `secret_key` filled in, as long as the block lasts.
 
-    Without a `DATABASE_URL` an embedded PostgreSQL runs that long. Raises `embedded.EmbeddedError` if it cannot.
+    Without a `DATABASE_URL` an embedded PostgreSQL runs that long. Raises `embedded.EmbeddedError` if the data folder
+    cannot hold them.
     """
     if settings.secret_key is None:
         settings = settings.model_copy(update={"secret_key": SecretStr(_kept_secret(settings.data_dir))})
@@ -28,6 +29,15 @@ def prepared(settings: Settings) -> Iterator[Settings]:
 
 def _kept_secret(folder: Path) -> str:
     """The secret of this data folder, made on first use and readable by its owner alone."""
+    try:
+        return _secret_of(folder)
+    except OSError as error:
+        raise embedded.EmbeddedError(
+            f"No SECRET_KEY is set and none can be kept in {folder}: {error.strerror}. Set SECRET_KEY or DATA_DIR."
+        ) from error
+
+
+def _secret_of(folder: Path) -> str:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / "secret_key"
     if not path.exists():

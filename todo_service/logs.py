@@ -34,6 +34,12 @@ def configure(settings: Settings) -> None:
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
 
 
+def silence() -> None:
+    """Log nothing: a command says what there is to say in its own words."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.disable()
+
+
 def _rendering() -> list[Processor]:
     if sys.stdout.isatty():
         return [structlog.dev.ConsoleRenderer()]

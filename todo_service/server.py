@@ -16,10 +16,10 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from todo_service import errors
+from todo_service.life import LIFE
 from todo_service.middleware.errors import meaning, problem
 from todo_service.middleware.headers import complete
 from todo_service.middleware.request_id import new_request_id
-from todo_service.routes.system import DRAINING
 from todo_service.settings import SETTINGS, Settings
 
 KEEPALIVE_SECONDS = 30  # also how long a client may take to send its headers
@@ -129,11 +129,12 @@ async def serve(app: web.Application, listener: socket.socket, *, on_ready: Call
         on_ready()
         await stopping.wait()
         log.info("draining")
-        app[DRAINING].set()
+        app[LIFE].draining = True
         await asyncio.sleep(app[SETTINGS].drain)
         await site.stop()
         if runner.server and runner.server.connections:
             await asyncio.sleep(LINGER_SECONDS)
+            await app[LIFE].until_idle(SHUTDOWN_SECONDS)  # aiohttp's own wait no longer reads bodies that are arriving
     finally:
         await runner.cleanup()
     log.info("stopped")

@@ -1,7 +1,7 @@
 """What the service says of itself."""
 
 from tests.client import Api
-from tests.conftest import make_settings, run_sql, running_service, temporary_database
+from tests.conftest import make_settings, run_sql, running_service, template_name, temporary_database
 from todo_service import __version__
 from todo_service.errors import kinds
 
@@ -40,6 +40,8 @@ async def test_readiness_waits_for_migrations_and_says_so(postgres_url: str) -> 
         assert ready.status == 503
         assert "migrations pending: run bin/migrate up" in ready.body["reason"]
         assert (await api.get("/health")).status == 200
+        login = await api.post("/api/v1/auth/login", {"email": "ada@example.com", "password": "x"})
+        assert (login.status, login.problem()) == (503, "database-unavailable")
 
 
 async def test_every_problem_is_explained_at_its_address(api: Api) -> None:
@@ -51,10 +53,14 @@ async def test_every_problem_is_explained_at_its_address(api: Api) -> None:
 
 
 async def test_a_defect_gives_nothing_away(postgres_url: str) -> None:
-    """A real one: the table is gone."""
-    async with temporary_database(postgres_url) as url, running_service(make_settings(url)) as api:
-        await run_sql(url, "DROP TABLE IF EXISTS users CASCADE")
-        answer = await api.post("/api/v1/auth/login", {"email": "ada@example.com", "password": "x"})
+    """A real one: the counter does not count."""
+    async with (
+        temporary_database(postgres_url, template=template_name()) as url,
+        running_service(make_settings(url)) as api,
+    ):
+        ada = await api.new_user()
+        await run_sql(url, "ALTER TABLE task_clocks ALTER version DROP DEFAULT, ALTER version TYPE text")
+        answer = await api.post("/api/v1/tasks", {"title": "t"}, as_=ada)
         assert (answer.status, answer.problem()) == (500, "internal-error")
-        assert "users" not in answer.raw.decode()
-        assert "relation" not in answer.raw.decode()
+        assert answer.body["detail"].startswith("Something went wrong on our side.")
+        assert not any(word in answer.raw.decode() for word in ("version", "text", "integer", "SELECT"))

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import sys
 
-from todo_service import migrations
+from todo_service import logs, migrations
 from todo_service.connect import CannotConnectError
 from todo_service.database import Connection, single_connection
 from todo_service.development import prepared
@@ -16,6 +16,7 @@ from todo_service.settings import Settings, SettingsError
 def main() -> int:
     """Run one action; returns 0 when done, 1 if it failed or `status --check` found something to do, 2 for misuse."""
     arguments = _parser().parse_args()
+    logs.silence()
     try:
         settings = Settings.load()
         if arguments.action == "reset" and settings.in_production:

@@ -48,6 +48,9 @@ def meaning(error: Exception) -> ApiError:
         known = errors.from_constraint(error.constraint_name)
         if known:
             return known
+    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
+        log.error("schema_does_not_fit", error=str(error), remedy="run bin/migrate up, then look at /health/ready")
+        return errors.DatabaseUnavailable()
     if unavailable(error):
         log.warning("database_unavailable", kind=type(error).__name__)
         return errors.DatabaseUnavailable()

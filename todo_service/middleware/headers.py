@@ -4,8 +4,8 @@ from collections.abc import MutableMapping
 
 from aiohttp import web
 
+from todo_service.life import LIFE
 from todo_service.middleware.request_id import HEADER, REQUEST_ID, new_request_id
-from todo_service.routes.system import DRAINING
 from todo_service.settings import SETTINGS, Settings
 
 SECURITY = {
@@ -20,7 +20,7 @@ HTTPS_ONLY = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Give the answer its request id and the security headers; what a handler set itself stays."""
-    if request.app[DRAINING].is_set():
+    if request.app[LIFE].draining:
         response.force_close()
         response.headers["Connection"] = "close"
     complete(response.headers, request.app[SETTINGS], request.get(REQUEST_ID) or new_request_id())

@@ -1,13 +1,12 @@
 """The service about itself: what it is, whether it is well, what its errors mean."""
 
-import asyncio
-
 from aiohttp import web
 
 from todo_service import __version__, migrations
 from todo_service.auth.gates import Access
 from todo_service.database import DATABASE, unavailable
 from todo_service.errors import NotFound, kinds
+from todo_service.life import LIFE
 from todo_service.migrations import Migration
 from todo_service.routes import reply
 from todo_service.routes.table import Route
@@ -16,7 +15,6 @@ from todo_service.wire import problems
 
 SERVICE = "todo-backend"
 MIGRATIONS = web.AppKey("migrations", tuple[Migration, ...])
-DRAINING = web.AppKey("draining", asyncio.Event)
 PROBLEMS = {kind.name: problems.explanation(kind) for kind in kinds()}
 
 
@@ -60,7 +58,7 @@ async def read_problem(request: web.Request) -> web.Response:
 
 
 async def _not_ready(app: web.Application) -> str | None:
-    if app[DRAINING].is_set():
+    if app[LIFE].draining:
         return "draining"
     try:
         async with app[DATABASE].connection() as db:

@@ -1,0 +1,90 @@
+"""`bin/serve`: read the settings, make ready what development lacks, serve."""
+
+import argparse
+import asyncio
+import sys
+from functools import partial
+
+from todo_service import __version__, logs, migrations, server
+from todo_service.app import build_app
+from todo_service.database import single_connection
+from todo_service.development import prepared
+from todo_service.embedded import EmbeddedError
+from todo_service.settings import ROOT, Settings, SettingsError
+
+BANNER = """
+Todo Service {version} is ready.
+
+  API    {base}/
+  Docs   {root}/README.md and {root}/docs/api.md
+
+Try it:
+
+  curl {base}/api/v1/auth/register \\
+    -H 'Content-Type: application/json' \\
+    -d '{{"email": "ada@example.com", "password": "correct horse 9"}}'
+
+Ctrl-C ends it.
+"""
+
+
+def main() -> int:
+    """Run the service; returns 0 after a polite end, 1 if it could not start, 2 for wrong settings."""
+    parser = argparse.ArgumentParser(
+        prog="bin/serve",
+        description="Serve the API. Without DATABASE_URL an embedded PostgreSQL is started, migrated and kept in "
+        ".data. Settings come from the environment; README.md lists them.",
+    )
+    parser.parse_args()
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        return _fail(str(error), status=2)
+    logs.configure(settings)
+    try:
+        return _run(settings)
+    except EmbeddedError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(settings: Settings) -> int:
+    try:
+        listener = server.bind(settings.server_host, settings.server_port)
+    except OSError as error:
+        return _fail(
+            f"Cannot listen on {settings.server_host} port {settings.server_port}: {error.strerror}. "
+            "End the program that has it, or set SERVER_PORT."
+        )
+    embedded = settings.database_url is None
+    if embedded:
+        _say("Starting the embedded PostgreSQL …")
+    with listener, prepared(settings) as complete:
+        if embedded:
+            _say("Applying migrations …")
+            asyncio.run(_migrate(complete))
+        announce = partial(_announce, complete) if complete.environment == "development" else lambda: None
+        serving = server.serve(build_app(complete), listener, on_ready=announce)
+        asyncio.run(serving, debug=complete.debug)
+    return 0
+
+
+async def _migrate(settings: Settings) -> None:
+    async with single_connection(settings) as db:
+        await migrations.up(db, migrations.find(), _say)
+
+
+def _announce(settings: Settings) -> None:
+    host = f"[{settings.server_host}]" if ":" in settings.server_host else settings.server_host
+    _say(BANNER.format(version=__version__, base=f"http://{host}:{settings.server_port}", root=ROOT))
+
+
+def _say(line: str) -> None:
+    """Progress is for people: it stays apart from the log lines on standard output."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _fail(reason: str, *, status: int = 1) -> int:
+    _say(f"Todo Service cannot start. {reason}")
+    return status
