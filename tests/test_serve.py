@@ -80,14 +80,14 @@ async def test_kill_9_in_a_create_storm_loses_no_answered_task(tmp_path: Path) -
                 acknowledged.add(answer.body["title"])
 
         storm = [asyncio.ensure_future(create_until_killed(number)) for number in range(20)]
-        await asyncio.sleep(1)
+        while len(acknowledged) < 200:
+            await asyncio.sleep(0.01)
         process.kill()
         await asyncio.gather(*storm)
         await until_nothing_is_at_work(tmp_path)
     async with newcomer(tmp_path) as (_, api):
         tasks = (await api.get("/api/tasks", as_=ada)).body
     titles = [task["title"] for task in tasks]
-    assert len(acknowledged) > 20
     assert acknowledged <= set(titles)
     assert len(titles) == len(set(titles))
     assert sorted(task["version"] for task in tasks) == list(range(1, len(tasks) + 1))
@@ -95,7 +95,6 @@ async def test_kill_9_in_a_create_storm_loses_no_answered_task(tmp_path: Path) -
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     with server.bind("127.0.0.1", 0) as taken:
-        taken.listen()
         port = str(taken.getsockname()[1])
         environment = {"SERVER_PORT": port, "DATA_DIR": str(tmp_path / "data"), "TODO_SERVICE_VENV": sys.prefix}
         done = subprocess.run([SERVE], env=os.environ | environment, capture_output=True, text=True, timeout=20)

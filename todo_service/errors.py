@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 REALM = "todo-service"
+MAX_ERRORS_IN_DETAIL = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,10 @@ class ValidationFailed(ApiError):
     remedy = "Correct every field named in `errors` and send the request again."
 
     def __init__(self, errors: tuple[FieldError, ...], *, status: int = 422) -> None:
-        super().__init__("; ".join(f"{error.field}: {error.message}" for error in errors))
+        said = [f"{error.field}: {error.message}" for error in errors[:MAX_ERRORS_IN_DETAIL]]
+        if len(errors) > MAX_ERRORS_IN_DETAIL:
+            said.append(f"and {len(errors) - MAX_ERRORS_IN_DETAIL} more")
+        super().__init__("; ".join(said))
         self.errors = errors
         self.status = status
 

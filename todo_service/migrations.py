@@ -71,7 +71,9 @@ class State:
 
 def find(folder: Path = FOLDER) -> tuple[Migration, ...]:
     """The migrations of a folder in order. Raises `MigrationError` for a gap, a missing half or a missing header."""
-    files = sorted(path for path in folder.glob("*.sql") if not path.name.endswith(".down.sql"))
+    files = sorted(path for path in folder.glob("[0-9]*.sql") if not path.name.endswith(".down.sql"))
+    if not files:
+        raise MigrationError(f"There are no migrations in {folder}: it belongs beside the package.")
     migrations = tuple(_read(path) for path in files)
     if [migration.number for migration in migrations] != list(range(1, len(migrations) + 1)):
         raise MigrationError(f"The files in {folder} must be numbered 0001, 0002, … without a gap or a repetition.")

@@ -5,6 +5,7 @@ version. `Runner` makes those answers problem documents as well.
 """
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from todo_service import errors
 from todo_service.life import LIFE
 from todo_service.middleware.errors import meaning, problem
 from todo_service.middleware.headers import complete
-from todo_service.middleware.request_id import new_request_id
+from todo_service.middleware.request_id import named
 from todo_service.settings import SETTINGS, Settings
 
 KEEPALIVE_SECONDS = 30  # also how long a client may take to send its headers
@@ -45,25 +46,25 @@ class _Protocol(RequestHandler):
     ) -> web.StreamResponse:
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionError("there is nobody left to answer, or no room for another answer")
-        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.info("bad_request", status=status)
-            error: errors.ApiError = errors.BadRequest()
-        else:
-            error = meaning(exc if isinstance(exc, Exception) else RuntimeError("request ended without an answer"))
-        response = self._problem(error)
+        with structlog.contextvars.bound_contextvars(request_id=named(request)):
+            if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                log.info("bad_request", status=status)
+                error: errors.ApiError = errors.BadRequest()
+            else:
+                error = meaning(exc if isinstance(exc, Exception) else RuntimeError("a request without an answer"))
+        response = self._problem(request, error)
         response.force_close()
         return response
 
     async def finish_response(self, request: web.BaseRequest, resp: Any, start_time: float | None) -> Any:
         if isinstance(resp, web.HTTPException):
-            resp = self._problem(meaning(resp))
+            resp = self._problem(request, meaning(resp))
         return await super().finish_response(request, resp, start_time)
 
-    def _problem(self, error: errors.ApiError) -> web.Response:
-        request_id = new_request_id()
-        response = problem(error, request_id=request_id)
+    def _problem(self, request: web.BaseRequest, error: errors.ApiError) -> web.Response:
+        response = problem(error, request_id=named(request))
         assert isinstance(self._manager, _Server)
-        complete(response.headers, self._manager.settings, request_id)
+        complete(response.headers, self._manager.settings, named(request))
         return response
 
 
@@ -106,6 +107,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(BACKLOG)  # only now nobody else can have it
     except OSError:
         listener.close()
         raise
@@ -116,11 +118,17 @@ async def serve(app: web.Application, listener: socket.socket, *, on_ready: Call
     """Serve until SIGTERM or SIGINT, then end without breaking a request that was begun.
 
     Readiness turns 503 at once, new connections are taken for the settings' `drain` seconds more, then the listener
-    closes, keep-alive clients are told so, requests in flight get `SHUTDOWN_SECONDS`.
+    closes, keep-alive clients are told so, requests in flight get `SHUTDOWN_SECONDS`. A second signal ends it at once.
     """
     stopping = asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            os._exit(1)
+        stopping.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     runner = Runner(app)
     await runner.setup()
     try:

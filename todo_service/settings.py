@@ -70,7 +70,7 @@ class Settings(BaseSettings):
 
         Raises `SettingsError` with one line for each wrong variable; no value is ever repeated in it.
         """
-        in_development = os.environ.get("ENVIRONMENT", "development") == "development"
+        in_development = (os.environ.get("ENVIRONMENT") or "development") == "development"
         try:
             return cls(_env_file=ROOT / ".env" if in_development else None)
         except ValidationError as error:
@@ -122,9 +122,9 @@ class Settings(BaseSettings):
 
     @field_validator("database_url", "secret_key")
     @classmethod
-    def _present_in_production(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if value is None and _in_production(info):
-            raise ValueError("must be set in production")
+    def _present_outside_development(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("environment") in {"staging", "production"}:
+            raise ValueError("must be set outside development")
         return value
 
     @field_validator("database_url")

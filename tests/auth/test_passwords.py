@@ -40,7 +40,7 @@ async def test_without_a_good_hash_nothing_matches() -> None:
 
 
 async def test_a_full_queue_refuses_and_empties_again() -> None:
-    passwords = Passwords(rounds=8)
+    passwords = Passwords(rounds=8, threads=1)
     outcomes = await asyncio.gather(*(passwords.hash("pass word") for _ in range(300)), return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
     assert len(refused) + sum(isinstance(outcome, str) for outcome in outcomes) == 300
@@ -51,7 +51,7 @@ async def test_a_full_queue_refuses_and_empties_again() -> None:
 
 
 async def test_callers_who_gave_up_leave_their_place_in_the_queue() -> None:
-    passwords = Passwords(rounds=8)
+    passwords = Passwords(rounds=8, threads=1)
     places = passwords._free_places
     waiting = [asyncio.ensure_future(passwords.hash("pass word")) for _ in range(places)]
     await asyncio.sleep(0)

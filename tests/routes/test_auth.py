@@ -12,6 +12,7 @@ import pytest
 
 from tests.client import PASSWORD, Api, User
 from tests.conftest import make_settings, run_sql, running_service
+from todo_service.auth.passwords import available_cores
 
 REGISTER = ["/api/v1/auth/register", "/api/auth/register", "/api/auth/signup"]
 SIGN_IN = ["/api/v1/auth/login", "/api/auth/login", "/api/auth/signin"]
@@ -134,7 +135,7 @@ async def test_unknown_email_and_wrong_password_take_the_same_time(database_url:
         for _ in range(15):
             known.append(await seconds(ada.email))
             unknown.append(await seconds("nobody@example.com"))
-        assert statistics.median(unknown) > 0.7 * statistics.median(known)
+        assert 0.7 < statistics.median(unknown) / statistics.median(known) < 1.4
 
 
 async def test_sign_in_needs_two_strings_without_nul(api: Api) -> None:
@@ -187,7 +188,7 @@ async def test_a_flood_of_sign_ins_is_503_and_stalls_no_task(database_url: str) 
     async with running_service(make_settings(database_url, bcrypt_rounds=11)) as api:
         ada = await api.new_user()
         body = {"email": ada.email, "password": "wrong horse 9"}
-        flood = [asyncio.ensure_future(api.post(SIGN_IN[0], body)) for _ in range(60)]
+        flood = [asyncio.ensure_future(api.post(SIGN_IN[0], body)) for _ in range(40 * available_cores())]
         await asyncio.sleep(0.1)
         slowest = 0.0
         for _ in range(20):

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.client import Api, User
-from tests.sockets import talk
+from tests.sockets import connect, talk
 from todo_service.wire import receive
 
 LIMIT = 64 * 1024
@@ -41,6 +41,17 @@ async def test_a_chunked_body_is_a_body(api: Api, ada: User) -> None:
     async with talk(api, "POST", "/api/v1/tasks", as_=ada, headers={"Transfer-Encoding": "chunked"}) as connection:
         await connection.send(b'8\r\n{"title"\r\n5\r\n:"t"}\r\n0\r\n\r\n')
         assert (await connection.answer())[0] == 201
+
+
+async def test_a_chunked_body_may_turn_out_to_be_none(api: Api, ada: User) -> None:
+    task = (await api.post("/api/v1/tasks", {"title": "t"}, as_=ada)).body
+    head = f"PATCH /api/v1/tasks/{task['id']}/complete HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+    async with connect(api) as connection:
+        await connection.send(f"{head}Authorization: Bearer {ada.token}\r\n\r\n".encode())
+        await asyncio.sleep(0.1)
+        await connection.send(b"0\r\n\r\n")
+        status, toggled = await connection.answer()
+        assert (status, toggled["completed"]) == (200, True)
 
 
 async def test_a_broken_chunk_is_400(api: Api, ada: User) -> None:
@@ -115,6 +126,7 @@ async def test_a_body_is_asked_for_only_once_the_caller_is_known(api: Api, ada: 
     async with talk(api, "POST", "/nope", headers=expecting | {"Expect": "tea"}) as connection:
         status, problem = await connection.answer()
         assert (status, problem["type"]) == (417, "/problems/expectation-failed")
+        assert connection.headers["x-request-id"] == problem["request_id"]
 
 
 async def test_a_client_that_goes_away_in_the_middle_harms_nobody(api: Api, ada: User) -> None:

@@ -10,7 +10,9 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import bcrypt
@@ -18,17 +20,27 @@ import bcrypt
 from todo_service.errors import Overloaded
 
 BCRYPT_BYTES = 72
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 QUEUE_SECONDS = 8  # nobody waits longer than about this for a turn
 CHECKS_A_SECOND = 4  # of one thread at 12 rounds
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Passwords:
-    """Hashes and checks passwords with bcrypt at `rounds`, in threads; `close` when done."""
+def available_cores() -> int:
+    """The cores this process may use: fewer than the machine has under CPU affinity or a container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        quota, period = CPU_QUOTA.read_text().split()
+        cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
 
-    def __init__(self, *, rounds: int) -> None:
-        threads = max(1, (os.cpu_count() or 1) - 1)
+
+class Passwords:
+    """Hashes and checks passwords with bcrypt at `rounds`, in `threads` (None: one less than cores); `close` it."""
+
+    def __init__(self, *, rounds: int, threads: int | None = None) -> None:
+        threads = threads or max(1, available_cores() - 1)
         self._rounds = rounds
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt")
         self._free_places = threads * (1 + QUEUE_SECONDS * CHECKS_A_SECOND)

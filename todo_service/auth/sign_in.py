@@ -53,6 +53,9 @@ async def sign_in(database: Database, passwords: Passwords, *, email_key: str, p
 async def _strengthen(database: Database, passwords: Passwords, user: UserRow, password: str) -> None:
     if user.password_hash is None or not passwords.is_weak(user.password_hash):
         return
-    stronger = await passwords.hash(password)
-    async with database.connection() as db:
-        await users.update_password_hash(db, user_id=user.id, old=user.password_hash, new=stronger)
+    try:
+        stronger = await passwords.hash(password)
+        async with database.connection() as db:
+            await users.update_password_hash(db, user_id=user.id, old=user.password_hash, new=stronger)
+    except Exception as error:  # the sign-in itself has succeeded; the next one tries again
+        log.warning("rehash_postponed", user_id=user.id, reason=type(error).__name__)

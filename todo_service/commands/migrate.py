@@ -4,42 +4,51 @@ import argparse
 import asyncio
 import sys
 
+import asyncpg
+
 from todo_service import logs, migrations
 from todo_service.connect import CannotConnectError
-from todo_service.database import Connection, single_connection
+from todo_service.database import single_connection
 from todo_service.development import prepared
 from todo_service.embedded import EmbeddedError
-from todo_service.migrations import MigrationError
+from todo_service.migrations import Migration, MigrationError, State
 from todo_service.settings import Settings, SettingsError
 
 
 def main() -> int:
-    """Run one action; returns 0 when done, 1 if it failed or `status --check` found something to do, 2 for misuse."""
-    arguments = _parser().parse_args()
+    """Run one action; returns 0 when done, 1 if it failed or `--check` found something to do, 2 for misuse."""
+    parser = _parser()
+    arguments = parser.parse_args()
+    if (arguments.action is None) != arguments.check:
+        parser.error("choose one action, or --check")
     logs.silence()
     try:
         settings = Settings.load()
         if arguments.action == "reset" and settings.in_production:
-            print("reset deletes every task and account, so it does not run in production.", file=sys.stderr)
-            return 2
+            return _fail("reset deletes every task and account, so it does not run in production.", status=2)
         with prepared(settings) as complete:
             return asyncio.run(_act(complete, arguments))
     except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (MigrationError, EmbeddedError, CannotConnectError) as error:
-        print(error, file=sys.stderr)
-        return 1
+        return _fail(str(error), status=2)
+    except (MigrationError, EmbeddedError, CannotConnectError, asyncpg.PostgresError, OSError) as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(reason: str, *, status: int = 1) -> int:
+    print(reason, file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bin/migrate", description=__doc__)
-    actions = parser.add_subparsers(dest="action", required=True)
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a migration is pending or was edited")
+    actions = parser.add_subparsers(dest="action")
     actions.add_parser("up", help="apply every pending migration")
     down = actions.add_parser("down", help="take back the newest migrations; their data is lost")
     down.add_argument("steps", nargs="?", type=_steps, default=1, help="how many (default: 1)")
-    status = actions.add_parser("status", help="list the migrations and whether each is applied")
-    status.add_argument("--check", action="store_true", help="exit with 1 if any is pending or was edited")
+    actions.add_parser("status", help="list the migrations and whether each is applied")
     reset = actions.add_parser("reset", help="take back all and apply all: every row is lost")
     reset.add_argument("--yes", action="store_true", required=True, help="yes, delete everything")
     return parser
@@ -56,8 +65,6 @@ async def _act(settings: Settings, arguments: argparse.Namespace) -> int:
     known = migrations.find()
     async with single_connection(settings) as db:
         match arguments.action:
-            case "status":
-                return await _status(db, check=arguments.check)
             case "down":
                 await migrations.down(db, known, arguments.steps, print)
             case "reset":
@@ -65,13 +72,13 @@ async def _act(settings: Settings, arguments: argparse.Namespace) -> int:
                 await migrations.up(db, known, print)
             case "up":
                 applied = await migrations.up(db, known, print)
-                print("up to date" if not applied else f"{applied} applied, up to date")
+                print(f"{applied} applied, up to date" if applied else "up to date")
+            case _:
+                return _report(known, await migrations.state(db, known), check=arguments.check)
     return 0
 
 
-async def _status(db: Connection, *, check: bool) -> int:
-    known = migrations.find()
-    state = await migrations.state(db, known)
+def _report(known: tuple[Migration, ...], state: State, *, check: bool) -> int:
     for migration in known:
         word = "pending" if migration in state.pending else "EDITED " if migration in state.edited else "applied"
         print(f"{word}  {migration.name}")

@@ -7,9 +7,11 @@ from functools import partial
 
 from todo_service import __version__, logs, migrations, server
 from todo_service.app import build_app
+from todo_service.connect import CannotConnectError
 from todo_service.database import single_connection
 from todo_service.development import prepared
 from todo_service.embedded import EmbeddedError
+from todo_service.migrations import MigrationError
 from todo_service.settings import ROOT, Settings, SettingsError
 
 BANNER = """
@@ -43,7 +45,7 @@ def main() -> int:
     logs.configure(settings)
     try:
         return _run(settings)
-    except EmbeddedError as error:
+    except (EmbeddedError, MigrationError, CannotConnectError) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return 130

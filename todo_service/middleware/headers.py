@@ -5,7 +5,7 @@ from collections.abc import MutableMapping
 from aiohttp import web
 
 from todo_service.life import LIFE
-from todo_service.middleware.request_id import HEADER, REQUEST_ID, new_request_id
+from todo_service.middleware.request_id import HEADER, named
 from todo_service.settings import SETTINGS, Settings
 
 SECURITY = {
@@ -23,7 +23,7 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
     if request.app[LIFE].draining:
         response.force_close()
         response.headers["Connection"] = "close"
-    complete(response.headers, request.app[SETTINGS], request.get(REQUEST_ID) or new_request_id())
+    complete(response.headers, request.app[SETTINGS], named(request))
 
 
 def complete(headers: MutableMapping[str, str], settings: Settings, request_id: str) -> None:

@@ -1,6 +1,5 @@
 """Every request has an id, on its answer and in the logs: the caller's own if it is a sane one, else a fresh one."""
 
-import itertools
 import re
 import secrets
 
@@ -11,19 +10,18 @@ from aiohttp.typedefs import Handler
 HEADER = "X-Request-ID"
 REQUEST_ID = web.RequestKey("request_id", str)
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-_PROCESS = secrets.token_hex(6)
-_numbers = itertools.count(1)
 
 
-def new_request_id() -> str:
-    """An id no other request of any process has: a random part for the process and a number."""
-    return f"{_PROCESS}-{next(_numbers)}"
+def named(request: web.BaseRequest) -> str:
+    """The request's id, given to it now if it has none."""
+    if REQUEST_ID not in request:
+        shown = request.headers.get(HEADER, "")
+        request[REQUEST_ID] = shown if _SANE.fullmatch(shown) else secrets.token_hex(8)
+    return request[REQUEST_ID]
 
 
 @web.middleware
 async def give_request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Name the request."""
-    shown = request.headers.get(HEADER, "")
-    request[REQUEST_ID] = shown if _SANE.fullmatch(shown) else new_request_id()
-    with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
+    """Name the request, and every log line written meanwhile."""
+    with structlog.contextvars.bound_contextvars(request_id=named(request)):
         return await handler(request)

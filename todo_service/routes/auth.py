@@ -26,7 +26,7 @@ async def register_signed_in(request: web.Request, body: Registration) -> web.Re
 
 
 async def sign_up(request: web.Request, body: Registration) -> web.Response:
-    """The same for the client that reads four fields more."""
+    """Make an account and sign in to it, for the client that reads `token`."""
     return _tokens(request, await _registered(request, body), status=201, answer=older_token_answer)
 
 
@@ -36,7 +36,7 @@ async def log_in(request: web.Request, body: SignIn) -> web.Response:
 
 
 async def sign_in_older(request: web.Request, body: SignIn) -> web.Response:
-    """The same for the client that reads four fields more."""
+    """Sign in with email and password, for the client that reads `token`."""
     return _tokens(request, await _signed_in(request, body), answer=older_token_answer)
 
 

@@ -6,6 +6,7 @@ only then the handler with its 404.
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -57,10 +58,10 @@ def register(app: web.Application, routes: Iterable[Route]) -> None:
     """Make the rows answer. A path with a slash at its end is the path without it."""
     for route in routes:
         handler = _guarded(route)
+        methods = (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,)
         path = _pattern(route.path)
-        for spelling in {path, path.rstrip("/") + "/"}:
-            for method in (route.method, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,):
-                app.router.add_route(method, spelling, handler, expect_handler=_expect_later)
+        for spelling, method in product({path, path.rstrip("/") + "/"}, methods):
+            app.router.add_route(method, spelling, handler, expect_handler=_expect_later)
 
 
 def template(request: web.Request) -> str:

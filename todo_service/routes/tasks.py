@@ -14,7 +14,9 @@ from todo_service.routes import reply
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
 from todo_service.wire.families import FAMILY
-from todo_service.wire.tasks import PageQuery, TaskCompletion, TaskCreate, TaskUpdate, document, task_id
+from todo_service.wire.tasks import PageQuery, TaskCompletion, TaskCreate, TaskUpdate, document, read_task_id
+
+NO_SUCH_TASK = "You have no task with this id. Check the id; the task may have been deleted."
 
 
 async def list_tasks(request: web.Request, query: PageQuery) -> web.Response:
@@ -27,7 +29,7 @@ async def list_tasks(request: web.Request, query: PageQuery) -> web.Response:
     if limit and query.skip + limit < page.total:
         following = request.rel_url.update_query(skip=query.skip + limit, limit=limit)
         headers[hdrs.LINK] = f'<{following.raw_path_qs}>; rel="next"'
-    return reply.json(family.task_list(page, skip=query.skip, limit=limit), headers=headers)
+    return reply.json(await family.task_list(page, skip=query.skip, limit=limit), headers=headers)
 
 
 async def create_task(request: web.Request, body: TaskCreate) -> web.Response:
@@ -45,8 +47,9 @@ async def create_task(request: web.Request, body: TaskCreate) -> web.Response:
 
 async def read_task(request: web.Request) -> web.Response:
     """Answer one task."""
+    task_id = _task_id(request)
     async with request.app[DATABASE].connection() as db:
-        row = await tasks.select(db, owner_id=request[OWNER], task_id=_task_id(request))
+        row = await tasks.select(db, owner_id=request[OWNER], task_id=task_id)
     return _answer(request, row)
 
 
@@ -62,24 +65,23 @@ async def complete_task(request: web.Request, body: TaskCompletion | None) -> we
 
 async def delete_task(request: web.Request) -> web.Response:
     """Delete one task."""
+    task_id = _task_id(request)
     async with request.app[DATABASE].connection() as db:
-        version = await tasks.delete(db, owner_id=request[OWNER], task_id=_task_id(request))
+        version = await tasks.delete(db, owner_id=request[OWNER], task_id=task_id)
     if version is None:
         raise NotFound(NO_SUCH_TASK)
     return reply.nothing()
 
 
-NO_SUCH_TASK = "You have no task with this id. Check the id; the task may have been deleted."
-
-
 async def _change(request: web.Request, changes: Changes) -> web.Response:
+    task_id = _task_id(request)
     async with request.app[DATABASE].connection() as db:
-        row = await tasks.update(db, owner_id=request[OWNER], task_id=_task_id(request), changes=changes)
+        row = await tasks.update(db, owner_id=request[OWNER], task_id=task_id, changes=changes)
     return _answer(request, row)
 
 
 def _task_id(request: web.Request) -> UUID:
-    found = task_id(request.match_info["task_id"])
+    found = read_task_id(request.match_info["task_id"])
     if found is None:
         raise NotFound(NO_SUCH_TASK)
     return found

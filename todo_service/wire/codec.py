@@ -81,7 +81,7 @@ def check(
     try:
         return model.model_validate(_in_snake_case(model, document), context=context)
     except ValidationError as error:
-        errors = tuple(_field_error(detail, naming) for detail in error.errors())
+        errors = tuple(_field_error(detail, naming) for detail in error.errors(include_url=False, include_input=False))
         raise ValidationFailed(errors, status=invalid_status) from None
 
 

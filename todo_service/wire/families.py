@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import orjson
 from aiohttp import web
 
 from todo_service.queries.tasks import Page
 from todo_service.wire import tasks
 from todo_service.wire.codec import Naming
-
-Documents = list[dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +20,24 @@ class Family:
     name: str
     prefix: str
     naming: Naming
-    envelope: Callable[[Documents, Page, int, int | None], object]
+    envelope: Callable[[orjson.Fragment, Page, int, int | None], object]
     invalid_status: int
     page_size: int | None
 
-    def task_list(self, page: Page, *, skip: int, limit: int | None) -> object:
+    async def task_list(self, page: Page, *, skip: int, limit: int | None) -> object:
         """The JSON value that answers a list."""
-        return self.envelope([tasks.document(row, self.naming) for row in page.tasks], page, skip, limit)
+        return self.envelope(await tasks.array(page.tasks, self.naming), page, skip, limit)
 
 
-def _paged(documents: Documents, page: Page, skip: int, limit: int | None) -> object:
+def _paged(documents: orjson.Fragment, page: Page, skip: int, limit: int | None) -> object:
     return {"tasks": documents, "total": page.total, "skip": skip, "limit": limit, "next_cursor": None}
 
 
-def _counted(documents: Documents, page: Page, skip: int, limit: int | None) -> object:
+def _counted(documents: orjson.Fragment, page: Page, skip: int, limit: int | None) -> object:
     return {"tasks": documents, "count": page.total}
 
 
-def _bare(documents: Documents, page: Page, skip: int, limit: int | None) -> object:
+def _bare(documents: orjson.Fragment, page: Page, skip: int, limit: int | None) -> object:
     return documents
 
 

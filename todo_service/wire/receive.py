@@ -22,15 +22,19 @@ async def body(request: web.Request, *, max_size: int = MAX_BODY) -> bytes:
         raise BodyTooLarge(max_size)
     if not request.can_read_body:
         return b""
-    _refuse_other_media(request)
+    if request.content_length is not None or hdrs.CONTENT_TYPE in request.headers:
+        _refuse_other_media(request)
     await _answer_expectation(request)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _read(request, max_size)
+            raw = await _read(request, max_size)
     except TimeoutError:
         raise BodyTimeout from None
     except web.RequestPayloadError:
         raise BadRequest("The body is not framed as its headers say. Check `Transfer-Encoding`.") from None
+    if raw:  # a chunked body without a type may turn out to be none
+        _refuse_other_media(request)
+    return raw
 
 
 def _refuse_other_media(request: web.Request) -> None:

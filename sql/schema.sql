@@ -1,0 +1,69 @@
+CREATE TABLE public.task_clocks (
+    user_id text NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    task_count bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT task_clocks_count_positive CHECK ((task_count >= 0))
+)
+WITH (fillfactor='50');
+
+CREATE TABLE public.tasks (
+    user_id text NOT NULL,
+    id uuid NOT NULL,
+    title text NOT NULL,
+    description text,
+    status text NOT NULL,
+    priority text NOT NULL,
+    due_at timestamp with time zone,
+    due_on date,
+    tags text[] NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    completed_at timestamp with time zone,
+    version bigint NOT NULL,
+    CONSTRAINT tasks_completed_at_agrees CHECK (((status = 'COMPLETED'::text) = (completed_at IS NOT NULL))),
+    CONSTRAINT tasks_description_length CHECK ((char_length(description) <= 5000)),
+    CONSTRAINT tasks_due_at_range CHECK (((due_at >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND (due_at < '9999-01-01 00:00:00+00'::timestamp with time zone))),
+    CONSTRAINT tasks_due_on_range CHECK (((due_on >= '1970-01-01'::date) AND (due_on < '9999-01-01'::date))),
+    CONSTRAINT tasks_due_once CHECK ((num_nonnulls(due_at, due_on) <= 1)),
+    CONSTRAINT tasks_priority_known CHECK ((priority = ANY (ARRAY['URGENT'::text, 'HIGH'::text, 'MEDIUM'::text, 'LOW'::text]))),
+    CONSTRAINT tasks_status_known CHECK ((status = ANY (ARRAY['TODO'::text, 'IN_PROGRESS'::text, 'COMPLETED'::text]))),
+    CONSTRAINT tasks_tags_count CHECK ((cardinality(tags) <= 20)),
+    CONSTRAINT tasks_title_length CHECK (((char_length(title) >= 1) AND (char_length(title) <= 255)))
+);
+
+CREATE TABLE public.users (
+    id text NOT NULL,
+    email text,
+    email_key text,
+    password_hash text,
+    full_name text,
+    role text DEFAULT 'user'::text NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    generation integer DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT users_full_name_length CHECK ((char_length(full_name) <= 255)),
+    CONSTRAINT users_id_length CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255))),
+    CONSTRAINT users_password_account CHECK (((email_key IS NULL) = (password_hash IS NULL))),
+    CONSTRAINT users_role_known CHECK ((role = ANY (ARRAY['user'::text, 'admin'::text])))
+);
+
+ALTER TABLE ONLY public.task_clocks
+    ADD CONSTRAINT task_clocks_pkey PRIMARY KEY (user_id);
+
+ALTER TABLE ONLY public.tasks
+    ADD CONSTRAINT tasks_pkey PRIMARY KEY (user_id, id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_email_key_unique UNIQUE (email_key);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+CREATE INDEX tasks_user_created ON public.tasks USING btree (user_id, created_at, id);
+
+ALTER TABLE ONLY public.task_clocks
+    ADD CONSTRAINT task_clocks_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.tasks
+    ADD CONSTRAINT tasks_clock_fkey FOREIGN KEY (user_id) REFERENCES public.task_clocks(user_id) ON DELETE CASCADE;
