@@ -20,6 +20,7 @@ setup(
         "asyncpg>=0.32,<0.33",
         "bcrypt>=5,<6",
         "email-validator>=2.4,<3",
+        "idna>=3.20,<4",
         "orjson>=3.13,<4",
         "pydantic>=2.14,<3",
         "pydantic-settings>=2.16,<3",

@@ -17,7 +17,7 @@ from aiohttp import ClientSession, web
 from tests.client import Api, User
 from todo_service import embedded, migrations
 from todo_service.app import build_app
-from todo_service.database import Connection
+from todo_service.connect import Connection
 from todo_service.server import Runner, bind
 from todo_service.settings import Settings
 
@@ -65,6 +65,18 @@ async def temporary_database(server_url: str, *, template: str = "template1") ->
     await run_sql(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield sibling(server_url, name)
     await run_sql(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def fill(database_url: str, user_id: str, *, count: int = 10_000, description: str = "") -> None:
+    """Give a user many tasks at once."""
+    await run_sql(
+        database_url,
+        f"""INSERT INTO tasks
+        (user_id, id, title, description, status, priority, tags, created_at, updated_at, version)
+        SELECT '{user_id}', gen_random_uuid(), 'a title of some length', '{description}', 'TODO', 'LOW', '{{a,b}}',
+            now(), now(), n
+        FROM generate_series(1, {count}) AS n""",
+    )
 
 
 async def _make_template(server_url: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import asyncpg
 
-from todo_service.database import Connection
+from todo_service.connect import Connection
 from todo_service.settings import ROOT
 
 FOLDER = ROOT / "sql"

@@ -2,13 +2,16 @@
 
 import asyncio
 import re
+from contextlib import suppress
 
 import asyncpg
 import pytest
 
 from tests.client import Api, User
-from tests.conftest import make_settings, running_service
+from tests.conftest import fill, make_settings, running_service
+from tests.sockets import connect, talk
 from todo_service import errors
+from todo_service.middleware import pace
 from todo_service.middleware.errors import meaning
 
 ALWAYS = {
@@ -96,3 +99,57 @@ def test_every_problem_type_has_a_name_of_its_own_and_words_for_people() -> None
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", kind.name)
         assert kind.meaning
         assert kind.remedy
+
+
+async def test_a_big_answer_comes_whole(api: Api, ada: User) -> None:
+    for _ in range(70):
+        await api.post("/api/v1/tasks", {"title": "t", "description": "d" * 5000}, as_=ada)
+    answer = await api.get("/api/v1/tasks", as_=ada)
+    assert len(answer.raw) == int(answer.headers["Content-Length"]) > pace.PIECE
+    assert (answer.body["total"], answer.headers["X-Content-Type-Options"]) == (70, "nosniff")
+    head = await api.send("HEAD", "/api/v1/tasks", as_=ada)
+    assert (head.status, head.headers["Content-Length"]) == (200, answer.headers["Content-Length"])
+
+
+async def test_a_client_that_does_not_read_is_not_waited_for(
+    api: Api, ada: User, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "PIECE_SECONDS", 0.3)
+    await fill(database_url, ada.id, description="d" * 5000, count=5000)
+    async with talk(api, "GET", "/api/tasks", as_=ada) as connection:
+        connection.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(3)
+        connection.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        received = 0
+        with suppress(ConnectionError):
+            while piece := await asyncio.wait_for(connection.reader.read(2**20), 5):
+                received += len(piece)
+    assert received < 20 * 2**20
+
+
+async def test_http_before_1_0_is_refused_and_1_0_is_not_asked_to_continue(api: Api, ada: User) -> None:
+    for line in (b"GET / HTTP/0.9", b"GET /"):
+        async with connect(api) as connection:
+            await connection.send(line + b"\r\n\r\n")
+            assert (await connection.answer())[0] == 400
+    head = f"POST /api/v1/tasks HTTP/1.0\r\nAuthorization: Bearer {ada.token}\r\nContent-Type: application/json\r\n"
+    async with connect(api) as connection:
+        await connection.send(f"{head}Content-Length: 14\r\nExpect: 100-continue\r\n\r\n".encode() + b'{"title": "t"}')
+        assert (await connection.answer())[0] == 201
+
+
+@pytest.mark.parametrize("path", ["/", "/nope", "/api/v1/tasks"])
+async def test_an_expectation_nobody_can_meet_is_417_everywhere(api: Api, ada: User, path: str) -> None:
+    answer = await api.get(path, as_=ada, headers={"Expect": "tea"})
+    assert (answer.status, answer.problem()) == (417, "expectation-failed")
+
+
+async def test_a_client_that_hangs_up_is_no_outage_of_the_database(
+    api: Api, ada: User, capfd: pytest.CaptureFixture[str]
+) -> None:
+    expecting = {"Content-Length": "14", "Expect": "100-continue"}
+    for _ in range(10):
+        async with talk(api, "POST", "/api/v1/tasks", as_=ada, headers=expecting):
+            pass
+    await asyncio.sleep(0.2)
+    assert "database_unavailable" not in capfd.readouterr().out

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
-from todo_service.database import Connection
+from todo_service.connect import Connection
 from todo_service.queries import clocks, tasks, users
 from todo_service.queries.tasks import Changes, NewTask, TaskRow
 

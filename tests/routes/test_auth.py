@@ -31,6 +31,14 @@ async def test_one_email_registered_by_20_at_once_gives_one_201(api: Api, path: 
     assert refused[0].body["detail"] == "Email already registered"
 
 
+async def test_domains_that_differ_are_different_accounts(api: Api) -> None:
+    tag = uuid4().hex
+    for domain in ("strasse.de", "stra\u00dfe.de"):
+        assert (await api.post(REGISTER[0], {"email": f"{tag}@{domain}", "password": PASSWORD})).status == 201
+    again = await api.post(REGISTER[0], {"email": f"{tag}@xn--strae-oqa.de", "password": PASSWORD})
+    assert again.status == 400, "the same domain in its other spelling"
+
+
 async def test_emails_are_one_whatever_their_case_width_and_composition(api: Api) -> None:
     tag = uuid4().hex
     spellings = [f"Ren\u00e9{tag}@example.com", f"rene\u0301{tag}@EXAMPLE.com", f"REN\u00c9{tag}@example.com"]
@@ -136,6 +144,11 @@ async def test_unknown_email_and_wrong_password_take_the_same_time(database_url:
             known.append(await seconds(ada.email))
             unknown.append(await seconds("nobody@example.com"))
         assert 0.7 < statistics.median(unknown) / statistics.median(known) < 1.4
+
+        cheaper = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(6)).decode()
+        await run_sql(database_url, f"UPDATE users SET password_hash = '{cheaper}' WHERE id = '{ada.id}'")
+        old = [await seconds(ada.email) for _ in range(15)]
+        assert 0.7 < statistics.median(old) / statistics.median(known) < 1.4
 
 
 async def test_sign_in_needs_two_strings_without_nul(api: Api) -> None:

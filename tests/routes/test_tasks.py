@@ -34,6 +34,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("completed", None, "null"),
     ("priority", "highest", "literal_error"),
     ("priority", 5, "literal_error"),
+    ("priority", "h\u0131gh", "literal_error"),
     ("priority", None, "null"),
     ("due_date", "2026-12-24T18:00:00", "due_date_without_offset"),
     ("due_date", "2026-12-24 18:00", "due_date_without_offset"),

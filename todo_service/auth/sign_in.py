@@ -1,12 +1,14 @@
 """Making an account and signing in to it with email and password."""
 
+from collections.abc import Callable
+
 import structlog
 import uuid_utils
 from aiohttp import web
 
 from todo_service.auth.passwords import Passwords
 from todo_service.database import Database
-from todo_service.errors import AccountInactive, WrongPassword
+from todo_service.errors import AccountInactive, EmailAlreadyRegistered, WrongPassword
 from todo_service.queries import users
 from todo_service.queries.users import UserRow
 
@@ -15,10 +17,23 @@ log = structlog.get_logger()
 
 
 async def register(
-    database: Database, passwords: Passwords, *, email: str, email_key: str, password: str, full_name: str | None
+    database: Database,
+    passwords: Passwords,
+    *,
+    email: str,
+    email_key: str,
+    password: str,
+    full_name: str | None,
+    wanted: Callable[[], bool],
 ) -> UserRow:
-    """Make an account. Raises the violation of `users_email_key_unique` if the email has one, or `Overloaded`."""
-    password_hash = await passwords.hash(password)
+    """Make an account. Raises `EmailAlreadyRegistered` (or the violation of its constraint), or `Overloaded`.
+
+    The database is asked first: if it is away, the caller learns that without waiting for a hash.
+    """
+    async with database.connection() as db:
+        if await users.select_by_email_key(db, email_key=email_key):
+            raise EmailAlreadyRegistered
+    password_hash = await passwords.hash(password, wanted=wanted)
     async with database.connection() as db:
         user = await users.insert(
             db,
@@ -32,14 +47,17 @@ async def register(
     return user
 
 
-async def sign_in(database: Database, passwords: Passwords, *, email_key: str, password: str) -> UserRow:
+async def sign_in(
+    database: Database, passwords: Passwords, *, email_key: str, password: str, wanted: Callable[[], bool]
+) -> UserRow:
     """The account of this email and password; an unknown email takes the time of a wrong password.
 
     Raises `WrongPassword`, `AccountInactive` (only to who knows the password) or `Overloaded`.
     """
     async with database.connection() as db:
         user = await users.select_by_email_key(db, email_key=email_key)
-    if not await passwords.check(password, user.password_hash if user else None) or user is None:
+    stored = user.password_hash if user else None
+    if not await passwords.check(password, stored, wanted=wanted) or user is None:
         log.info("sign_in_failed", user_id=user.id if user else None)
         raise WrongPassword
     if not user.is_active:

@@ -14,10 +14,12 @@ import jwt
 
 ISSUER = AUDIENCE = "todo-service"
 TYPE = "at+jwt"
+ROLES = frozenset({"user", "admin"})
 LEEWAY = 30  # seconds between two machines' clocks
 MAX_LIFETIME = 24 * 60 * 60  # seconds; no setting makes a token that holds longer
 MAX_LENGTH = 8 * 1024  # characters; a longer token is refused unread
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{43,86}", re.ASCII)
+_USER_ID = re.compile(r"[^\0\ud800-\udfff]{1,255}", re.DOTALL)  # what the database can hold
 _REQUIRED = ["sub", "user_id", "role", "iss", "aud", "iat", "nbf", "exp", "jti", "gen"]
 _CLAIM_TYPES = {"sub": str, "user_id": str, "role": str, "iat": int, "nbf": int, "exp": int, "jti": str, "gen": int}
 
@@ -68,8 +70,10 @@ class AccessTokens:
         if len(token) > MAX_LENGTH or not _SHAPE.fullmatch(token):
             raise TokenError("The token is not an access token of this service.")
         claims = self._decode(token)
-        if claims["sub"] != claims["user_id"] or not claims["sub"]:
+        if claims["sub"] != claims["user_id"] or not _USER_ID.fullmatch(claims["sub"]):
             raise TokenError("The token does not name one user.")
+        if claims["role"] not in ROLES or not 1 <= claims["gen"] < 2**31:
+            raise TokenError("The token holds a claim out of its range.")
         email = claims.get("email")
         return Claims(
             user_id=claims["sub"],

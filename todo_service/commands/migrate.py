@@ -7,8 +7,7 @@ import sys
 import asyncpg
 
 from todo_service import logs, migrations
-from todo_service.connect import CannotConnectError
-from todo_service.database import single_connection
+from todo_service.connect import CannotConnectError, single_connection
 from todo_service.development import prepared
 from todo_service.embedded import EmbeddedError
 from todo_service.migrations import Migration, MigrationError, State

@@ -7,8 +7,7 @@ from functools import partial
 
 from todo_service import __version__, logs, migrations, server
 from todo_service.app import build_app
-from todo_service.connect import CannotConnectError
-from todo_service.database import single_connection
+from todo_service.connect import CannotConnectError, single_connection
 from todo_service.development import prepared
 from todo_service.embedded import EmbeddedError
 from todo_service.migrations import MigrationError

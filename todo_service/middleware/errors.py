@@ -2,13 +2,13 @@
 
 import asyncpg
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.typedefs import Handler
 
 from todo_service import errors
-from todo_service.database import unavailable
 from todo_service.errors import ApiError
 from todo_service.middleware.request_id import REQUEST_ID
+from todo_service.outages import unavailable
 from todo_service.wire import problems
 
 log = structlog.get_logger()
@@ -18,11 +18,26 @@ log = structlog.get_logger()
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer, or say in the one shape of all errors why not."""
     try:
+        refuse_what_no_route_takes(request)
         return await handler(request)
     except Exception as error:
-        if isinstance(error, ConnectionError) and request.transport is None:
-            raise  # the client is gone: there is nobody to answer
+        if _client_is_gone(request, error):
+            raise
         return problem(meaning(error), request_id=request[REQUEST_ID])
+
+
+def refuse_what_no_route_takes(request: web.Request) -> None:
+    """Raise `BadRequest` for HTTP before 1.0, `ExpectationFailed` for what no route can meet."""
+    if request.version < HttpVersion10:
+        raise errors.BadRequest("Speak HTTP/1.1.")
+    if any(value.lower() != "100-continue" for value in request.headers.getall(hdrs.EXPECT, [])):
+        raise errors.ExpectationFailed
+
+
+def _client_is_gone(request: web.Request, error: Exception) -> bool:
+    """Whether there is nobody left to answer; a database that hangs up is another matter."""
+    transport = request.transport
+    return isinstance(error, ConnectionError) and (transport is None or transport.is_closing())
 
 
 def problem(error: ApiError, *, request_id: str) -> web.Response:

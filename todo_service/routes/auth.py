@@ -59,12 +59,17 @@ async def _registered(request: web.Request, body: Registration) -> UserRow:
         email_key=body.email_key,
         password=body.password,
         full_name=body.full_name,
+        wanted=lambda: request.transport is not None,
     )
 
 
 async def _signed_in(request: web.Request, body: SignIn) -> UserRow:
     return await sign_in.sign_in(
-        request.app[DATABASE], request.app[PASSWORDS], email_key=body.email_key, password=body.password
+        request.app[DATABASE],
+        request.app[PASSWORDS],
+        email_key=body.email_key,
+        password=body.password,
+        wanted=lambda: request.transport is not None,
     )
 
 

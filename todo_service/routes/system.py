@@ -4,10 +4,11 @@ from aiohttp import web
 
 from todo_service import __version__, migrations
 from todo_service.auth.gates import Access
-from todo_service.database import DATABASE, unavailable
+from todo_service.database import DATABASE
 from todo_service.errors import NotFound, kinds
 from todo_service.life import LIFE
 from todo_service.migrations import Migration
+from todo_service.outages import unavailable
 from todo_service.routes import reply
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS

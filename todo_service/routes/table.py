@@ -20,7 +20,8 @@ from todo_service.wire.families import FAMILIES, FAMILY, Family
 # Ids of users are opaque, so `/api/{user_id}/tasks` would swallow its neighbours: these first segments are not ids.
 RESERVED = ("v[0-9]+", "users", "auth", "tasks", "user-api-keys")
 PATTERNS = {
-    "/api/{user_id}/": "/api/{user_id:(?!(?:" + "|".join(RESERVED) + ")/)[^{}/]+}/",
+    "/api/{user_id}/": "/api/{user_id:(?!(?:" + "|".join(RESERVED) + ")/)[^/]+}/",
+    "/api/users/{user_id}/": "/api/users/{user_id:[^/]+}/",
 }
 
 

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
-from todo_service.errors import BadRequest, BodyTimeout, BodyTooLarge, ExpectationFailed, UnsupportedMediaType
+from todo_service.errors import BadRequest, BodyTimeout, BodyTooLarge, UnsupportedMediaType
 
 MAX_BODY = 64 * 1024  # bytes
 BODY_SECONDS = 10
@@ -15,8 +15,7 @@ MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 async def body(request: web.Request, *, max_size: int = MAX_BODY) -> bytes:
     """The JSON body's bytes, b"" if there is none.
 
-    Raises `BodyTooLarge` (by `Content-Length` before a byte is read), `UnsupportedMediaType`, `ExpectationFailed` and
-    `BodyTimeout`.
+    Raises `BodyTooLarge` (by `Content-Length` before a byte is read), `UnsupportedMediaType` and `BodyTimeout`.
     """
     if (request.content_length or 0) > max_size:
         raise BodyTooLarge(max_size)
@@ -40,20 +39,17 @@ async def body(request: web.Request, *, max_size: int = MAX_BODY) -> bytes:
 def _refuse_other_media(request: web.Request) -> None:
     accepted = {JSON, MERGE_PATCH} if request.method == hdrs.METH_PATCH else {JSON}
     charset = (request.charset or "utf-8").lower()
-    encoded = hdrs.CONTENT_ENCODING in request.headers
+    transfer = request.headers.get(hdrs.TRANSFER_ENCODING, "chunked").lower()
+    encoded = hdrs.CONTENT_ENCODING in request.headers or transfer != "chunked"
     if request.content_type not in accepted or charset not in {"utf-8", "utf8"} or encoded:
         raise UnsupportedMediaType
 
 
 async def _answer_expectation(request: web.Request) -> None:
     """Ask for the body of a client that waits to be asked (RFC 9110 section 10.1.1): only now is the caller known."""
-    expectation = request.headers.get(hdrs.EXPECT)
-    if expectation is None:
-        return
-    if expectation.lower() != "100-continue":
-        raise ExpectationFailed
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0  # the answer itself has not begun
+    if hdrs.EXPECT in request.headers and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
 
 
 async def _read(request: web.Request, max_size: int) -> bytes:

@@ -46,7 +46,7 @@ def _client_id(value: object) -> UUID:
 
 
 def _capitals(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
+    return value.upper() if isinstance(value, str) and value.isascii() else value
 
 
 def _distinct(tags: list[str]) -> list[str]:

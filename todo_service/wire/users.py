@@ -2,6 +2,7 @@
 
 from typing import Annotated, Protocol
 
+import idna
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -40,7 +41,8 @@ class _Credentials(Input):
     @property
     def email_key(self) -> str:
         """The email as it is compared."""
-        return folded(self.email)
+        local, _, domain = self.email.rpartition("@")
+        return f"{folded(local)}@{idna.encode(domain).decode()}" if domain else ""
 
 
 class Registration(_Credentials):
