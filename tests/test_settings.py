@@ -63,6 +63,12 @@ def test_stronger_algorithms_need_longer_secrets(environment: pytest.MonkeyPatch
     assert "64 bytes" in wrong(environment, SECRET_KEY=SECRET_KEY, ALGORITHM="HS512")["SECRET_KEY"]
 
 
+def test_certificates_are_read_while_the_settings_are(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "root.pem").write_text("not a certificate")
+    url = f"{GOOD['DATABASE_URL']}?sslmode=verify-full&sslrootcert={tmp_path}/root.pem"
+    assert set(wrong(environment, DATABASE_URL=url)) == {"DATABASE_URL"}
+
+
 def test_algorithms_are_a_fixed_list(environment: pytest.MonkeyPatch) -> None:
     assert set(wrong(environment, ALGORITHM="none")) == {"ALGORITHM"}
 

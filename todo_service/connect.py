@@ -1,25 +1,49 @@
-"""Opening one connection: which host, with which TLS, directly or through a pooler, and in what words it failed.
+"""One connection: what may be done with it, and how it is opened, to which host, directly or through a pooler.
 
 `Connector` is what the pool of `database.py` calls for each new connection. It holds what is learned while serving:
 the last good host, that the other end is a transaction pooler, which trouble was already logged.
 """
 
 import asyncio
-import socket
-import ssl
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
 
 import asyncpg
 import structlog
 
-from todo_service.dsn import SSL_MODES, SYSTEM_TRUST, Dsn
+from todo_service import dsn, tls
+from todo_service.outages import told
+from todo_service.settings import Settings
 
 HOST_SECONDS = 1.0
-READ_WRITE_HINT = "none of the hosts is what target_session_attrs asks for (no one accepts writes?)"
+CLOSE_SECONDS = 5.0
 SELECT_PLAN_MODE = "SELECT current_setting('plan_cache_mode', true)"
 
 log = structlog.get_logger()
+
+
+class Row(Protocol):
+    """One row as asyncpg gives it: by position, by column, or as keywords (`TaskRow(**row)`)."""
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __len__(self) -> int: ...
+    def get(self, key: str, default: Any = None, /) -> Any: ...
+    def keys(self) -> Iterator[str]: ...
+    def values(self) -> Iterator[Any]: ...
+    def items(self) -> Iterator[tuple[str, Any]]: ...
+
+
+class Connection(Protocol):
+    """What a query may do with a connection: asyncpg's own, borrowed from the pool or not."""
+
+    async def execute(self, query: str, *args: Any) -> str: ...
+    async def executemany(self, command: str, args: Any) -> None: ...
+    async def fetch(self, query: str, *args: Any) -> list[Row]: ...
+    async def fetchrow(self, query: str, *args: Any) -> Row | None: ...
+    async def fetchval(self, query: str, *args: Any, column: int = 0) -> Any: ...
+    def transaction(self) -> AbstractAsyncContextManager[Any]: ...
 
 
 class CannotConnectError(ConnectionError):
@@ -27,7 +51,7 @@ class CannotConnectError(ConnectionError):
 
 
 class Connector:
-    """Opens connections to the hosts of `dsn`, called by the pool once for each.
+    """Opens connections to the hosts of `where`, called by the pool once for each.
 
     `server_settings` are ours for every session; those of the URL win over them. Through a pooler only the URL's own
     and those that PgBouncer tracks are sent. `command_timeout` is seconds, None for no limit. `on_query` gets
@@ -36,19 +60,19 @@ class Connector:
 
     def __init__(
         self,
-        dsn: Dsn,
+        where: dsn.Dsn,
         *,
         server_settings: Mapping[str, str],
         command_timeout: float | None,
         on_query: Callable[[Any], None] | None = None,
     ) -> None:
-        self.pooled = dsn.pooled
-        self._dsn = dsn
-        self._server_settings = {**server_settings, **dsn.server_settings}
+        self.pooled = where.pooled
+        self._dsn = where
+        self._server_settings = {**server_settings, **where.server_settings}
         self._command_timeout = command_timeout
         self._on_query = on_query
-        self._tls = tls(dsn)
-        self._hosts: tuple[tuple[str | None, int | None], ...] = dsn.hosts or ((None, None),)
+        self._tls = tls.context(where)
+        self._hosts: tuple[tuple[str | None, int | None], ...] = where.hosts or ((None, None),)
         self._first = 0
         self._checked = False
         self._reported: set[str] = set()
@@ -66,7 +90,7 @@ class Connector:
             except asyncio.CancelledError:
                 self._first = (index + 1) % len(self._hosts)
                 if asyncio.get_running_loop().time() - started > HOST_SECONDS / 2:
-                    self._report(_told(TimeoutError()))
+                    self._report(told(TimeoutError()))
                 raise
             except Exception as error:
                 failures.append(error)
@@ -77,7 +101,7 @@ class Connector:
                     connection.add_query_logger(self._on_query)
                 return connection
         worst = next((error for error in failures if isinstance(error, asyncpg.PostgresError)), failures[-1])
-        self._report(reason := _told(worst))
+        self._report(reason := told(worst))
         raise CannotConnectError(reason) from worst
 
     def _candidates(self) -> Iterator[tuple[str, int]]:
@@ -103,7 +127,7 @@ class Connector:
         if not self.pooled:
             self.pooled = True
             log.warning(
-                "database pooler found",
+                "database_pooler_found",
                 detail="The database is behind a transaction pooler: statements are not kept prepared and the "
                 "service's session settings are not sent. Add pgbouncer=true to DATABASE_URL to say so.",
             )
@@ -124,23 +148,23 @@ class Connector:
 
     async def _connect(self, index: int, attrs: str) -> Any:
         host, port = self._hosts[index]
-        dsn, sent = self._dsn, dict(self._server_settings)
+        where, sent = self._dsn, dict(self._server_settings)
         if self.pooled:
-            tracked = {"application_name", "timezone", *dsn.server_settings}
+            tracked = {"application_name", "timezone", *where.server_settings}
             sent = {name: value for name, value in sent.items() if name in tracked}
         extra: dict[str, Any] = {"statement_cache_size": 0} if self.pooled else {}
         return await asyncpg.connect(
             host=host,
             port=port,
-            user=dsn.user,
-            password=dsn.password,
-            passfile=dsn.passfile,
-            database=dsn.database,
+            user=where.user,
+            password=where.password,
+            passfile=where.passfile,
+            database=where.database,
             ssl=self._tls,
-            direct_tls=dsn.direct_tls,
+            direct_tls=where.direct_tls,
             target_session_attrs=attrs,
             server_settings=sent,
-            timeout=dsn.connect_timeout or HOST_SECONDS,
+            timeout=where.connect_timeout or HOST_SECONDS,
             command_timeout=self._command_timeout,
             **extra,
         )
@@ -149,66 +173,39 @@ class Connector:
         """Log each trouble once until a connection is had again: the pool retries with every request."""
         if reason not in self._reported:
             self._reported.add(reason)
-            log.error("database unreachable", reason=reason)
+            log.error("database_unreachable", reason=reason)
 
     def _recovered(self, index: int) -> None:
         if self._reported:
             self._reported.clear()
-            log.info("database reachable again", host=self._hosts[index][0])
+            log.info("database_reachable_again", host=self._hosts[index][0])
 
 
-def tls(dsn: Dsn) -> ssl.SSLContext | str | None:
-    """What asyncpg's `ssl` argument must be; made once, for reading a trust store takes tens of milliseconds.
+@asynccontextmanager
+async def single_connection(settings: Settings, *, url: str | None = None) -> AsyncIterator[Connection]:
+    """One connection without pool, deadlines or session settings of the service, for the programs in `bin/`.
 
-    Raises `ValueError` with one sentence when a certificate or key file is not what it should be.
+    Raises `CannotConnectError` with the reason in words.
     """
-    if dsn.sslmode not in SSL_MODES[3:]:
-        return dsn.sslmode
+    connect = Connector(
+        wanted(settings, url),
+        server_settings={"application_name": settings.app_name, "timezone": "UTC"},
+        command_timeout=None,
+    )
+    db = await connect()
     try:
-        if dsn.sslrootcert == SYSTEM_TRUST:
-            context = ssl.create_default_context()
-        else:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = dsn.sslmode == "verify-full"
-            if dsn.sslrootcert:
-                context.load_verify_locations(cafile=dsn.sslrootcert)
-            else:
-                context.verify_mode = ssl.CERT_NONE
-        if dsn.sslcrl:
-            context.load_verify_locations(cafile=dsn.sslcrl)
-            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
-        if dsn.sslcert:
-            context.load_cert_chain(dsn.sslcert, dsn.sslkey, password=dsn.sslpassword or "")
-    except (OSError, ValueError):
-        raise ValueError("names a certificate, key or revocation file that is not a readable PEM file") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ssl.HAS_ALPN:
-        context.set_alpn_protocols(["postgresql"])
-    return context
+        yield db
+    finally:
+        try:
+            await db.close(timeout=CLOSE_SECONDS)
+        except (OSError, asyncpg.InterfaceError):
+            db.terminate()
 
 
-def _told(error: BaseException) -> str:
-    """One sentence for the operator: what went wrong, in PostgreSQL's own words where it spoke."""
-    match error:
-        case asyncpg.InvalidPasswordError():
-            return "PostgreSQL refused the password in DATABASE_URL."
-        case asyncpg.PostgresError():
-            return f"PostgreSQL said: {error.args[0] if error.args else type(error).__name__}."
-        case TimeoutError():
-            return "PostgreSQL did not answer in time; is the host right, and no firewall between?"
-        case ssl.SSLCertVerificationError():
-            return f"The server's certificate is not trusted: {error.verify_message}; see sslrootcert in DATABASE_URL."
-        case ssl.SSLError():
-            return f"TLS with the server failed: {error.reason}."
-        case socket.gaierror():
-            return "The host in DATABASE_URL has no address (DNS)."
-        case ConnectionRefusedError():
-            return "Nothing listens at the host and port in DATABASE_URL."
-        case asyncpg.TargetServerAttributeNotMatched():
-            return f"The database cannot be used: {READ_WRITE_HINT}."
-        case ConnectionError() if "rejected SSL" in str(error):
-            return "The server does not offer TLS, but the sslmode in DATABASE_URL asks for it."
-        case OSError():
-            return f"The connection failed: {error.strerror or str(error) or type(error).__name__}."
-        case _:
-            return f"The connection failed: {type(error).__name__}: {error}."
+def wanted(settings: Settings, url: str | None = None) -> dsn.Dsn:
+    """Where to connect: `url` if given, else what the settings say. Raises `ValueError` with one sentence."""
+    if url is None:
+        if settings.database_url is None:
+            raise ValueError("DATABASE_URL is not set")
+        url = settings.database_url.get_secret_value()
+    return dsn.parse(url)

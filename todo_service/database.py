@@ -6,55 +6,26 @@ set here, so that no request waits for PostgreSQL longer than `DATABASE_ACQUIRE_
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from socket import gaierror
-from ssl import SSLError
-from typing import Any, Protocol
+from typing import Any
 
 import asyncpg
 import structlog
 from aiohttp import web
 
-from todo_service import dsn
-from todo_service.connect import CannotConnectError, Connector
+from todo_service.connect import CLOSE_SECONDS, CannotConnectError, Connection, Connector, wanted
+from todo_service.outages import FAILOVER_STATES, unavailable
 from todo_service.settings import Settings
 
-CLOSE_SECONDS = 5.0
 CANCEL_SECONDS = 0.2
 LONGEST_IDLE_TRANSACTION_SECONDS = 5.0
 SELECT_ONE = "SELECT 1"
 OWN_STATEMENTS = {SELECT_ONE: "ping", "BEGIN;": "begin", "COMMIT;": "commit", "ROLLBACK;": "rollback"}
-FAILOVER_STATES = {"25006", "57P01"}
-UNAVAILABLE_STATES = {"57014", "55P03", "25006", "25P03", "25P04", "40001", "40P01"}
-UNAVAILABLE_CLASSES = ("08", "53", "57P0", "58")
 
 log = structlog.get_logger()
-
-
-class Row(Protocol):
-    """One row as asyncpg gives it: by position, by column, or as keywords (`TaskRow(**row)`)."""
-
-    def __getitem__(self, key: Any, /) -> Any: ...
-    def __iter__(self) -> Iterator[Any]: ...
-    def __len__(self) -> int: ...
-    def get(self, key: str, default: Any = None, /) -> Any: ...
-    def keys(self) -> Iterator[str]: ...
-    def values(self) -> Iterator[Any]: ...
-    def items(self) -> Iterator[tuple[str, Any]]: ...
-
-
-class Connection(Protocol):
-    """What a query may do with a connection: asyncpg's own, borrowed from the pool or not."""
-
-    async def execute(self, query: str, *args: Any) -> str: ...
-    async def executemany(self, command: str, args: Any) -> None: ...
-    async def fetch(self, query: str, *args: Any) -> list[Row]: ...
-    async def fetchrow(self, query: str, *args: Any) -> Row | None: ...
-    async def fetchval(self, query: str, *args: Any, column: int = 0) -> Any: ...
-    def transaction(self) -> AbstractAsyncContextManager[Any]: ...
 
 
 @dataclass(slots=True)
@@ -79,7 +50,7 @@ class Database:
         self, settings: Settings, *, url: str | None = None, statement_names: Mapping[str, str] | None = None
     ) -> None:
         self._settings = settings
-        self._dsn = _dsn(settings, url)
+        self._dsn = wanted(settings, url)
         self._names = OWN_STATEMENTS | dict(statement_names or {})
         self._connector = Connector(
             self._dsn,
@@ -95,10 +66,10 @@ class Database:
     async def open(self) -> None:
         """Make the pool and one connection. An absent PostgreSQL is logged, not raised: it is tried again for ever."""
         for note in self._dsn.notes:
-            log.info("database url", note=note)
+            log.info("database_url_note", note=note)
         if self._settings.in_production and self._dsn.may_be_plain:
             log.warning(
-                "database connection may be UNENCRYPTED",
+                "database_may_be_unencrypted",
                 detail="Data can be read on the way; add sslmode=verify-full (or at least require) to DATABASE_URL.",
             )
         # asyncpg's own floor (min_size) fails to start without PostgreSQL and logs a traceback for each retry.
@@ -127,7 +98,7 @@ class Database:
                 await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
             except Exception as error:
                 pool.terminate()
-                log.warning("database connections closed by force", reason=type(error).__name__)
+                log.warning("database_connections_closed_by_force", reason=type(error).__name__)
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Borrow a connection for the block; the wait and the block are bounded and end in an `unavailable` error."""
@@ -144,7 +115,7 @@ class Database:
             except (TimeoutError, asyncio.CancelledError):
                 raise  # The connection is thrown away; a ROLLBACK would wait for the frozen server once more.
             except BaseException as error:
-                await _rolled_back(transaction, error)
+                await _roll_back(db, transaction, error)
                 raise
             await transaction.commit()
 
@@ -165,6 +136,7 @@ class Database:
             if db is not None:
                 self._abandon(pool, db)
                 db = None
+                await asyncio.sleep(0)  # asyncpg tells of a statement in the loop's next turn; `TIMING` is read soon
             raise
         except asyncpg.PostgresError as error:
             if error.sqlstate in FAILOVER_STATES:
@@ -179,7 +151,7 @@ class Database:
 
         async def drop() -> None:
             await asyncio.sleep(CANCEL_SECONDS)  # asyncpg's cancel request leaves meanwhile
-            db.terminate()
+            _terminate(db)
             await _release(pool, db)
 
         task = asyncio.create_task(drop(), name="database abandoned connection")
@@ -192,7 +164,7 @@ class Database:
                 await db.execute(SELECT_ONE)
         except Exception as error:
             if not unavailable(error):
-                log.exception("database check failed")
+                log.exception("database_check_failed")
             return False
         return True
 
@@ -219,55 +191,6 @@ class Database:
 DATABASE = web.AppKey("database", Database)
 
 
-@asynccontextmanager
-async def single_connection(settings: Settings, *, url: str | None = None) -> AsyncIterator[Connection]:
-    """One connection without pool, deadlines or session settings of the service, for the programs in `bin/`.
-
-    Raises `CannotConnectError` with the reason in words.
-    """
-    connect = Connector(
-        _dsn(settings, url),
-        server_settings={"application_name": settings.app_name, "timezone": "UTC"},
-        command_timeout=None,
-    )
-    db = await connect()
-    try:
-        yield db
-    finally:
-        try:
-            await db.close(timeout=CLOSE_SECONDS)
-        except (OSError, asyncpg.InterfaceError):
-            db.terminate()
-
-
-def unavailable(error: BaseException) -> bool:
-    """Whether the error means that PostgreSQL is away, overloaded or changing roles, so that trying again may help.
-
-    A mistake of ours, wrong arguments for instance, is none of these though asyncpg calls it `InterfaceError` too.
-    """
-    if isinstance(error, asyncpg.PostgresError):
-        state = error.sqlstate or ""
-        return (
-            state in UNAVAILABLE_STATES
-            or state.startswith(UNAVAILABLE_CLASSES)
-            or isinstance(error, asyncpg.InvalidCachedStatementError)
-        )
-    if type(error) is asyncpg.InterfaceError:
-        return any(words in str(error) for words in (" is closed", " is closing", "was closed", "not initialized"))
-    if isinstance(error, asyncpg.InternalClientError):
-        return True
-    # Plain OSError is what asyncio raises for several addresses; its other children are files, not networks.
-    return isinstance(error, TimeoutError | ConnectionError | gaierror | SSLError) or type(error) is OSError
-
-
-def _dsn(settings: Settings, url: str | None) -> dsn.Dsn:
-    if url is None:
-        if settings.database_url is None:
-            raise ValueError("DATABASE_URL is not set")
-        url = settings.database_url.get_secret_value()
-    return dsn.parse(url)
-
-
 def _server_settings(settings: Settings) -> dict[str, str]:
     """Session settings in milliseconds. The server gives up before we do, so a slow statement keeps its connection."""
     statement = settings.database_statement_timeout * 1000
@@ -291,11 +214,18 @@ async def _release(pool: Any, db: Any) -> None:
     try:
         await pool.release(db)
     except Exception:
+        _terminate(db)
+
+
+def _terminate(db: Any) -> None:
+    with suppress(asyncpg.InterfaceError):  # one that was lost is no longer ours
         db.terminate()
 
 
-async def _rolled_back(transaction: Any, error: BaseException) -> None:
+async def _roll_back(db: Any, transaction: Any, error: BaseException) -> None:
+    """Roll back, or throw the connection away: nobody may find it inside a transaction."""
     try:
         await transaction.rollback()
-    except (asyncpg.InterfaceError, asyncpg.PostgresError, OSError) as failure:
+    except Exception as failure:
+        _terminate(db)
         error.add_note(f"The transaction could not be rolled back: {type(failure).__name__}")

@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from todo_service import dsn
+from todo_service import dsn, tls
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET_MIN_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518 section 3.2
@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     @classmethod
     def _readable(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            dsn.parse(value.get_secret_value())
+            tls.context(dsn.parse(value.get_secret_value()))
         return value
 
     @field_validator("secret_key")

@@ -1,6 +1,6 @@
 """`task_clocks`: each user's change counter and number of tasks. Only the statements of `tasks` raise it."""
 
-from todo_service.database import Connection
+from todo_service.connect import Connection
 
 SELECT_VERSION = "SELECT version FROM task_clocks WHERE user_id = $1"
 

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from todo_service.database import Connection
+from todo_service.connect import Connection
 
 _COLUMNS = (
     "id, user_id, title, description, status, priority, due_at, due_on, tags, "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from todo_service.database import Connection
+from todo_service.connect import Connection
 
 _COLUMNS = "id, email, full_name, role, is_active, generation, created_at, updated_at, password_hash"
 
