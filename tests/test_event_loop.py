@@ -2,41 +2,53 @@
 
 import json
 
-from tests.client import PASSWORD
+from tests.client import PASSWORD, Api
 from tests.conftest import fill
 from tests.families import DIALECTS
 from tests.process import served
 
+ROUNDS = 3
 MARKS = "a" + "\u0300\u0327" * 14_000  # takes a second to normalize
 
 
 async def test_no_callback_takes_100_ms(database_url: str) -> None:
-    """With the password cost of production, whose checks would stall the loop for twice that."""
-    async with served(DATABASE_URL=database_url, DEBUG="true", BCRYPT_ROUNDS="12") as (process, api):
-        ada = await api.new_user()
-        await api.post("/api/v1/auth/login", {"email": ada.email, "password": PASSWORD})
-        await api.post("/api/v1/auth/login", {"email": "nobody@example.com", "password": PASSWORD})
-        for family in DIALECTS:
-            body = {"title": "t" * 255, "description": "d" * 5000, "tags": [f"tag {n}" for n in range(20)]}
-            task_id = (await api.post(family.tasks(ada), body, as_=ada)).body["id"]
-            for method, suffix in (("GET", ""), ("PATCH", "/complete"), ("DELETE", "")):
-                assert (await api.send(method, family.task(ada, task_id) + suffix, as_=ada)).status < 300
-            assert (await api.post(family.tasks(ada), raw=b"[" * 64_000, as_=ada)).status == 400
-            assert (await api.post(family.tasks(ada), {"x" * 60_000: 1}, as_=ada)).status == family.invalid
-        for hostile in (MARKS + "@x.com", "a@" + MARKS + ".com", "\ufdfa" * 20_000):
-            raw = json.dumps({"email": hostile, "password": PASSWORD}, ensure_ascii=False).encode()
-            assert (await api.post("/api/v1/auth/login", raw=raw)).status == 401
-            assert (await api.post("/api/v1/auth/register", raw=raw)).status == 422
-        many = await api.post("/api/v1/tasks", {"title": "t", "tags": [1] * 20_000}, as_=ada)
-        assert (many.status, len(many.raw) < 1000) == (422, True)
-        await fill(database_url, ada.id)
-        for family in DIALECTS:
-            listed = await api.get(family.tasks(ada) + "?limit=1000", as_=ada)
-            assert len(family.unwrap(listed.body)) == 1000
-        assert len((await api.get("/api/tasks", as_=ada)).body) == 10_000
-        for path in ("/", "/health", "/health/ready", "/nope", "/api/v1/auth/me"):
-            await api.get(path, as_=ada)
-        process.terminate()
-        lines = [json.loads(line) for line in (await process.communicate())[0].splitlines()]
-    assert len(lines) > 30
-    assert [line for line in lines if line.get("logger") == "asyncio" and " took " in line["event"]] == []
+    """With the password cost of production, whose checks would stall the loop for twice that.
+
+    The clock of a busy machine stalls too, but what blocks does so in every round.
+    """
+    for _ in range(ROUNDS):
+        async with served(DATABASE_URL=database_url, DEBUG="true", BCRYPT_ROUNDS="12") as (process, api):
+            await every_kind_of_request(api, database_url)
+            process.terminate()
+            lines = [json.loads(line) for line in (await process.communicate())[0].splitlines()]
+        assert len(lines) > 30
+        slow = [line for line in lines if line.get("logger") == "asyncio" and " took " in line["event"]]
+        if not slow:
+            return
+    raise AssertionError(slow)
+
+
+async def every_kind_of_request(api: Api, database_url: str) -> None:
+    ada = await api.new_user()
+    await api.post("/api/v1/auth/login", {"email": ada.email, "password": PASSWORD})
+    await api.post("/api/v1/auth/login", {"email": "nobody@example.com", "password": PASSWORD})
+    for family in DIALECTS:
+        body = {"title": "t" * 255, "description": "d" * 5000, "tags": [f"tag {n}" for n in range(20)]}
+        task_id = (await api.post(family.tasks(ada), body, as_=ada)).body["id"]
+        for method, suffix in (("GET", ""), ("PATCH", "/complete"), ("DELETE", "")):
+            assert (await api.send(method, family.task(ada, task_id) + suffix, as_=ada)).status < 300
+        assert (await api.post(family.tasks(ada), raw=b"[" * 64_000, as_=ada)).status == 400
+        assert (await api.post(family.tasks(ada), {"x" * 60_000: 1}, as_=ada)).status == family.invalid
+    for hostile in (MARKS + "@x.com", "a@" + MARKS + ".com", "\ufdfa" * 20_000):
+        raw = json.dumps({"email": hostile, "password": PASSWORD}, ensure_ascii=False).encode()
+        assert (await api.post("/api/v1/auth/login", raw=raw)).status == 401
+        assert (await api.post("/api/v1/auth/register", raw=raw)).status == 422
+    many = await api.post("/api/v1/tasks", {"title": "t", "tags": [1] * 20_000}, as_=ada)
+    assert (many.status, len(many.raw) < 1000) == (422, True)
+    await fill(database_url, ada.id)
+    for family in DIALECTS:
+        listed = await api.get(family.tasks(ada) + "?limit=1000", as_=ada)
+        assert len(family.unwrap(listed.body)) == 1000
+    assert len((await api.get("/api/tasks", as_=ada)).body) == 10_000
+    for path in ("/", "/health", "/health/ready", "/nope", "/api/v1/auth/me"):
+        await api.get(path, as_=ada)
