@@ -1,3 +1,30 @@
+CREATE TABLE public.audit_log (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    action text NOT NULL,
+    actor_id text NOT NULL,
+    subject_id text NOT NULL,
+    request_id text NOT NULL
+);
+
+ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.audit_log_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.refresh_tokens (
+    token_hash bytea NOT NULL,
+    user_id text NOT NULL,
+    family_id uuid NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    used_at timestamp with time zone,
+    CONSTRAINT refresh_tokens_hash_length CHECK ((octet_length(token_hash) = 32))
+);
+
 CREATE TABLE public.task_clocks (
     user_id text NOT NULL,
     version bigint DEFAULT 0 NOT NULL,
@@ -42,11 +69,18 @@ CREATE TABLE public.users (
     generation integer DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    revoked_at timestamp with time zone,
     CONSTRAINT users_full_name_length CHECK ((char_length(full_name) <= 255)),
     CONSTRAINT users_id_length CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255))),
     CONSTRAINT users_password_account CHECK (((email_key IS NULL) = (password_hash IS NULL))),
     CONSTRAINT users_role_known CHECK ((role = ANY (ARRAY['user'::text, 'admin'::text])))
 );
+
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash);
 
 ALTER TABLE ONLY public.task_clocks
     ADD CONSTRAINT task_clocks_pkey PRIMARY KEY (user_id);
@@ -60,7 +94,16 @@ ALTER TABLE ONLY public.users
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 
+CREATE INDEX audit_log_deleted ON public.audit_log USING btree (at) WHERE (action = 'account_deleted'::text);
+
+CREATE INDEX refresh_tokens_user_family ON public.refresh_tokens USING btree (user_id, family_id);
+
 CREATE INDEX tasks_user_created ON public.tasks USING btree (user_id, created_at, id);
+
+CREATE INDEX users_revoked ON public.users USING btree (revoked_at) WHERE (revoked_at IS NOT NULL);
+
+ALTER TABLE ONLY public.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.task_clocks
     ADD CONSTRAINT task_clocks_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;

@@ -50,6 +50,7 @@ class User:
     id: str
     email: str
     token: str
+    refresh_token: str = ""
 
 
 class Api:
@@ -102,4 +103,4 @@ class Api:
         email = f"{uuid4().hex}@example.com"
         answer = await self.post("/api/auth/signup", {"email": email, "password": PASSWORD})
         assert answer.status == 201, answer.raw
-        return User(answer.body["user_id"], email, answer.body["token"])
+        return User(answer.body["user_id"], email, answer.body["token"], answer.body["refresh_token"])

@@ -18,7 +18,7 @@ def test_a_secret_is_made_once_and_kept_for_its_owner(tmp_path: Path) -> None:
     keys = []
     for _ in range(2):
         with prepared(settings(folder)) as complete:
-            keys.append(complete.signing_key)
+            keys.append(complete.signing_keys[0])
     assert keys[0] == keys[1]
     assert len(keys[0]) == 64
     assert stat.S_IMODE((folder / "secret_key").stat().st_mode) == 0o600
@@ -28,7 +28,7 @@ def test_a_secret_is_made_once_and_kept_for_its_owner(tmp_path: Path) -> None:
 def test_two_starts_at_once_agree_on_one_secret(tmp_path: Path) -> None:
     def start(_: int) -> str:
         with prepared(settings(tmp_path / "data")) as complete:
-            return complete.signing_key
+            return complete.signing_keys[0]
 
     async def at_once() -> list[str]:
         return await asyncio.gather(*(asyncio.to_thread(start, n) for n in range(8)))

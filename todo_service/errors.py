@@ -166,6 +166,14 @@ class TaskIdTaken(ApiError):
     remedy = "Choose another id, or change the task that has it."
 
 
+class LastAdmin(ApiError):
+    status = 409
+    name = "last-admin"
+    title = "The last administrator"
+    meaning = "Without this account there would be no active administrator."
+    remedy = "Make somebody else an administrator first."
+
+
 class BodyTooLarge(ApiError):
     status = 413
     name = "body-too-large"

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
 
     algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
     secret_key: SecretStr | None = None
+    secret_key_previous: SecretStr | None = None
+    refresh_token_expire_days: int = Field(7, ge=1, le=365)
+    refresh_reuse_seconds: float = Field(15, ge=0, le=300)
     access_token_expire_minutes: int = Field(30, ge=1, le=24 * 60)
     password_min_length: int = Field(8, ge=8, le=128)
     bcrypt_rounds: int = Field(12, ge=4, le=16)
@@ -89,10 +92,11 @@ class Settings(BaseSettings):
         return DRAIN_SECONDS_IN_PRODUCTION if self.in_production else 0
 
     @property
-    def signing_key(self) -> str:
-        """The secret that signs access tokens. Only there once `secret_key` is."""
+    def signing_keys(self) -> list[str]:
+        """The secrets of access tokens, the one that signs first. Only there once `secret_key` is."""
         assert self.secret_key is not None
-        return self.secret_key.get_secret_value()
+        keys = (self.secret_key, self.secret_key_previous)
+        return [key.get_secret_value() for key in keys if key is not None]
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -134,7 +138,7 @@ class Settings(BaseSettings):
             tls.context(dsn.parse(value.get_secret_value()))
         return value
 
-    @field_validator("secret_key")
+    @field_validator("secret_key", "secret_key_previous")
     @classmethod
     def _strong(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is not None:

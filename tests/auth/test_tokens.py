@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import jwt
 import pytest
@@ -14,20 +15,28 @@ from hypothesis import strategies as st
 from todo_service.auth.tokens import AccessTokens, TokenError
 
 KEY = "a-key-for-tests-only-0123456789abcdef"
-TOKENS = AccessTokens(KEY, algorithm="HS256", lifetime=1800)
-NOW = int(time.time())
+TOKENS = AccessTokens([KEY], algorithm="HS256", lifetime=1800)
+SESSION = uuid4()
+
+
+def now(offset: int = 0) -> int:
+    return int(time.time()) + offset
+
+
 CLAIMS: dict[str, Any] = {
     "sub": "u1", "user_id": "u1", "email": "u1@example.com", "role": "user", "iss": "todo-service",
-    "aud": "todo-service", "iat": NOW, "nbf": NOW, "exp": NOW + 600, "jti": "j", "gen": 1,
+    "aud": "todo-service", "jti": "j", "gen": 1,
+    "sid": str(SESSION),
 }  # fmt: skip
 
 
 def good() -> str:
-    return TOKENS.issue(user_id="u1", email="u1@example.com", role="user", generation=3)
+    return TOKENS.issue(user_id="u1", email="u1@example.com", role="user", generation=3, session_id=SESSION)
 
 
 def signed(*, key: str = KEY, algorithm: str = "HS256", headers: dict[str, Any] | None = None, **changes: Any) -> str:
-    claims = {name: value for name, value in (CLAIMS | changes).items() if value is not ...}
+    claims = CLAIMS | {"iat": now(), "nbf": now(), "exp": now(600)} | changes
+    claims = {name: value for name, value in claims.items() if value is not ...}
     return jwt.encode(claims, key, algorithm=algorithm, headers={"typ": "at+jwt"} | (headers or {}))
 
 
@@ -40,9 +49,10 @@ def by_hand(header: dict[str, Any], payload: bytes | None = None, signature: str
 def test_a_token_says_what_it_was_issued_for() -> None:
     claims = TOKENS.verify(good())
     assert (claims.user_id, claims.email, claims.role, claims.generation) == ("u1", "u1@example.com", "user", 3)
+    assert claims.session_id == SESSION
     assert 1795 < claims.expires_at - time.time() <= 1800
     assert jwt.get_unverified_header(good()) == {"alg": "HS256", "typ": "at+jwt"}
-    assert set(jwt.decode(good(), options={"verify_signature": False})) == set(CLAIMS)
+    assert set(jwt.decode(good(), options={"verify_signature": False})) == {*CLAIMS, "iat", "nbf", "exp"}
     assert TOKENS.verify(signed()).user_id == "u1"
 
 
@@ -51,8 +61,8 @@ def test_no_two_tokens_are_alike() -> None:
 
 
 def test_clocks_may_differ_by_30_seconds() -> None:
-    assert TOKENS.verify(signed(exp=NOW - 20)).user_id == "u1"
-    assert TOKENS.verify(signed(nbf=NOW + 20, iat=NOW + 20)).user_id == "u1"
+    assert TOKENS.verify(signed(exp=now(-20))).user_id == "u1"
+    assert TOKENS.verify(signed(nbf=now(20), iat=now(20))).user_id == "u1"
 
 
 FORGED: dict[str, Callable[[], str]] = {
@@ -95,18 +105,18 @@ FORGED: dict[str, Callable[[], str]] = {
     "typ JWT": lambda: signed(headers={"typ": "JWT"}),
     "typ in capitals": lambda: signed(headers={"typ": "AT+JWT"}),
     "typ of a refresh token": lambda: signed(headers={"typ": "refresh+jwt"}),
-    "expired": lambda: signed(exp=NOW - 31),
+    "expired": lambda: signed(exp=now(-31)),
     "exp missing": lambda: signed(exp=...),
     "exp null": lambda: signed(exp=None),
-    "exp a string": lambda: signed(exp=str(NOW + 600)),
+    "exp a string": lambda: signed(exp=str(now(600))),
     "exp in other digits": lambda: signed(exp="٩" * 10),
-    "exp a float": lambda: signed(exp=NOW + 600.5),
+    "exp a float": lambda: signed(exp=now(600) + 0.5),
     "exp true": lambda: signed(exp=True),
-    "exp in milliseconds": lambda: signed(exp=(NOW + 600) * 1000),
+    "exp in milliseconds": lambda: signed(exp=now(600) * 1000),
     "exp in the year 9999": lambda: signed(exp=253402300799),
     "exp immense": lambda: signed(exp=10**400),
-    "nbf ahead": lambda: signed(nbf=NOW + 60),
-    "iat ahead": lambda: signed(iat=NOW + 60),
+    "nbf ahead": lambda: signed(nbf=now(60)),
+    "iat ahead": lambda: signed(iat=now(60)),
     "iat missing": lambda: signed(iat=...),
     "nbf missing": lambda: signed(nbf=...),
     "iss wrong": lambda: signed(iss="todo"),
@@ -130,6 +140,8 @@ FORGED: dict[str, Callable[[], str]] = {
     "gen missing": lambda: signed(gen=...),
     "gen a string": lambda: signed(gen="1"),
     "gen true": lambda: signed(gen=True),
+    "sid missing": lambda: signed(sid=...),
+    "sid not a UUID": lambda: signed(sid="s1"),
     "payload a list": lambda: by_hand({"alg": "HS256", "typ": "at+jwt"}, b"[1, 2, 3, 4]"),
     "payload not JSON": lambda: by_hand({"alg": "HS256", "typ": "at+jwt"}, b"hello, world"),
     "payload deep": lambda: by_hand({"alg": "HS256", "typ": "at+jwt"}, b"[" * 5000),
@@ -158,8 +170,40 @@ def test_no_text_is_a_token(text: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
 def test_the_algorithm_is_a_setting(algorithm: str) -> None:
-    tokens = AccessTokens(KEY * 2, algorithm=algorithm, lifetime=60)
-    token = tokens.issue(user_id="u1", email=None, role="user", generation=1)
+    tokens = AccessTokens([KEY * 2], algorithm=algorithm, lifetime=60)
+    token = tokens.issue(user_id="u1", email=None, role="user", generation=1, session_id=SESSION)
     assert tokens.verify(token).email is None
     with pytest.raises(TokenError):
         TOKENS.verify(token)
+
+
+def test_a_key_is_replaced_without_logging_anybody_out() -> None:
+    new_key = "the-next-key-for-tests-0123456789abcdef"
+    old = good()
+    during = AccessTokens([new_key, KEY], algorithm="HS256", lifetime=1800)
+    assert during.verify(old).user_id == "u1"
+    issued = during.issue(user_id="u2", email=None, role="user", generation=1, session_id=SESSION)
+    after = AccessTokens([new_key], algorithm="HS256", lifetime=1800)
+    assert after.verify(issued).user_id == "u2"
+    for tokens, token in ((after, old), (TOKENS, issued)):
+        with pytest.raises(TokenError):
+            tokens.verify(token)
+
+
+def test_a_token_seen_before_is_not_checked_again_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = AccessTokens([KEY], algorithm="HS256", lifetime=1800)
+    token = good()
+    first = tokens.verify(token)
+    with monkeypatch.context() as patch:
+        patch.setattr(jwt, "decode_complete", lambda *_, **__: pytest.fail("the signature was checked again"))
+        assert tokens.verify(token) is first
+    monkeypatch.setattr(time, "time", lambda: first.expires_at + 1)
+    assert tokens.verify(token) is not first, "the leeway is the check's to grant"
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("todo_service.auth.tokens.MAX_KNOWN", 10)
+    tokens = AccessTokens([KEY], algorithm="HS256", lifetime=1800)
+    for _ in range(30):
+        tokens.verify(good())
+    assert len(tokens._known) == 10

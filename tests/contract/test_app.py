@@ -1,7 +1,7 @@
 """The app family as a Better Auth front end or an AI agent speaks it: camelCase names, a bare array as list."""
 
 from tests.client import Api
-from tests.matching import A_MOMENT, A_TOKEN, AN_ID
+from tests.matching import A_MOMENT, A_REFRESH_TOKEN, A_TOKEN, AN_ID
 
 
 async def test_the_whole_conversation(api: Api) -> None:
@@ -20,7 +20,7 @@ async def test_the_whole_conversation(api: Api) -> None:
     }
     token_answer = {
         "access_token": A_TOKEN,
-        "refresh_token": None,
+        "refresh_token": A_REFRESH_TOKEN,
         "token_type": "bearer",
         "expires_in": 1800,
         "user": profile,

@@ -1,7 +1,7 @@
 """The v1 family as a web front end with roles speaks it: every URL, body and answer typed out."""
 
 from tests.client import Api
-from tests.matching import A_MOMENT, A_TOKEN, AN_ID
+from tests.matching import A_MOMENT, A_REFRESH_TOKEN, A_TOKEN, AN_ID
 
 
 async def test_the_whole_conversation(api: Api) -> None:
@@ -24,7 +24,7 @@ async def test_the_whole_conversation(api: Api) -> None:
     assert signed_in.status == 200
     assert signed_in.body == {
         "access_token": A_TOKEN,
-        "refresh_token": None,
+        "refresh_token": A_REFRESH_TOKEN,
         "token_type": "bearer",
         "expires_in": 1800,
         "user": profile,

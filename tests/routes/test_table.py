@@ -36,6 +36,7 @@ def test_only_these_routes_are_public() -> None:
         "/", "/health", "/health/live", "/health/ready", "/problems/{name}",
         "/api/v1/auth/register", "/api/auth/register", "/api/auth/signup",
         "/api/v1/auth/login", "/api/auth/login", "/api/auth/signin",
+        "/api/v1/auth/refresh", "/api/auth/refresh", "/api/v1/auth/logout", "/api/auth/logout",
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
-"""The caller of a request, and whose tasks the request is about."""
+"""What is known of a request: its id, its caller, and whose tasks it is about."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from aiohttp import web
 
@@ -12,7 +13,9 @@ class Caller:
     user_id: str
     email: str | None
     role: str
+    session_id: UUID
 
 
+REQUEST_ID = web.RequestKey("request_id", str)
 CALLER = web.RequestKey("caller", Caller)
 OWNER = web.RequestKey("owner", str)

@@ -5,6 +5,7 @@ from enum import Enum
 from aiohttp import hdrs, web
 
 from todo_service.auth.caller import CALLER, OWNER, Caller
+from todo_service.auth.revocations import REVOCATIONS
 from todo_service.auth.tokens import AccessTokens, TokenError
 from todo_service.errors import Forbidden, Unauthenticated
 
@@ -43,4 +44,6 @@ def identify(request: web.Request) -> Caller:
         claims = request.app[TOKENS].verify(token.strip(" "))
     except TokenError as error:
         raise Unauthenticated(str(error)) from None
-    return Caller(claims.user_id, claims.email, claims.role)
+    if not request.app[REVOCATIONS].hold(claims.user_id, claims.generation):
+        raise Unauthenticated("The token has been revoked. Sign in again.")
+    return Caller(claims.user_id, claims.email, claims.role, claims.session_id)

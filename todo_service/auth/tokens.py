@@ -4,11 +4,16 @@ Everything about a token that could be chosen by whoever sends it is refused rat
 `alg` and `typ`, other algorithms than the configured one, other spellings of base64, claims of another type.
 """
 
+import hashlib
 import re
 import secrets
 import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import jwt
 
@@ -17,11 +22,23 @@ TYPE = "at+jwt"
 ROLES = frozenset({"user", "admin"})
 LEEWAY = 30  # seconds between two machines' clocks
 MAX_LIFETIME = 24 * 60 * 60  # seconds; no setting makes a token that holds longer
+MAX_KNOWN = 10_000  # tokens remembered, some 5 MB
+NOT_OURS = "The token is not an access token of this service."
 MAX_LENGTH = 8 * 1024  # characters; a longer token is refused unread
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{43,86}", re.ASCII)
 _USER_ID = re.compile(r"[^\0\ud800-\udfff]{1,255}", re.DOTALL)  # what the database can hold
-_REQUIRED = ["sub", "user_id", "role", "iss", "aud", "iat", "nbf", "exp", "jti", "gen"]
-_CLAIM_TYPES = {"sub": str, "user_id": str, "role": str, "iat": int, "nbf": int, "exp": int, "jti": str, "gen": int}
+_REQUIRED = ["sub", "user_id", "role", "iss", "aud", "iat", "nbf", "exp", "jti", "gen", "sid"]
+_CLAIM_TYPES = {
+    "sub": str,
+    "user_id": str,
+    "role": str,
+    "iat": int,
+    "nbf": int,
+    "exp": int,
+    "jti": str,
+    "gen": int,
+    "sid": str,
+}
 
 
 class TokenError(Exception):
@@ -36,18 +53,23 @@ class Claims:
     email: str | None
     role: str
     generation: int
+    session_id: UUID
     expires_at: int
 
 
 class AccessTokens:
-    """Signs and checks access tokens (`algorithm` one of HS256, HS384, HS512; `lifetime` in seconds)."""
+    """Signs and checks access tokens (`algorithm` one of HS256, HS384, HS512; `lifetime` in seconds).
 
-    def __init__(self, key: str, *, algorithm: str, lifetime: int) -> None:
-        self._key = key
+    The first of `keys` signs, all of them verify: so a key is replaced without logging anybody out.
+    """
+
+    def __init__(self, keys: Sequence[str], *, algorithm: str, lifetime: int) -> None:
+        self._keys = tuple(keys)
+        self._known: OrderedDict[bytes, Claims] = OrderedDict()
         self._algorithm = algorithm
         self.lifetime = lifetime
 
-    def issue(self, *, user_id: str, email: str | None, role: str, generation: int) -> str:
+    def issue(self, *, user_id: str, email: str | None, role: str, generation: int, session_id: UUID) -> str:
         """A token for this user that holds for `lifetime` seconds."""
         now = int(time.time())
         claims = {
@@ -62,13 +84,28 @@ class AccessTokens:
             "exp": now + self.lifetime,
             "jti": secrets.token_urlsafe(16),
             "gen": generation,
+            "sid": str(session_id),
         }
-        return jwt.encode(claims, self._key, algorithm=self._algorithm, headers={"typ": TYPE})
+        return jwt.encode(claims, self._keys[0], algorithm=self._algorithm, headers={"typ": TYPE})
 
     def verify(self, token: str) -> Claims:
-        """The claims of a token of ours. Raises `TokenError` for anything else."""
+        """The claims of a token of ours. Raises `TokenError` for anything else.
+
+        One seen before costs a hash instead of a signature check, until it expires.
+        """
         if len(token) > MAX_LENGTH or not _SHAPE.fullmatch(token):
-            raise TokenError("The token is not an access token of this service.")
+            raise TokenError(NOT_OURS)
+        key = hashlib.sha256(token.encode()).digest()
+        known = self._known.get(key)
+        if known is not None and known.expires_at > time.time():
+            self._known.move_to_end(key)
+            return known
+        claims = self._known[key] = self._checked(token)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+        return claims
+
+    def _checked(self, token: str) -> Claims:
         claims = self._decode(token)
         if claims["sub"] != claims["user_id"] or not _USER_ID.fullmatch(claims["sub"]):
             raise TokenError("The token does not name one user.")
@@ -80,24 +117,17 @@ class AccessTokens:
             email=email if isinstance(email, str) else None,
             role=claims["role"],
             generation=claims["gen"],
+            session_id=_session_id(claims["sid"]),
             expires_at=claims["exp"],
         )
 
     def _decode(self, token: str) -> dict[str, Any]:
         try:
-            decoded = jwt.decode_complete(
-                token,
-                self._key,
-                algorithms=[self._algorithm],
-                issuer=ISSUER,
-                audience=AUDIENCE,
-                leeway=LEEWAY,
-                options={"require": _REQUIRED, "strict_aud": True},
-            )
+            decoded = self._signed(token)
         except jwt.ExpiredSignatureError:
             raise TokenError("The token has expired; sign in again.") from None
         except (jwt.InvalidTokenError, UnicodeError):
-            raise TokenError("The token is not an access token of this service.") from None
+            raise TokenError(NOT_OURS) from None
         header: dict[str, Any] = decoded["header"]
         claims: dict[str, Any] = decoded["payload"]
         if header.keys() != {"alg", "typ"} or header["typ"] != TYPE:
@@ -107,3 +137,28 @@ class AccessTokens:
         if claims["exp"] - claims["iat"] > MAX_LIFETIME:
             raise TokenError("The token holds longer than any of this service.")
         return claims
+
+    def _signed(self, token: str) -> dict[str, Any]:
+        """The token's parts, its signature checked under one key after the other."""
+        for key in self._keys[:-1]:
+            with suppress(jwt.InvalidSignatureError):
+                return self._signed_under(key, token)
+        return self._signed_under(self._keys[-1], token)
+
+    def _signed_under(self, key: str, token: str) -> dict[str, Any]:
+        return jwt.decode_complete(
+            token,
+            key,
+            algorithms=[self._algorithm],
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            leeway=LEEWAY,
+            options={"require": _REQUIRED, "strict_aud": True},
+        )
+
+
+def _session_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise TokenError(NOT_OURS) from None

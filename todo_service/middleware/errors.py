@@ -6,8 +6,8 @@ from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.typedefs import Handler
 
 from todo_service import errors
+from todo_service.auth.caller import REQUEST_ID
 from todo_service.errors import ApiError
-from todo_service.middleware.request_id import REQUEST_ID
 from todo_service.outages import unavailable
 from todo_service.wire import problems
 

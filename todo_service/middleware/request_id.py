@@ -7,8 +7,9 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from todo_service.auth.caller import REQUEST_ID
+
 HEADER = "X-Request-ID"
-REQUEST_ID = web.RequestKey("request_id", str)
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 

@@ -67,3 +67,85 @@ UPDATE_PASSWORD_HASH = "UPDATE users SET password_hash = $3 WHERE id = $1 AND pa
 async def update_password_hash(db: Connection, *, user_id: str, old: str, new: str) -> None:
     """Replace a hash by a stronger one of the same password, unless the password has changed meanwhile."""
     await db.execute(UPDATE_PASSWORD_HASH, user_id, old, new)
+
+
+UPDATE_FULL_NAME = f"""
+UPDATE users SET full_name = $2, updated_at = CASE WHEN full_name IS DISTINCT FROM $2 THEN now() ELSE updated_at END
+WHERE id = $1
+RETURNING {_COLUMNS}"""
+
+
+async def update_full_name(db: Connection, *, user_id: str, full_name: str | None) -> UserRow | None:
+    """Rename a user; None if there is no such user."""
+    row = await db.fetchrow(UPDATE_FULL_NAME, user_id, full_name)
+    return UserRow(*row) if row else None
+
+
+UPDATE_PASSWORD = """
+UPDATE users
+SET password_hash = $3, generation = generation + 1, revoked_at = clock_timestamp(), updated_at = now()
+WHERE id = $1 AND password_hash = $2
+RETURNING true"""
+
+
+async def update_password(db: Connection, *, user_id: str, old: str, new: str) -> bool:
+    """Change the password and end every access token; False if it was changed meanwhile."""
+    return await db.fetchval(UPDATE_PASSWORD, user_id, old, new) is True
+
+
+RAISE_GENERATION = """
+UPDATE users SET generation = generation + 1, revoked_at = clock_timestamp() WHERE id = $1"""
+
+
+async def raise_generation(db: Connection, *, user_id: str) -> None:
+    """End every access token of a user."""
+    await db.execute(RAISE_GENERATION, user_id)
+
+
+DELETE = "DELETE FROM users WHERE id = $1 AND password_hash = $2 RETURNING true"
+
+
+async def delete(db: Connection, *, user_id: str, password_hash: str) -> bool:
+    """Delete an account with all its data; False if it is gone or its password was changed meanwhile."""
+    return await db.fetchval(DELETE, user_id, password_hash) is True
+
+
+LOCK_ACTIVE_ADMINS = """
+SELECT id AS user_id FROM users WHERE role = 'admin' AND is_active ORDER BY id FOR NO KEY UPDATE"""
+
+
+async def lock_active_admins(db: Connection) -> list[str]:
+    """The ids of all active administrators; none of them changes before this transaction ends."""
+    return [row[0] for row in await db.fetch(LOCK_ACTIVE_ADMINS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """From when on a user's access tokens hold: from `generation` on, or not at all."""
+
+    user_id: str
+    generation: int
+    is_active: bool
+
+
+SELECT_REVOKED = """
+WITH since AS MATERIALIZED (
+    SELECT coalesce($1::timestamptz, statement_timestamp() - $2 * interval '1 s') AS moment
+)
+SELECT statement_timestamp() AS now, revoked.user_id, revoked.generation, revoked.is_active
+FROM (VALUES (1)) AS always LEFT JOIN (
+    SELECT id AS user_id, generation, is_active FROM users WHERE revoked_at >= (SELECT moment FROM since)
+    UNION ALL
+    SELECT subject_id, 0, false FROM audit_log
+    WHERE action = 'account_deleted' AND at >= (SELECT moment FROM since)
+) AS revoked ON true"""
+
+
+async def select_revoked(
+    db: Connection, *, since: datetime | None, at_most: float
+) -> tuple[datetime, list[Revocation]]:
+    """The database's time, and whose access tokens were ended since a moment of that same clock, or in the last
+    `at_most` seconds.
+    """
+    rows = await db.fetch(SELECT_REVOKED, since, at_most)
+    return rows[0][0], [Revocation(*row[1:]) for row in rows if row[1] is not None]

@@ -2,17 +2,31 @@
 
 from aiohttp import web
 
-from todo_service.auth import sign_in
-from todo_service.auth.caller import OWNER
-from todo_service.auth.gates import TOKENS, Access
+from todo_service.auth import accounts, sign_in
+from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID
+from todo_service.auth.gates import TOKENS, Access, identify
+from todo_service.auth.sessions import SESSIONS, Session
 from todo_service.auth.sign_in import PASSWORDS
 from todo_service.database import DATABASE
-from todo_service.errors import Unauthenticated
+from todo_service.errors import Unauthenticated, invalid
 from todo_service.queries import users
 from todo_service.queries.users import UserRow
 from todo_service.routes import reply
 from todo_service.routes.table import Route
-from todo_service.wire.users import Registration, SignIn, TokenAnswer, older_token_answer, profile, token_answer
+from todo_service.wire.new_passwords import is_email
+from todo_service.wire.users import (
+    Confirmation,
+    PasswordChange,
+    ProfileUpdate,
+    Refresh,
+    Registration,
+    SignIn,
+    SignOut,
+    TokenAnswer,
+    older_token_answer,
+    profile,
+    token_answer,
+)
 
 
 async def register(request: web.Request, body: Registration) -> web.Response:
@@ -22,32 +36,92 @@ async def register(request: web.Request, body: Registration) -> web.Response:
 
 async def register_signed_in(request: web.Request, body: Registration) -> web.Response:
     """Make an account and sign in to it."""
-    return _tokens(request, await _registered(request, body), status=201)
+    return await _tokens(request, await _registered(request, body), status=201)
 
 
 async def sign_up(request: web.Request, body: Registration) -> web.Response:
     """Make an account and sign in to it, for the client that reads `token`."""
-    return _tokens(request, await _registered(request, body), status=201, answer=older_token_answer)
+    return await _tokens(request, await _registered(request, body), status=201, answer=older_token_answer)
 
 
 async def log_in(request: web.Request, body: SignIn) -> web.Response:
     """Sign in with email and password."""
-    return _tokens(request, await _signed_in(request, body))
+    return await _tokens(request, await _signed_in(request, body))
 
 
 async def sign_in_older(request: web.Request, body: SignIn) -> web.Response:
     """Sign in with email and password, for the client that reads `token`."""
-    return _tokens(request, await _signed_in(request, body), answer=older_token_answer)
+    return await _tokens(request, await _signed_in(request, body), answer=older_token_answer)
+
+
+async def refresh(request: web.Request, body: Refresh) -> web.Response:
+    """Exchange a refresh token for the next one and a new access token."""
+    return _answer(request, await request.app[SESSIONS].rotate(body.refresh_token))
+
+
+async def log_out(request: web.Request, body: SignOut) -> web.Response:
+    """End a session, or all of the user's; one that is over already is no error."""
+    sessions = request.app[SESSIONS]
+    found = await sessions.find(body.refresh_token) if body.refresh_token else None
+    if body.everywhere:
+        await sessions.end_all(found[0] if found else identify(request).user_id)
+    elif found:
+        await sessions.end(*found)
+    return reply.nothing()
 
 
 async def read_me(request: web.Request) -> web.Response:
     """Answer the caller's profile."""
-    return reply.json(profile(await _own_account(request)), headers=reply.PRIVATE)
+    user = await accounts.read(request.app[DATABASE], request[OWNER])
+    return reply.json(profile(user), headers=reply.PRIVATE)
+
+
+async def update_me(request: web.Request, body: ProfileUpdate) -> web.Response:
+    """Change the caller's profile."""
+    if "full_name" not in body.model_fields_set:
+        return await read_me(request)
+    async with request.app[DATABASE].connection() as db:
+        user = await users.update_full_name(db, user_id=request[OWNER], full_name=body.full_name)
+    if user is None:
+        raise Unauthenticated(accounts.GONE)
+    return reply.json(profile(user), headers=reply.PRIVATE)
+
+
+async def change_password(request: web.Request, body: PasswordChange) -> web.Response:
+    """Change the caller's password and end their other sessions."""
+    database = request.app[DATABASE]
+    user = await accounts.read(database, request[OWNER])
+    if user.email is not None and is_email(body.new_password, user.email):
+        raise invalid("new_password", "must not be the email or its first part", "password_is_email")
+    await accounts.change_password(
+        database,
+        request.app[PASSWORDS],
+        user,
+        session_id=request[CALLER].session_id,
+        current=body.current_password,
+        new=body.new_password,
+        wanted=lambda: request.transport is not None,
+    )
+    return reply.nothing()
+
+
+async def delete_me(request: web.Request, body: Confirmation) -> web.Response:
+    """Delete the caller's account with all its data."""
+    database = request.app[DATABASE]
+    await accounts.delete(
+        database,
+        request.app[PASSWORDS],
+        await accounts.read(database, request[OWNER]),
+        password=body.password,
+        request_id=request[REQUEST_ID],
+        wanted=lambda: request.transport is not None,
+    )
+    return reply.nothing()
 
 
 async def verify(request: web.Request) -> web.Response:
     """Say whose token this is, for a front end that checks it at start."""
-    user = await _own_account(request)
+    user = await accounts.read(request.app[DATABASE], request[OWNER])
     return reply.json({"user_id": user.id, "email": user.email, "verified": True}, headers=reply.PRIVATE)
 
 
@@ -73,20 +147,20 @@ async def _signed_in(request: web.Request, body: SignIn) -> UserRow:
     )
 
 
-async def _own_account(request: web.Request) -> UserRow:
-    async with request.app[DATABASE].connection() as db:
-        user = await users.select(db, user_id=request[OWNER])
-    if user is None:
-        raise Unauthenticated("The account of this token is gone. Sign in again.")
-    return user
-
-
-def _tokens(
+async def _tokens(
     request: web.Request, user: UserRow, *, status: int = 200, answer: TokenAnswer = token_answer
 ) -> web.Response:
-    tokens = request.app[TOKENS]
-    token = tokens.issue(user_id=user.id, email=user.email, role=user.role, generation=user.generation)
-    document = answer(user, access_token=token, expires_in=tokens.lifetime)
+    return _answer(request, await request.app[SESSIONS].begin(user), status=status, answer=answer)
+
+
+def _answer(
+    request: web.Request, session: Session, *, status: int = 200, answer: TokenAnswer = token_answer
+) -> web.Response:
+    tokens, user = request.app[TOKENS], session.user
+    access_token = tokens.issue(
+        user_id=user.id, email=user.email, role=user.role, generation=user.generation, session_id=session.id
+    )
+    document = answer(user, access_token=access_token, refresh_token=session.refresh_token, expires_in=tokens.lifetime)
     return reply.json(document, status=status, headers=reply.SECRET)
 
 
@@ -97,7 +171,14 @@ AUTH = (
     Route("POST", "/api/v1/auth/login", log_in, Access.PUBLIC, "Sign in", body=SignIn),
     Route("POST", "/api/auth/login", log_in, Access.PUBLIC, "Sign in", body=SignIn),
     Route("POST", "/api/auth/signin", sign_in_older, Access.PUBLIC, "Sign in", body=SignIn),
+    Route("POST", "/api/v1/auth/refresh", refresh, Access.PUBLIC, "Refresh my tokens", body=Refresh),
+    Route("POST", "/api/auth/refresh", refresh, Access.PUBLIC, "Refresh my tokens", body=Refresh),
+    Route("POST", "/api/v1/auth/logout", log_out, Access.PUBLIC, "Sign out", body=SignOut),
+    Route("POST", "/api/auth/logout", log_out, Access.PUBLIC, "Sign out", body=SignOut),
     Route("GET", "/api/v1/auth/me", read_me, Access.USER, "Read my profile"),
     Route("GET", "/api/auth/me", read_me, Access.USER, "Read my profile"),
+    Route("PATCH", "/api/v1/auth/me", update_me, Access.USER, "Change my profile", body=ProfileUpdate),
+    Route("DELETE", "/api/v1/auth/me", delete_me, Access.USER, "Delete my account", body=Confirmation),
+    Route("POST", "/api/v1/auth/password", change_password, Access.USER, "Change my password", body=PasswordChange),
     Route("GET", "/api/auth/verify", verify, Access.USER, "Check my token"),
 )

@@ -22,10 +22,14 @@ def check(password: str, info: ValidationInfo) -> str:
         raise PydanticCustomError("password_too_long", "must have at most {n} bytes of UTF-8", {"n": MAX_BYTES})
     if password.lower() in common_passwords():
         raise PydanticCustomError("password_common", "is one of the most common passwords: choose another")
-    email = folded(info.data.get("email", ""))
-    if folded(password) in {email, email.rpartition("@")[0]}:
+    if is_email(password, info.data.get("email", "")):
         raise PydanticCustomError("password_is_email", "must not be the email or its first part")
     return password
+
+
+def is_email(password: str, email: str) -> bool:
+    """Whether the password is the email or its first part, letter case aside."""
+    return folded(password) in {folded(email), folded(email.rpartition("@")[0])}
 
 
 @cache

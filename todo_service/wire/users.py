@@ -1,10 +1,10 @@
 """Accounts as JSON: a user's own profile, and what registering and signing in take and give."""
 
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, Self
 
 import idna
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from todo_service.queries.users import UserRow
@@ -73,26 +73,66 @@ def profile(user: UserRow) -> dict[str, object]:
     }
 
 
+class Refresh(Input):
+    """The body of a refresh."""
+
+    refresh_token: str
+
+
+class SignOut(Input):
+    """The body of a sign-out: the session of a refresh token, or every session."""
+
+    refresh_token: str | None = None
+    everywhere: bool = False
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        if self.refresh_token is None and not self.everywhere:
+            raise PydanticCustomError("missing", "must hold a refresh_token, or everywhere: true")
+        return self
+
+
+class ProfileUpdate(Input):
+    """The body of a change to one's profile: what is absent stays, null clears."""
+
+    full_name: Annotated[FullName | None, AfterValidator(lambda name: name or None)] = None
+
+
+class PasswordChange(Input):
+    """The body of a change of password."""
+
+    current_password: Annotated[str, ENCODABLE]
+    new_password: NewPassword
+
+
+class Confirmation(Input):
+    """The password again, before what cannot be undone."""
+
+    password: Annotated[str, ENCODABLE]
+
+
 class TokenAnswer(Protocol):
     """Writes the answer to a sign-in. `expires_in` in seconds."""
 
-    def __call__(self, user: UserRow, *, access_token: str, expires_in: int) -> dict[str, object]: ...
+    def __call__(
+        self, user: UserRow, *, access_token: str, refresh_token: str, expires_in: int
+    ) -> dict[str, object]: ...
 
 
-def token_answer(user: UserRow, *, access_token: str, expires_in: int) -> dict[str, object]:
+def token_answer(user: UserRow, *, access_token: str, refresh_token: str, expires_in: int) -> dict[str, object]:
     """What a sign-in gives."""
     return {
         "access_token": access_token,
-        "refresh_token": None,
+        "refresh_token": refresh_token,
         "token_type": "bearer",
         "expires_in": expires_in,
         "user": profile(user),
     }
 
 
-def older_token_answer(user: UserRow, *, access_token: str, expires_in: int) -> dict[str, object]:
+def older_token_answer(user: UserRow, *, access_token: str, refresh_token: str, expires_in: int) -> dict[str, object]:
     """The same and four fields more: what the client of `signup` and `signin` reads."""
-    return token_answer(user, access_token=access_token, expires_in=expires_in) | {
+    return token_answer(user, access_token=access_token, refresh_token=refresh_token, expires_in=expires_in) | {
         "token": access_token,
         "user_id": user.id,
         "email": user.email,

@@ -1,0 +1,106 @@
+"""The feed of ended access tokens: read by one query, kept while the database is away, forgotten in time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from tests.client import Api, User
+from tests.conftest import make_settings, run_sql
+from todo_service.auth import revocations
+from todo_service.auth.revocations import Revocations
+from todo_service.database import Database
+
+LIFETIME = 3600
+
+
+@asynccontextmanager
+async def feed(database_url: str) -> AsyncIterator[Revocations]:
+    database = Database(make_settings(database_url))
+    await database.open()
+    try:
+        yield Revocations(database, lifetime=LIFETIME)
+    finally:
+        await database.close()
+
+
+async def raise_generation(database_url: str, user: User, *, at: str = "now()") -> None:
+    await run_sql(
+        database_url, f"UPDATE users SET generation = generation + 1, revoked_at = {at} WHERE id = '{user.id}'"
+    )
+
+
+async def test_an_event_ends_older_generations_alone(database_url: str, ada: User, bob: User) -> None:
+    async with feed(database_url) as known:
+        await known.poll()
+        assert known.hold(ada.id, 1)
+        await raise_generation(database_url, ada)
+        assert known.hold(ada.id, 1), "not noticed yet"
+        await known.poll()
+        assert (known.hold(ada.id, 1), known.hold(ada.id, 2)) == (False, True)
+        assert known.hold(bob.id, 1)
+        await raise_generation(database_url, ada)
+        await known.poll()
+        assert (known.hold(ada.id, 2), known.hold(ada.id, 3)) == (False, True)
+
+
+async def test_an_inactive_account_has_no_good_generation(database_url: str, ada: User) -> None:
+    async with feed(database_url) as known:
+        await run_sql(database_url, f"UPDATE users SET is_active = false, revoked_at = now() WHERE id = '{ada.id}'")
+        await known.load()
+        assert not known.hold(ada.id, 99)
+        await run_sql(database_url, f"UPDATE users SET is_active = true, revoked_at = now() WHERE id = '{ada.id}'")
+        await known.poll()
+        assert known.hold(ada.id, 1)
+
+
+async def test_a_start_reads_the_life_of_a_token_and_no_more(database_url: str, ada: User, bob: User) -> None:
+    await raise_generation(database_url, ada, at=f"now() - interval '{LIFETIME - 60} s'")
+    await raise_generation(database_url, bob, at=f"now() - interval '{LIFETIME + 60} s'")
+    async with feed(database_url) as known:
+        await known.load()
+        assert (known.hold(ada.id, 1), known.hold(bob.id, 1)) == (False, True)
+
+
+async def test_what_commits_late_is_read_all_the_same(database_url: str, ada: User) -> None:
+    """A transaction that stamped its event before a poll and commits after it."""
+    writer = await asyncpg.connect(database_url)
+    async with feed(database_url) as known:
+        transaction = writer.transaction()
+        await transaction.start()
+        await writer.execute("UPDATE users SET generation = 2, revoked_at = clock_timestamp() WHERE id = $1", ada.id)
+        await asyncio.sleep(0.05)
+        await known.poll()
+        assert known.hold(ada.id, 1)
+        await transaction.commit()
+        await known.poll()
+        assert not known.hold(ada.id, 1)
+    await writer.close()
+
+
+async def test_the_last_known_state_holds_while_the_database_is_away(
+    database_url: str, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revocations, "POLL_SECONDS", 0.02)
+    await raise_generation(database_url, ada)
+    database = Database(make_settings(database_url))
+    known = Revocations(database, lifetime=LIFETIME)
+    following = asyncio.create_task(known.follow())  # the pool is not open yet: the database is away
+    await asyncio.sleep(0.1)
+    await database.open()
+    async with asyncio.timeout(5):
+        while known.hold(ada.id, 1):
+            await asyncio.sleep(0.02)
+    await database.close()
+    await asyncio.sleep(0.1)
+    assert not following.done()
+    assert not known.hold(ada.id, 1)
+    following.cancel()
+
+
+async def test_no_request_asks_for_it(api: Api, ada: User, capfd: pytest.CaptureFixture[str]) -> None:
+    capfd.readouterr()
+    assert (await api.get("/api/v1/tasks", as_=ada)).status == 200
+    assert "statements=1 " in capfd.readouterr().out

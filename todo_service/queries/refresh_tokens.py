@@ -1,0 +1,100 @@
+"""`refresh_tokens`: sessions. Rows of one `family_id` descend from one sign-in and end together at `expires_at`.
+
+Whatever starts, rotates or ends sessions of a user locks that user's row first, so that ending them misses no successor
+that is being made at that moment.
+"""
+
+from dataclasses import dataclass, fields
+from uuid import UUID
+
+from todo_service.connect import Connection
+from todo_service.queries.users import UserRow
+
+_USER_COLUMNS = ", ".join(f"users.{column.name}" for column in fields(UserRow))
+
+INSERT = """
+INSERT INTO refresh_tokens (token_hash, user_id, family_id, expires_at)
+SELECT $1, id, $3, clock_timestamp() + $4 * interval '1 s'
+FROM users WHERE id = $2 AND generation = $5 AND is_active
+FOR SHARE
+RETURNING true"""
+
+
+async def insert(
+    db: Connection, *, token_hash: bytes, user_id: str, family_id: UUID, lifetime: int, generation: int
+) -> bool:
+    """Begin a session that ends `lifetime` seconds from now; False if the user's sessions were ended meanwhile."""
+    return await db.fetchval(INSERT, token_hash, user_id, family_id, lifetime, generation) is True
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What came of showing a refresh token: `successor` is the hash of the token to give, None if it was used too long
+    ago, which must end the family. The user is as the rotation found them.
+    """
+
+    family_id: UUID
+    successor: bytes | None
+    user: UserRow
+
+
+ROTATE = f"""
+WITH shown AS MATERIALIZED (
+    SELECT token.family_id, token.expires_at, token.used_at, {_USER_COLUMNS}
+    FROM refresh_tokens AS token JOIN users ON users.id = token.user_id
+    WHERE token.token_hash = $1 AND token.expires_at > clock_timestamp() AND users.is_active
+    FOR NO KEY UPDATE OF users, token
+), used AS (
+    UPDATE refresh_tokens AS token SET used_at = clock_timestamp()
+    FROM shown WHERE token.token_hash = $1 AND shown.used_at IS NULL
+), successor AS (
+    INSERT INTO refresh_tokens (token_hash, user_id, family_id, expires_at)
+    SELECT $2, id, family_id, expires_at FROM shown WHERE used_at IS NULL
+)
+SELECT
+    family_id,
+    CASE
+        WHEN used_at IS NULL THEN $2
+        WHEN used_at > clock_timestamp() - $4 * interval '1 s' THEN
+            coalesce((SELECT token_hash FROM refresh_tokens WHERE token_hash = ANY ($3) LIMIT 1), $2)
+    END AS successor,
+    {_USER_COLUMNS.replace("users.", "shown.")}
+FROM shown"""
+
+
+async def rotate(
+    db: Connection, *, token_hash: bytes, successor: bytes, known_successors: list[bytes], reuse_seconds: float
+) -> Rotation | None:
+    """Use a token. The first use makes `successor`; another one within `reuse_seconds` finds what the first one made
+    among `known_successors`. None if the token is unknown, expired, ended, or of an inactive user.
+    """
+    row = await db.fetchrow(ROTATE, token_hash, successor, known_successors, reuse_seconds)
+    if row is None:
+        return None
+    family_id, made, *user = row
+    return Rotation(family_id, made, UserRow(*user))
+
+
+LOCK_USER = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
+DELETE_FAMILY = "DELETE FROM refresh_tokens WHERE user_id = $1 AND family_id = $2"
+DELETE_OTHERS = "DELETE FROM refresh_tokens WHERE user_id = $1 AND family_id IS DISTINCT FROM $2"
+
+
+async def delete_family(db: Connection, *, user_id: str, family_id: UUID) -> None:
+    """End one session. Within a transaction."""
+    await db.execute(LOCK_USER, user_id)
+    await db.execute(DELETE_FAMILY, user_id, family_id)
+
+
+async def delete_others(db: Connection, *, user_id: str, family_id: UUID | None) -> None:
+    """End every session but this one (None: all). Within a transaction, after the user's row was changed."""
+    await db.execute(DELETE_OTHERS, user_id, family_id)
+
+
+SELECT_FAMILY = "SELECT user_id, family_id FROM refresh_tokens WHERE token_hash = $1"
+
+
+async def select_family(db: Connection, *, token_hash: bytes) -> tuple[str, UUID] | None:
+    """The user and the session of a token, used or not."""
+    row = await db.fetchrow(SELECT_FAMILY, token_hash)
+    return (row[0], row[1]) if row else None
