@@ -7,6 +7,7 @@ CREATE TABLE audit_log (
     actor_id   text        NOT NULL,
     subject_id text        NOT NULL,
     request_id text        NOT NULL,
+    detail     text        NOT NULL,   -- what exactly, in words: "role user -> admin"
     CONSTRAINT audit_log_pkey PRIMARY KEY (id)
 );
 -- serves the revocation feed: accounts deleted lately (SELECT_REVOKED in queries/users.py)

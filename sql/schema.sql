@@ -4,7 +4,8 @@ CREATE TABLE public.audit_log (
     action text NOT NULL,
     actor_id text NOT NULL,
     subject_id text NOT NULL,
-    request_id text NOT NULL
+    request_id text NOT NULL,
+    detail text NOT NULL
 );
 
 ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -97,6 +98,10 @@ ALTER TABLE ONLY public.users
 CREATE INDEX audit_log_deleted ON public.audit_log USING btree (at) WHERE (action = 'account_deleted'::text);
 
 CREATE INDEX refresh_tokens_user_family ON public.refresh_tokens USING btree (user_id, family_id);
+
+CREATE INDEX tasks_created ON public.tasks USING btree (created_at, user_id, id);
+
+CREATE INDEX tasks_id ON public.tasks USING btree (id);
 
 CREATE INDEX tasks_user_created ON public.tasks USING btree (user_id, created_at, id);
 

@@ -50,6 +50,7 @@ TESTED_ELSEWHERE = {
     "logs.py": "tests/test_server.py",
     "auth/caller.py": "tests/routes/test_table.py",
     "auth/gates.py": "tests/routes/test_table.py",
+    "auth/administration.py": "tests/routes/test_users.py",
     "auth/accounts.py": "tests/routes/test_sessions.py",
     "auth/sessions.py": "tests/routes/test_sessions.py",
     "queries/audit_log.py": "tests/routes/test_sessions.py",

@@ -21,10 +21,11 @@ from todo_service.routes.auth import AUTH
 from todo_service.routes.system import MIGRATIONS, SYSTEM
 from todo_service.routes.table import Route, expand, register
 from todo_service.routes.tasks import TASKS
+from todo_service.routes.users import USERS
 from todo_service.settings import SETTINGS, Settings
 from todo_service.wire.new_passwords import common_passwords
 
-ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *expand(TASKS))
+ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *USERS, *expand(TASKS))
 
 
 def build_app(settings: Settings) -> web.Application:

@@ -113,6 +113,15 @@ class Forbidden(ApiError):
     remedy = "Use your own user id in the path."
 
 
+class AdminOnly(ApiError):
+    status = 403
+    name = "admin-only"
+    title = "For administrators"
+    meaning = "Only an administrator may do this."
+    remedy = "Ask an administrator to do it, or to give you the role; then sign in again."
+    headers: Mapping[str, str] = {"WWW-Authenticate": f'Bearer realm="{REALM}", error="insufficient_scope"'}
+
+
 class AccountInactive(ApiError):
     status = 403
     name = "account-inactive"
@@ -164,6 +173,14 @@ class TaskIdTaken(ApiError):
     title = "Task id already used"
     meaning = "You already have a task with this id."
     remedy = "Choose another id, or change the task that has it."
+
+
+class AmbiguousTask(ApiError):
+    status = 409
+    name = "ambiguous-task"
+    title = "Several users have a task with this id"
+    meaning = "Ids that clients choose are unique per user only, and this one is used by several."
+    remedy = "Say whose task you mean: add `?user_id=`."
 
 
 class LastAdmin(ApiError):

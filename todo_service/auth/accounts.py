@@ -10,6 +10,7 @@ from todo_service.connect import Connection
 from todo_service.database import Database
 from todo_service.errors import LastAdmin, Unauthenticated, WrongPassword
 from todo_service.queries import audit_log, refresh_tokens, users
+from todo_service.queries.audit_log import Act
 from todo_service.queries.users import UserRow
 
 GONE = "The account of this token is gone. Sign in again."
@@ -60,12 +61,10 @@ async def delete(
     """
     stored = await _verified(passwords, user, password, wanted)
     async with database.transaction() as db:
-        await _refuse_last_admin(db, user.id)
+        await refuse_last_admin(db, user.id)
         if not await users.delete(db, user_id=user.id, password_hash=stored):
             raise WrongPassword
-        await audit_log.insert(
-            db, action="account_deleted", actor_id=user.id, subject_id=user.id, request_id=request_id
-        )
+        await audit_log.insert(db, Act("account_deleted", user.id, request_id), subject_id=user.id)
     log.info("account_deleted", user_id=user.id)
 
 
@@ -77,6 +76,7 @@ async def _verified(passwords: Passwords, user: UserRow, password: str, wanted: 
     return user.password_hash
 
 
-async def _refuse_last_admin(db: Connection, user_id: str) -> None:
+async def refuse_last_admin(db: Connection, user_id: str) -> None:
+    """Hold every active administrator as they are until the transaction ends; raise `LastAdmin` if it is this one."""
     if await users.lock_active_admins(db) == [user_id]:
         raise LastAdmin

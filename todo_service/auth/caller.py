@@ -15,6 +15,10 @@ class Caller:
     role: str
     session_id: UUID
 
+    @property
+    def is_admin(self) -> bool:
+        return self.role == "admin"
+
 
 REQUEST_ID = web.RequestKey("request_id", str)
 CALLER = web.RequestKey("caller", Caller)

@@ -7,25 +7,28 @@ from aiohttp import hdrs, web
 from todo_service.auth.caller import CALLER, OWNER, Caller
 from todo_service.auth.revocations import REVOCATIONS
 from todo_service.auth.tokens import AccessTokens, TokenError
-from todo_service.errors import Forbidden, Unauthenticated
+from todo_service.errors import AdminOnly, Forbidden, Unauthenticated
 
 TOKENS = web.AppKey("tokens", AccessTokens)
 
 
 class Access(Enum):
-    """Who may use a route: anybody (a credential is not even looked at), or a user who said who they are."""
+    """Who may use a route: anybody (a credential is not even looked at), a user who said who they are, an admin."""
 
     PUBLIC = "public"
     USER = "user"
+    ADMIN = "admin"
 
 
 def admit(request: web.Request, access: Access) -> None:
-    """Let the caller through and remember them in the request. Raises `Unauthenticated`, or `Forbidden` if the path
-    names another user: nobody, not even an administrator, uses somebody else's path.
+    """Let the caller through and remember them in the request. Raises `Unauthenticated`, `AdminOnly`, or `Forbidden`
+    if the path names another user: nobody, not even an administrator, uses somebody else's path.
     """
     if access is Access.PUBLIC:
         return
     caller = request[CALLER] = identify(request)
+    if access is Access.ADMIN and not caller.is_admin:
+        raise AdminOnly
     owner_in_path = request.match_info.get("user_id", caller.user_id)
     if owner_in_path != caller.user_id:
         raise Forbidden

@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import structlog
 from aiohttp import web
 
+from todo_service.connect import Connection
 from todo_service.database import Database
 from todo_service.errors import Unauthenticated, WrongPassword
 from todo_service.queries import refresh_tokens, users
@@ -93,8 +94,7 @@ class Sessions:
     async def end_all(self, user_id: str) -> None:
         """End every session of a user and every access token."""
         async with self._database.transaction() as db:
-            await users.raise_generation(db, user_id=user_id)
-            await refresh_tokens.delete_others(db, user_id=user_id, family_id=None)
+            await end_all(db, user_id)
 
     async def find(self, shown: str) -> tuple[str, UUID] | None:
         """The user and the session of a refresh token, None if it is over or never was."""
@@ -110,6 +110,12 @@ class Sessions:
 
 
 SESSIONS = web.AppKey("sessions", Sessions)
+
+
+async def end_all(db: Connection, user_id: str) -> None:
+    """End every session and access token of a user. Within a transaction."""
+    await users.raise_generation(db, user_id=user_id)
+    await refresh_tokens.delete_others(db, user_id=user_id, family_id=None)
 
 
 def _written(raw: bytes) -> str:

@@ -189,3 +189,32 @@ async def delete(db: Connection, *, owner_id: str, task_id: UUID) -> int | None:
     """Delete a task; returns the owner's version after it, or None if the task is not there."""
     version: int | None = await db.fetchval(DELETE, owner_id, task_id)
     return version
+
+
+SELECT_OWNERS = "SELECT user_id FROM tasks WHERE id = $1 LIMIT 10"
+
+
+async def select_owners(db: Connection, *, task_id: UUID) -> list[str]:
+    """The users (ten at most) who have a task with this id; clients choose ids, so it may be several."""
+    return [row[0] for row in await db.fetch(SELECT_OWNERS, task_id)]
+
+
+SELECT_PAGE_ANY_OWNER = f"""
+SELECT total.task_count, {_PAGE_COLUMNS}
+FROM (
+    SELECT coalesce(sum(task_count), 0)::bigint AS task_count FROM task_clocks WHERE $1::text IS NULL OR user_id = $1
+) AS total
+LEFT JOIN LATERAL (
+    SELECT {_COLUMNS} FROM tasks
+    WHERE $1::text IS NULL OR user_id = $1
+    ORDER BY created_at DESC, user_id DESC, id DESC
+    LIMIT $2::bigint OFFSET $3::bigint
+) AS page ON true
+ORDER BY page.created_at DESC, page.user_id DESC, page.id DESC"""
+
+
+async def select_page_any_owner(db: Connection, *, user_id: str | None, skip: int, limit: int | None) -> Page:
+    """The same over everybody's tasks, or one user's, for administrators; it has no version."""
+    rows = await db.fetch(SELECT_PAGE_ANY_OWNER, user_id, limit, skip)
+    total, first_id = rows[0][:2]
+    return Page([TaskRow(*row[1:]) for row in rows] if first_id else [], total, version=0)

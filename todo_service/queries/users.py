@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from todo_service.connect import Connection
 
 _COLUMNS = "id, email, full_name, role, is_active, generation, created_at, updated_at, password_hash"
+_PAGE_COLUMNS = ", ".join(f"page.{column}" for column in _COLUMNS.split(", "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +151,71 @@ async def select_revoked(
     """
     rows = await db.fetch(SELECT_REVOKED, since, at_most)
     return rows[0][0], [Revocation(*row[1:]) for row in rows if row[1] is not None]
+
+
+class Filter(NamedTuple):
+    """Which users: `q` is a substring of email or name, letter case aside. None: all."""
+
+    q: str | None = None
+    role: str | None = None
+    is_active: bool | None = None
+
+
+_FILTER = """
+    ($1::text IS NULL OR strpos(lower(email), lower($1)) > 0 OR strpos(lower(full_name), lower($1)) > 0)
+    AND ($2::text IS NULL OR role = $2)
+    AND ($3::boolean IS NULL OR is_active = $3)"""
+SELECT_PAGE = f"""
+SELECT total.matches, {_PAGE_COLUMNS}
+FROM (SELECT count(*) AS matches FROM users WHERE {_FILTER}) AS total
+LEFT JOIN LATERAL (
+    SELECT {_COLUMNS} FROM users WHERE {_FILTER} ORDER BY created_at DESC, id DESC LIMIT $4::bigint OFFSET $5::bigint
+) AS page ON true
+ORDER BY page.created_at DESC, page.id DESC"""
+
+
+async def select_page(db: Connection, wanted: Filter, *, skip: int, limit: int) -> tuple[list[UserRow], int]:
+    """`limit` users after the first `skip`, newest first, and how many match."""
+    rows = await db.fetch(SELECT_PAGE, *wanted, limit, skip)
+    matches, first_id = rows[0][:2]
+    return [UserRow(*row[1:]) for row in rows] if first_id else [], matches
+
+
+class UserChanges(NamedTuple):
+    """What an administrator changes. None leaves a field alone; the name is set, even to null, if flagged."""
+
+    role: str | None = None
+    is_active: bool | None = None
+    sets_full_name: bool = False
+    full_name: str | None = None
+
+
+UPDATE = f"""
+UPDATE users SET
+    role = coalesce($2, role), is_active = coalesce($3, is_active),
+    full_name = CASE WHEN $4::boolean THEN $5::text ELSE full_name END, updated_at = now()
+WHERE id = $1
+RETURNING {_COLUMNS}"""
+
+
+async def update(db: Connection, *, user_id: str, changes: UserChanges) -> UserRow | None:
+    """Change a user; None if there is no such user."""
+    row = await db.fetchrow(UPDATE, user_id, *changes)
+    return UserRow(*row) if row else None
+
+
+LOCK = f"SELECT {_COLUMNS} FROM users WHERE id = $1 FOR NO KEY UPDATE"
+
+
+async def lock(db: Connection, *, user_id: str) -> UserRow | None:
+    """One user, who stays so until the transaction ends."""
+    row = await db.fetchrow(LOCK, user_id)
+    return UserRow(*row) if row else None
+
+
+DELETE_ANY = "DELETE FROM users WHERE id = $1 RETURNING true"
+
+
+async def delete_any(db: Connection, *, user_id: str) -> bool:
+    """Delete a user with all their data, without their password; False if there is none."""
+    return await db.fetchval(DELETE_ANY, user_id) is True

@@ -11,6 +11,7 @@ from itertools import product
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from todo_service.auth.caller import CALLER
 from todo_service.auth.gates import Access, admit
 from todo_service.settings import SETTINGS
 from todo_service.wire import codec, receive
@@ -22,6 +23,7 @@ RESERVED = ("v[0-9]+", "users", "auth", "tasks", "user-api-keys")
 PATTERNS = {
     "/api/{user_id}/": "/api/{user_id:(?!(?:" + "|".join(RESERVED) + ")/)[^/]+}/",
     "/api/users/{user_id}/": "/api/users/{user_id:[^/]+}/",
+    "/{account_id}": "/{account_id:[^/]+}",
 }
 
 
@@ -30,7 +32,8 @@ class Route:
     """One thing that can be asked.
 
     `handler` takes the request, then the checked body if `body` names a model (None for an absent one if it
-    `may_be_absent`), then the checked query if `query` names one.
+    `may_be_absent`), then the checked query if `query` names one. An administrator gets `as_admin` instead where the
+    family is for them.
     """
 
     method: str
@@ -41,6 +44,7 @@ class Route:
     body: type[Input] | None = None
     may_be_absent: bool = False
     query: type[Input] | None = None
+    as_admin: Callable[..., Awaitable[web.StreamResponse]] | None = None
     family: Family | None = None
 
     @property
@@ -78,6 +82,8 @@ def _pattern(path: str) -> str:
 
 
 def _guarded(route: Route) -> Handler:
+    as_admin = route.as_admin if route.family and route.family.for_admins else None
+
     async def handler(request: web.Request) -> web.StreamResponse:
         admit(request, route.access)
         if route.family:
@@ -88,6 +94,8 @@ def _guarded(route: Route) -> Handler:
         if route.query:
             values = codec.single_values(route.query, request.query, invalid_status=route.invalid_status)
             inputs.append(_checked(request, route, route.query, values))
+        if as_admin and request[CALLER].is_admin:
+            return await as_admin(request, *inputs)
         return await route.handler(request, *inputs)
 
     handler.route = route  # type: ignore[attr-defined]

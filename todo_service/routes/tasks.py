@@ -1,35 +1,41 @@
 """Tasks: list, create, read, update, complete, delete, the same handlers for all four families."""
 
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from aiohttp import hdrs, web
 
-from todo_service.auth.caller import OWNER
+from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID
 from todo_service.auth.gates import Access
 from todo_service.database import DATABASE
-from todo_service.errors import NotFound, QuotaExceeded, Unauthenticated
-from todo_service.queries import clocks, tasks
-from todo_service.queries.tasks import Changes, TaskRow
+from todo_service.errors import AmbiguousTask, NotFound, QuotaExceeded, Unauthenticated
+from todo_service.queries import audit_log, clocks, tasks
+from todo_service.queries.audit_log import Act
+from todo_service.queries.tasks import Changes, Page, TaskRow
 from todo_service.routes import reply
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
 from todo_service.wire.families import FAMILY
 from todo_service.wire.tasks import PageQuery, TaskCompletion, TaskCreate, TaskUpdate, document, read_task_id
 
+READING = {hdrs.METH_GET, hdrs.METH_HEAD}
 NO_SUCH_TASK = "You have no task with this id. Check the id; the task may have been deleted."
 
 
 async def list_tasks(request: web.Request, query: PageQuery) -> web.Response:
     """Answer a page of the owner's tasks."""
-    family = request[FAMILY]
-    limit = query.limit or family.page_size
+    limit = query.limit or request[FAMILY].page_size
     async with request.app[DATABASE].connection() as db:
         page = await tasks.select_page(db, owner_id=request[OWNER], skip=query.skip, limit=limit)
-    headers = reply.PRIVATE | {"X-Total-Count": str(page.total)}
-    if limit and query.skip + limit < page.total:
-        following = request.rel_url.update_query(skip=query.skip + limit, limit=limit)
-        headers[hdrs.LINK] = f'<{following.raw_path_qs}>; rel="next"'
-    return reply.json(await family.task_list(page, skip=query.skip, limit=limit), headers=headers)
+    return await _page(request, page, skip=query.skip, limit=limit)
+
+
+async def list_any_tasks(request: web.Request, query: PageQuery) -> web.Response:
+    """Answer a page of everybody's tasks, or of one user's."""
+    limit = query.limit or request[FAMILY].page_size
+    async with request.app[DATABASE].connection() as db:
+        page = await tasks.select_page_any_owner(db, user_id=query.user_id, skip=query.skip, limit=limit)
+    return await _page(request, page, skip=query.skip, limit=limit)
 
 
 async def create_task(request: web.Request, body: TaskCreate) -> web.Response:
@@ -73,6 +79,14 @@ async def delete_task(request: web.Request) -> web.Response:
     return reply.nothing()
 
 
+async def _page(request: web.Request, page: Page, *, skip: int, limit: int | None) -> web.Response:
+    headers = reply.PRIVATE | {"X-Total-Count": str(page.total)}
+    if limit and skip + limit < page.total:
+        following = request.rel_url.update_query(skip=skip + limit, limit=limit)
+        headers[hdrs.LINK] = f'<{following.raw_path_qs}>; rel="next"'
+    return reply.json(await request[FAMILY].task_list(page, skip=skip, limit=limit), headers=headers)
+
+
 async def _change(request: web.Request, changes: Changes) -> web.Response:
     task_id = _task_id(request)
     async with request.app[DATABASE].connection() as db:
@@ -95,12 +109,50 @@ def _answer(
     return reply.json(document(row, request[FAMILY].naming), status=status, headers=reply.PRIVATE | (headers or {}))
 
 
+def on_anyones(handler: Callable[..., Awaitable[web.Response]]) -> Callable[..., Awaitable[web.Response]]:
+    """The same for an administrator, on whoever's task has the id; a change of somebody else's is audited."""
+
+    async def as_admin(request: web.Request, *inputs: object) -> web.Response:
+        async with request.app[DATABASE].connection() as db:
+            request[OWNER] = owner = _meant(request, await tasks.select_owners(db, task_id=_task_id(request)))
+            if request.method not in READING and owner != request[CALLER].user_id:
+                what = f"{request.method} {request.match_info['task_id']}"
+                act = Act("task_changed", request[CALLER].user_id, request[REQUEST_ID], what)
+                await audit_log.insert(db, act, subject_id=owner)
+        return await handler(request, *inputs)
+
+    return as_admin
+
+
+def _meant(request: web.Request, owners: list[str]) -> str:
+    """Whose task it is: the user named in the query, the administrator's own, or the only one there is."""
+    wanted = request.query.get("user_id")
+    candidate = request[CALLER].user_id if wanted is None else wanted
+    if candidate in owners:
+        return candidate
+    if wanted is not None or not owners:
+        raise NotFound("Nobody has a task with this id. Check the id; the task may have been deleted.")
+    if len(owners) > 1:
+        raise AmbiguousTask
+    return owners[0]
+
+
 TASKS = (
-    Route("GET", "/tasks", list_tasks, Access.USER, "List tasks", query=PageQuery),
+    Route("GET", "/tasks", list_tasks, Access.USER, "List tasks", query=PageQuery, as_admin=list_any_tasks),
     Route("POST", "/tasks", create_task, Access.USER, "Create a task", body=TaskCreate),
-    Route("GET", "/tasks/{task_id}", read_task, Access.USER, "Read one task"),
-    Route("PUT", "/tasks/{task_id}", update_task, Access.USER, "Update a task", body=TaskUpdate),
-    Route("PATCH", "/tasks/{task_id}", update_task, Access.USER, "Update a task", body=TaskUpdate),
+    Route("GET", "/tasks/{task_id}", read_task, Access.USER, "Read one task", as_admin=on_anyones(read_task)),
+    *(
+        Route(
+            method,
+            "/tasks/{task_id}",
+            update_task,
+            Access.USER,
+            "Update a task",
+            body=TaskUpdate,
+            as_admin=on_anyones(update_task),
+        )
+        for method in ("PUT", "PATCH")
+    ),
     Route(
         "PATCH",
         "/tasks/{task_id}/complete",
@@ -109,6 +161,7 @@ TASKS = (
         "Complete, reopen or toggle a task",
         body=TaskCompletion,
         may_be_absent=True,
+        as_admin=on_anyones(complete_task),
     ),
-    Route("DELETE", "/tasks/{task_id}", delete_task, Access.USER, "Delete a task"),
+    Route("DELETE", "/tasks/{task_id}", delete_task, Access.USER, "Delete a task", as_admin=on_anyones(delete_task)),
 )

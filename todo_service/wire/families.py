@@ -13,8 +13,8 @@ from todo_service.wire.codec import Naming
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How one family differs: its path, its JSON names, what surrounds a list, the status of an invalid body, and how
-    many tasks a list has unless `limit` says (None: all).
+    """How one family differs: its path, its JSON names, what surrounds a list, the status of an invalid body, how many
+    tasks a list has unless `limit` says (None: all), and whether administrators reach everybody's tasks here.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Family:
     envelope: Callable[[orjson.Fragment, Page, int, int | None], object]
     invalid_status: int
     page_size: int | None
+    for_admins: bool = False
 
     async def task_list(self, page: Page, *, skip: int, limit: int | None) -> object:
         """The JSON value that answers a list."""
@@ -42,7 +43,7 @@ def _bare(documents: orjson.Fragment, page: Page, skip: int, limit: int | None) 
 
 
 FAMILIES = (
-    Family("v1", "/api/v1", "snake", _paged, invalid_status=422, page_size=100),
+    Family("v1", "/api/v1", "snake", _paged, invalid_status=422, page_size=100, for_admins=True),
     Family("app", "/api", "camel", _bare, invalid_status=422, page_size=None),
     Family("owner", "/api/{user_id}", "snake", _bare, invalid_status=400, page_size=None),
     Family("users", "/api/users/{user_id}", "snake", _counted, invalid_status=400, page_size=None),

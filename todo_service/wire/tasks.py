@@ -23,14 +23,13 @@ from todo_service.queries.tasks import Changes, NewTask, TaskRow
 from todo_service.wire import due_dates
 from todo_service.wire.codec import Input, Naming
 from todo_service.wire.due_dates import DueDate
-from todo_service.wire.text import STORABLE, moment
+from todo_service.wire.text import STORABLE, moment, whole_number
 
 MAX_TAGS = 20
 MAX_PAGE = 1000
 SLICE = 500  # tasks, about 5 ms
 COMPLETED = "COMPLETED"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
-_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 def read_task_id(text: object) -> UUID | None:
@@ -54,13 +53,6 @@ def _distinct(tags: list[str]) -> list[str]:
     if len(distinct) > MAX_TAGS:
         raise PydanticCustomError("too_many_tags", "must have at most 20 tags")
     return distinct
-
-
-def _number(value: object) -> object:
-    """A query parameter's digits as a number; signs, spaces, underscores and other scripts' digits are refused."""
-    if not isinstance(value, str) or not _DIGITS.fullmatch(value):
-        raise PydanticCustomError("whole_number", "must be a whole number, in digits")
-    return int(value)
 
 
 Status = Literal["TODO", "IN_PROGRESS", "COMPLETED"]
@@ -151,10 +143,13 @@ class TaskCompletion(Input):
 
 
 class PageQuery(Input):
-    """Which part of a list: after the first `skip` tasks, at most `limit` (None: as the family does)."""
+    """Which part of a list: after the first `skip` tasks, at most `limit` (None: as the family does). `user_id` picks
+    one user's out of everybody's, and counts for administrators only.
+    """
 
-    skip: Annotated[int, BeforeValidator(_number), Field(ge=0)] = 0
-    limit: Annotated[int | None, BeforeValidator(_number), Field(ge=1, le=MAX_PAGE)] = None
+    user_id: Annotated[str, STORABLE] | None = None
+    skip: Annotated[int, BeforeValidator(whole_number), Field(ge=0)] = 0
+    limit: Annotated[int | None, BeforeValidator(whole_number), Field(ge=1, le=MAX_PAGE)] = None
 
 
 _SNAKE_NAMES = (

@@ -1,10 +1,13 @@
 """Kinds of text that several subjects share, and how moments are written."""
 
+import re
 import unicodedata
 from datetime import datetime
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
+
+_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 def _encodable(value: str) -> str:
@@ -19,6 +22,13 @@ def _storable(value: str) -> str:
     if "\0" in value:
         raise PydanticCustomError("nul_character", "must not contain U+0000")
     return _encodable(value)
+
+
+def whole_number(value: object) -> object:
+    """A query parameter's digits as a number; signs, spaces, underscores and other scripts' digits are refused."""
+    if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+        raise PydanticCustomError("whole_number", "must be a whole number, in digits")
+    return int(value)
 
 
 ENCODABLE = AfterValidator(_encodable)  # text that UTF-8 can write

@@ -1,16 +1,16 @@
 """Accounts as JSON: a user's own profile, and what registering and signing in take and give."""
 
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Literal, Protocol, Self
 
 import idna
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from todo_service.queries.users import UserRow
+from todo_service.queries.users import Filter, UserChanges, UserRow
 from todo_service.wire.codec import Input
 from todo_service.wire.new_passwords import NewPassword
-from todo_service.wire.text import ENCODABLE, STORABLE, folded, moment
+from todo_service.wire.text import ENCODABLE, STORABLE, folded, moment, whole_number
 
 MAX_EMAIL = 254  # characters, RFC 5321
 
@@ -31,6 +31,7 @@ def _email_if_one(value: str) -> str:
         return ""  # no account has it; checking that takes the time of any other
 
 
+Role = Literal["user", "admin"]
 Email = Annotated[str, STORABLE, AfterValidator(_email)]
 FullName = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), STORABLE]
 
@@ -109,6 +110,42 @@ class Confirmation(Input):
     """The password again, before what cannot be undone."""
 
     password: Annotated[str, ENCODABLE]
+
+
+class UserUpdate(Input):
+    """The body of an administrator's change to an account: what is absent stays, null clears the name."""
+
+    role: Role | None = None
+    is_active: bool | None = None
+    full_name: Annotated[FullName | None, AfterValidator(lambda name: name or None)] = None
+
+    @field_validator("role", "is_active", mode="before")
+    @classmethod
+    def _not_null(cls, value: object) -> object:
+        if value is None:
+            raise PydanticCustomError("null", "must not be null")
+        return value
+
+    def changes(self) -> UserChanges:
+        return UserChanges(
+            role=self.role,
+            is_active=self.is_active,
+            sets_full_name="full_name" in self.model_fields_set,
+            full_name=self.full_name,
+        )
+
+
+class UserQuery(Input):
+    """Which accounts: `q` is a substring of email or name, letter case aside."""
+
+    q: Annotated[str, STORABLE] | None = None
+    role: Role | None = None
+    is_active: Literal["true", "false"] | None = None
+    skip: Annotated[int, BeforeValidator(whole_number), Field(ge=0)] = 0
+    limit: Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=1000)] = 100
+
+    def filter(self) -> Filter:
+        return Filter(self.q, self.role, None if self.is_active is None else self.is_active == "true")
 
 
 class TokenAnswer(Protocol):

@@ -1,0 +1,2 @@
+DROP INDEX tasks_created;
+DROP INDEX tasks_id;

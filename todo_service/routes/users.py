@@ -1,0 +1,74 @@
+"""Accounts as administrators see and change them."""
+
+from aiohttp import hdrs, web
+
+from todo_service.auth import administration
+from todo_service.auth.administration import NO_SUCH_USER
+from todo_service.auth.caller import CALLER, REQUEST_ID
+from todo_service.auth.gates import Access
+from todo_service.database import DATABASE
+from todo_service.errors import NotFound
+from todo_service.queries import users
+from todo_service.routes import reply
+from todo_service.routes.table import Route
+from todo_service.wire.users import UserQuery, UserUpdate, profile
+
+
+async def list_users(request: web.Request, query: UserQuery) -> web.Response:
+    """Answer a page of accounts."""
+    async with request.app[DATABASE].connection() as db:
+        rows, total = await users.select_page(db, query.filter(), skip=query.skip, limit=query.limit)
+    headers = reply.PRIVATE | {"X-Total-Count": str(total)}
+    if query.skip + query.limit < total:
+        following = request.rel_url.update_query(skip=query.skip + query.limit, limit=query.limit)
+        headers[hdrs.LINK] = f'<{following.raw_path_qs}>; rel="next"'
+    document = {"users": [profile(row) for row in rows], "total": total, "skip": query.skip, "limit": query.limit}
+    return reply.json(document, headers=headers)
+
+
+async def read_user(request: web.Request) -> web.Response:
+    """Answer one account."""
+    async with request.app[DATABASE].connection() as db:
+        user = await users.select(db, user_id=_account_id(request))
+    if user is None:
+        raise NotFound(NO_SUCH_USER)
+    return reply.json(profile(user), headers=reply.PRIVATE)
+
+
+async def update_user(request: web.Request, body: UserUpdate) -> web.Response:
+    """Change role, activity or name of an account."""
+    user = await administration.update(
+        request.app[DATABASE],
+        _account_id(request),
+        body.changes(),
+        actor_id=request[CALLER].user_id,
+        request_id=request[REQUEST_ID],
+    )
+    return reply.json(profile(user), headers=reply.PRIVATE)
+
+
+async def delete_user(request: web.Request) -> web.Response:
+    """Delete an account with all its data."""
+    await administration.delete(
+        request.app[DATABASE],
+        _account_id(request),
+        actor_id=request[CALLER].user_id,
+        request_id=request[REQUEST_ID],
+    )
+    return reply.nothing()
+
+
+def _account_id(request: web.Request) -> str:
+    """The id in the path; one the database cannot hold is nobody's."""
+    account_id = request.match_info["account_id"]
+    if "\0" in account_id or not account_id.isprintable():
+        raise NotFound(NO_SUCH_USER)
+    return account_id
+
+
+USERS = (
+    Route("GET", "/api/v1/users", list_users, Access.ADMIN, "List accounts", query=UserQuery),
+    Route("GET", "/api/v1/users/{account_id}", read_user, Access.ADMIN, "Read an account"),
+    Route("PATCH", "/api/v1/users/{account_id}", update_user, Access.ADMIN, "Change an account", body=UserUpdate),
+    Route("DELETE", "/api/v1/users/{account_id}", delete_user, Access.ADMIN, "Delete an account"),
+)
