@@ -25,6 +25,7 @@ setup(
         "pydantic>=2.14,<3",
         "pydantic-settings>=2.16,<3",
         "pyjwt>=2.15.1,<3",
+        "rich>=15,<16",
         "structlog>=26.1",
         "uuid-utils>=1.2,<2",
         "zxcvbn>=4.5,<5",

@@ -13,3 +13,5 @@ CREATE TABLE refresh_tokens (
 );
 -- serves ending sessions: one (DELETE_FAMILY), all but one (DELETE_OTHERS), all (DELETE_ALL)
 CREATE INDEX refresh_tokens_user_family ON refresh_tokens (user_id, family_id);
+-- serves bin/purge (DELETE_EXPIRED)
+CREATE INDEX refresh_tokens_expires ON refresh_tokens (expires_at);

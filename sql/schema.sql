@@ -97,6 +97,8 @@ ALTER TABLE ONLY public.users
 
 CREATE INDEX audit_log_deleted ON public.audit_log USING btree (at) WHERE (action = 'account_deleted'::text);
 
+CREATE INDEX refresh_tokens_expires ON public.refresh_tokens USING btree (expires_at);
+
 CREATE INDEX refresh_tokens_user_family ON public.refresh_tokens USING btree (user_id, family_id);
 
 CREATE INDEX tasks_created ON public.tasks USING btree (created_at, user_id, id);

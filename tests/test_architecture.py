@@ -58,6 +58,8 @@ TESTED_ELSEWHERE = {
     "commands/migrate.py": "tests/test_migrations.py",
     "life.py": "tests/test_server.py",
     "middleware/in_flight.py": "tests/test_server.py",
+    "commands/create_admin.py": "tests/commands/test_users.py",
+    "commands/command.py": "tests/commands/test_users.py",
     "commands/serve.py": "tests/test_serve.py",
     "middleware/errors.py": "tests/middleware/test_chain.py",
     "middleware/headers.py": "tests/middleware/test_chain.py",

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -12,9 +12,10 @@ from todo_service.settings import Settings
 
 
 @contextmanager
-def prepared(settings: Settings) -> Iterator[Settings]:
+def prepared(settings: Settings, *, join: bool = False) -> Iterator[Settings]:
     """The settings with `database_url` and `secret_key` filled in, as long as the block lasts.
 
+    `join` uses the embedded PostgreSQL of a service that is running; otherwise that is an error.
     Without a `DATABASE_URL` an embedded PostgreSQL runs that long. Raises `embedded.EmbeddedError` if the data folder
     cannot hold them.
     """
@@ -23,7 +24,14 @@ def prepared(settings: Settings) -> Iterator[Settings]:
     if settings.database_url is not None:
         yield settings
         return
-    with embedded.running(settings.data_dir / "postgres") as url:
+    folder = settings.data_dir / "postgres"
+    with ExitStack() as server:
+        try:
+            url = server.enter_context(embedded.running(folder))
+        except embedded.InUseError:
+            if not join:
+                raise
+            url = embedded.address(folder)
         yield settings.model_copy(update={"database_url": SecretStr(url)})
 
 

@@ -22,11 +22,24 @@ from urllib.parse import quote
 
 from todo_service.embedded_programs import ENVIRONMENT, START_SECONDS, EmbeddedError, Programs, run, tail
 
-__all__ = ["EmbeddedError", "running"]
+__all__ = ["EmbeddedError", "InUseError", "address", "running"]
 
 ROLE = "todo"
 STOP_SECONDS = 10
 TAKEN_PORT = "could not create any TCP/IP sockets"
+
+
+class InUseError(EmbeddedError):
+    """Another process runs the server of this folder."""
+
+
+def address(folder: Path, *, database: str = ROLE) -> str:
+    """The URL of `database` on the server that another process runs in `folder`. Raises `EmbeddedError`."""
+    cluster = folder.absolute() / "cluster"
+    with _in_words(folder):
+        port = (cluster / "postmaster.pid").read_text().splitlines()[3]
+        password = (cluster / "password").read_text()
+    return f"postgresql://{ROLE}:{password}@127.0.0.1:{port}/{quote(database, safe='')}"
 
 
 @contextmanager
@@ -34,7 +47,7 @@ def running(folder: Path, *, durable: bool = True, database: str = ROLE) -> Iter
     """Run the server of `folder`, made on first use, and yield the URL of `database` (made too) until the block ends.
 
     `durable=False` is for tests: a crash of the machine may lose data. Raises `EmbeddedError`. Call it from the main
-    thread, because Linux ties the server's life to the thread that starts it.
+    thread, because Linux ties the server's life to the thread that starts it. `InUseError` says that it runs already.
     """
     if threading.current_thread() is not threading.main_thread():
         raise EmbeddedError("Start the embedded PostgreSQL from the main thread.")
@@ -69,7 +82,7 @@ def _locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
-            raise EmbeddedError(f"{folder} is in use by another run (process {holder}). Stop that one first.") from None
+            raise InUseError(f"{folder} is in use by another run (process {holder}). Stop that one first.") from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

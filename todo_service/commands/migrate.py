@@ -1,17 +1,15 @@
 """`bin/migrate`: bring the database to the schema of this release, or back, or say where it stands."""
 
 import argparse
-import asyncio
 import sys
+from functools import partial
 
-import asyncpg
-
-from todo_service import logs, migrations
-from todo_service.connect import CannotConnectError, single_connection
-from todo_service.development import prepared
-from todo_service.embedded import EmbeddedError
-from todo_service.migrations import Migration, MigrationError, State
-from todo_service.settings import Settings, SettingsError
+from todo_service import migrations
+from todo_service.commands import command
+from todo_service.commands.command import fail
+from todo_service.connect import single_connection
+from todo_service.migrations import Migration, State
+from todo_service.settings import Settings
 
 
 def main() -> int:
@@ -20,24 +18,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if (arguments.action is None) != arguments.check:
         parser.error("choose one action, or --check")
-    logs.silence()
-    try:
-        settings = Settings.load()
-        if arguments.action == "reset" and settings.in_production:
-            return _fail("reset deletes every task and account, so it does not run in production.", status=2)
-        with prepared(settings) as complete:
-            return asyncio.run(_act(complete, arguments))
-    except SettingsError as error:
-        return _fail(str(error), status=2)
-    except (MigrationError, EmbeddedError, CannotConnectError, asyncpg.PostgresError, OSError) as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        return 130
-
-
-def _fail(reason: str, *, status: int = 1) -> int:
-    print(reason, file=sys.stderr)
-    return status
+    return command.run(partial(_act, arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,7 +41,9 @@ def _steps(text: str) -> int:
     return steps
 
 
-async def _act(settings: Settings, arguments: argparse.Namespace) -> int:
+async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
+    if arguments.action == "reset" and settings.in_production:
+        return fail("reset deletes every task and account, so it does not run in production.", status=2)
     known = migrations.find()
     async with single_connection(settings) as db:
         match arguments.action:

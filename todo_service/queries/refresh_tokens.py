@@ -98,3 +98,28 @@ async def select_family(db: Connection, *, token_hash: bytes) -> tuple[str, UUID
     """The user and the session of a token, used or not."""
     row = await db.fetchrow(SELECT_FAMILY, token_hash)
     return (row[0], row[1]) if row else None
+
+
+COUNT_EXPIRED = "SELECT count(token_hash) FROM refresh_tokens WHERE expires_at < statement_timestamp()"
+
+
+async def count_expired(db: Connection) -> int:
+    """How many tokens there are that no longer hold."""
+    count: int = await db.fetchval(COUNT_EXPIRED)
+    return count
+
+
+DELETE_EXPIRED = """
+WITH expired AS MATERIALIZED (
+    SELECT token_hash FROM refresh_tokens WHERE expires_at < statement_timestamp()
+    ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM refresh_tokens AS token USING expired WHERE token.token_hash = expired.token_hash RETURNING 1
+)
+SELECT count(*) FROM gone"""
+
+
+async def delete_expired(db: Connection, *, at_most: int) -> int:
+    """Delete some of them, the oldest first, passing over those somebody else is at; returns how many."""
+    count: int = await db.fetchval(DELETE_EXPIRED, at_most)
+    return count

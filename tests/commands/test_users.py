@@ -1,0 +1,94 @@
+"""`bin/create-admin` and `bin/users`, run as an operator runs them."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.client import PASSWORD, Api, User
+from tests.conftest import SECRET_KEY
+from tests.process import served
+from tests.routes.test_sessions import refresh, rows, until_refused
+from todo_service.settings import ROOT
+
+SETTINGS = {"SECRET_KEY": SECRET_KEY, "TODO_SERVICE_VENV": sys.prefix, "BCRYPT_ROUNDS": "4"}
+
+
+async def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One command as a process, without a terminal."""
+    process = await asyncio.create_subprocess_exec(
+        str(ROOT / "bin" / name), *arguments,
+        env=os.environ | SETTINGS | environment,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(name, process.returncode, out.decode(), err.decode())
+
+
+async def test_an_administrator_is_made_from_a_password_file(api: Api, database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    options = ["root@example.com", "--name", "Root", "--password-file", str(tmp_path / "password")]
+    done = await run("create-admin", *options, DATABASE_URL=database_url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "root@example.com is an administrator" in done.stdout
+    signed_in = await api.post("/api/v1/auth/login", {"email": "root@example.com", "password": PASSWORD})
+    assert (signed_in.body["user"]["role"], signed_in.body["user"]["full_name"]) == ("admin", "Root")
+    assert (await api.get("/api/v1/users", token=signed_in.body["access_token"])).status == 200
+    again = await run("create-admin", *options, DATABASE_URL=database_url)
+    assert (again.returncode, again.stderr) == (1, "Email already registered\n")
+    demoted = await run("users", "set-role", "root@example.com", "user", DATABASE_URL=database_url)
+    assert (demoted.returncode, "no active administrator" in demoted.stderr) == (1, True), "the last one stays"
+    user_id = signed_in.body["user"]["id"]
+    lines = await rows(database_url, "SELECT actor_id, detail FROM audit_log WHERE subject_id = $1", user_id)
+    assert [tuple(line) for line in lines] == [("bin/create-admin", "role user -> admin")]
+
+
+@pytest.mark.parametrize(
+    ("email", "password"), [("nonsense", PASSWORD), ("x@example.com", "short"), ("x@example.com", "password1")]
+)
+async def test_wrong_values_are_2_and_say_why(database_url: str, tmp_path: Path, email: str, password: str) -> None:
+    (tmp_path / "password").write_text(password)
+    done = await run("create-admin", email, "--password-file", str(tmp_path / "password"), DATABASE_URL=database_url)
+    assert done.returncode == 2
+    assert done.stderr.startswith(("email: ", "password: "))
+    assert password not in done.stderr
+
+
+async def test_a_password_is_not_taken_from_the_command_line(database_url: str) -> None:
+    done = await run("create-admin", "x@example.com", "--password", PASSWORD, DATABASE_URL=database_url)
+    assert done.returncode == 2
+    missing = await run("create-admin", "x@example.com", "--password-file", "/nowhere", DATABASE_URL=database_url)
+    assert (missing.returncode, "Traceback" in missing.stderr) == (2, False)
+
+
+async def test_accounts_are_listed_and_changed(api: Api, ada: User, database_url: str) -> None:
+    listed = await run("users", "list", "--q", ada.email, "--json", DATABASE_URL=database_url)
+    assert [json.loads(line)["id"] for line in listed.stdout.splitlines()] == [ada.id]
+    out = await run("users", "deactivate", ada.email.upper(), DATABASE_URL=database_url)
+    assert (out.returncode, "INACTIVE" in out.stdout) == (0, True)
+    await until_refused(api, ada.token)
+    inactive = await run("users", "list", "--inactive", "--q", ada.email, DATABASE_URL=database_url)
+    assert ada.id in inactive.stdout
+    assert (await run("users", "activate", ada.id, DATABASE_URL=database_url)).returncode == 0
+    again = await api.post("/api/v1/auth/login", {"email": ada.email, "password": PASSWORD})
+    assert (await run("users", "revoke-sessions", ada.id, DATABASE_URL=database_url)).returncode == 0
+    assert (await refresh(api, again.body["refresh_token"])).status == 401
+    nobody = await run("users", "activate", "nobody@example.com", DATABASE_URL=database_url)
+    assert (nobody.returncode, len(nobody.stderr.splitlines())) == (1, 1)
+
+
+async def test_the_embedded_database_of_a_running_service_is_used(tmp_path: Path) -> None:
+    async with served(DATA_DIR=str(tmp_path)) as (_, api):
+        ada = await api.new_user()
+        listed = await run("users", "list", DATA_DIR=str(tmp_path))
+        assert (listed.returncode, ada.id in listed.stdout) == (0, True)
+
+
+async def test_wrong_settings_are_2(database_url: str) -> None:
+    done = await run("users", "list", DATABASE_URL="mysql://x")
+    assert (done.returncode, "DATABASE_URL" in done.stderr, "Traceback" in done.stderr) == (2, True, False)

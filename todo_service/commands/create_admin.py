@@ -1,0 +1,69 @@
+"""`bin/create-admin`: make an account that is an administrator. The password is asked for, or read from a file."""
+
+import argparse
+import getpass
+import sys
+from functools import partial
+from pathlib import Path
+
+from todo_service.auth import administration, sign_in
+from todo_service.auth.passwords import Passwords
+from todo_service.commands import command
+from todo_service.commands.command import fail
+from todo_service.database import Database
+from todo_service.queries.users import UserChanges
+from todo_service.settings import Settings
+from todo_service.wire import codec
+from todo_service.wire.users import Registration
+
+
+def main() -> int:
+    """Returns 0 when made, 1 if it could not be, 2 for misuse."""
+    parser = argparse.ArgumentParser(prog="bin/create-admin", description=__doc__)
+    parser.add_argument("email")
+    parser.add_argument("--name", help="the full name")
+    parser.add_argument("--password-file", type=Path, help="a file with the password alone; one line end is dropped")
+    arguments = parser.parse_args()
+    try:
+        password = _from_file(arguments.password_file) if arguments.password_file else _asked()
+    except (OSError, UnicodeDecodeError, EOFError, ValueError) as error:
+        return fail(f"No password: {error}", status=2)
+    document = {"email": arguments.email, "password": password}
+    if arguments.name:
+        document["full_name"] = arguments.name
+    return command.run_with_database(partial(_create, document))
+
+
+async def _create(document: dict[str, object], settings: Settings, database: Database) -> int:
+    body = codec.check(Registration, document, context=settings)
+    passwords = Passwords(rounds=settings.bcrypt_rounds)
+    user = await sign_in.register(
+        database,
+        passwords,
+        email=body.email,
+        email_key=body.email_key,
+        password=body.password,
+        full_name=body.full_name,
+        wanted=lambda: True,
+    )
+    passwords.close()
+    await administration.update(
+        database, user.id, UserChanges(role="admin"), actor_id="bin/create-admin", request_id=command.request_id()
+    )
+    print(f"{user.id}  {user.email} is an administrator")
+    return 0
+
+
+def _from_file(path: Path) -> str:
+    return path.read_text().removesuffix("\n")
+
+
+def _asked() -> str:
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("The same again: ") != password:
+        raise ValueError("the two differ")
+    return password
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""`bin/users`: list accounts, deactivate, activate, give a role, end sessions. Every change is in the audit log."""
+
+import argparse
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from todo_service.auth import administration
+from todo_service.commands import command
+from todo_service.database import Database
+from todo_service.errors import NotFound
+from todo_service.queries import users
+from todo_service.queries.users import Filter, UserChanges, UserRow
+from todo_service.settings import Settings
+from todo_service.wire.users import SignIn, profile
+
+ACTOR = "bin/users"
+PAGE = 1000
+
+
+def main() -> int:
+    """Returns 0 when done, 1 if it could not be, 2 for misuse."""
+    arguments = _parser().parse_args()
+    act: Callable[[argparse.Namespace, Settings, Database], Awaitable[int]] = arguments.act
+    return command.run_with_database(partial(act, arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bin/users", description=__doc__)
+    actions = parser.add_subparsers(required=True)
+    listing = actions.add_parser("list", help="list accounts, newest first")
+    listing.add_argument("--q", help="part of the email or the name")
+    listing.add_argument("--role", choices=["user", "admin"])
+    listing.add_argument("--inactive", action="store_true", help="only those that are deactivated")
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    listing.set_defaults(act=_list)
+    for name, changes, text in (
+        ("deactivate", UserChanges(is_active=False), "throw somebody out: no sign-in, no session, no token holds"),
+        ("activate", UserChanges(is_active=True), "take that back"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("who", help="an id or an email")
+        action.set_defaults(act=_change, changes=changes)
+    role = actions.add_parser("set-role", help="give a role")
+    role.add_argument("who", help="an id or an email")
+    role.add_argument("role", choices=["user", "admin"])
+    role.set_defaults(act=_change, changes=None)
+    revoke = actions.add_parser("revoke-sessions", help="end every session and access token")
+    revoke.add_argument("who", help="an id or an email")
+    revoke.set_defaults(act=_revoke)
+    return parser
+
+
+async def _list(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
+    wanted = Filter(arguments.q, arguments.role, False if arguments.inactive else None)
+    skip, total = 0, 1
+    while skip < total:
+        async with database.connection() as db:
+            rows, total = await users.select_page(db, wanted, skip=skip, limit=PAGE)
+        for row in rows:
+            print(json.dumps(profile(row)) if arguments.json else _line(row))
+        skip += PAGE
+    return 0
+
+
+async def _change(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
+    changes = arguments.changes or UserChanges(role=arguments.role)
+    user_id = await _found(database, arguments.who)
+    user = await administration.update(database, user_id, changes, actor_id=ACTOR, request_id=command.request_id())
+    print(_line(user))
+    return 0
+
+
+async def _revoke(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
+    user_id = await _found(database, arguments.who)
+    await administration.end_sessions(database, user_id, actor_id=ACTOR, request_id=command.request_id())
+    print(f"{user_id}  every session has ended")
+    return 0
+
+
+async def _found(database: Database, who: str) -> str:
+    """The id of whoever has this id or this email."""
+    async with database.connection() as db:
+        email_key = SignIn(email=who, password="").email_key
+        user = await users.select(db, user_id=who) or await users.select_by_email_key(db, email_key=email_key)
+    if user is None:
+        raise NotFound(f"There is no account {who}. `bin/users list` shows which there are.")
+    return user.id
+
+
+def _line(row: UserRow) -> str:
+    return f"{row.id}  {row.role:5}  {'active' if row.is_active else 'INACTIVE'}  {row.email or ''}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
