@@ -12,7 +12,7 @@ import pytest
 from tests.client import PASSWORD, Api, User
 from tests.conftest import SECRET_KEY
 from tests.process import served
-from tests.routes.test_sessions import refresh, rows, until_refused
+from tests.routes.test_sessions import only_administrators, refresh, rows, until_refused
 from todo_service.settings import ROOT
 
 SETTINGS = {"SECRET_KEY": SECRET_KEY, "TODO_SERVICE_VENV": sys.prefix, "BCRYPT_ROUNDS": "4"}
@@ -32,6 +32,11 @@ async def run(name: str, *arguments: str, **environment: str) -> subprocess.Comp
 
 async def test_an_administrator_is_made_from_a_password_file(api: Api, database_url: str, tmp_path: Path) -> None:
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    async with only_administrators(database_url):
+        await make_one_and_see(api, database_url, tmp_path)
+
+
+async def make_one_and_see(api: Api, database_url: str, tmp_path: Path) -> None:
     options = ["root@example.com", "--name", "Root", "--password-file", str(tmp_path / "password")]
     done = await run("create-admin", *options, DATABASE_URL=database_url)
     assert (done.returncode, done.stderr) == (0, "")

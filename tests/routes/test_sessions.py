@@ -1,6 +1,8 @@
 """Sessions: refreshing, signing out, another password, the end of an account, and who notices how soon."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -30,6 +32,17 @@ async def until_refused(api: Api, token: str) -> None:
     async with asyncio.timeout(NOTICED_SECONDS):
         while (await api.get("/api/v1/tasks", token=token)).status != 401:
             await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def only_administrators(database_url: str, *users: User) -> AsyncIterator[None]:
+    """These users, and nobody else, are administrators for the time of the block."""
+    nobody = "UPDATE users SET role = 'user' WHERE role = 'admin'"
+    await run_sql(database_url, nobody)
+    for user in users:
+        await run_sql(database_url, f"UPDATE users SET role = 'admin' WHERE id = '{user.id}'")
+    yield
+    await run_sql(database_url, nobody)
 
 
 async def rows(database_url: str, sql: str, *arguments: object) -> list[Any]:
@@ -214,14 +227,11 @@ async def test_the_end_of_an_account_leaves_only_the_audit_line(api: Api, ada: U
 
 
 async def test_the_last_administrator_stays(api: Api, ada: User, bob: User, database_url: str) -> None:
-    await run_sql(database_url, f"UPDATE users SET role = 'admin' WHERE id IN ('{ada.id}', '{bob.id}')")
-    try:
+    async with only_administrators(database_url, ada, bob):
         both = [api.send("DELETE", "/api/v1/auth/me", {"password": PASSWORD}, as_=user) for user in (ada, bob)]
         answers = await asyncio.gather(*both)
         assert sorted(answer.status for answer in answers) == [204, 409]
         assert next(answer.problem() for answer in answers if answer.status == 409) == "last-admin"
-    finally:
-        await run_sql(database_url, f"UPDATE users SET role = 'user' WHERE id IN ('{ada.id}', '{bob.id}')")
 
 
 async def test_another_worker_notices_within_5_seconds(api: Api, ada: User, database_url: str) -> None:

@@ -9,18 +9,16 @@ import pytest
 import pytest_asyncio
 
 from tests.client import PASSWORD, Api, User
-from tests.conftest import run_sql
-from tests.routes.test_sessions import refresh, rows, sign_in, until_refused
+from tests.routes.test_sessions import only_administrators, refresh, rows, sign_in, until_refused
 
 
 @pytest_asyncio.fixture
 async def admin(api: Api, database_url: str) -> AsyncIterator[User]:
     """An administrator; a user again after the test, so that no test has more of them than it knows."""
     user = await api.new_user()
-    await run_sql(database_url, f"UPDATE users SET role = 'admin' WHERE id = '{user.id}'")
-    signed_in = await sign_in(api, user)
-    yield User(user.id, user.email, signed_in["access_token"], signed_in["refresh_token"])
-    await run_sql(database_url, "UPDATE users SET role = 'user' WHERE role = 'admin'")
+    async with only_administrators(database_url, user):
+        signed_in = await sign_in(api, user)
+        yield User(user.id, user.email, signed_in["access_token"], signed_in["refresh_token"])
 
 
 async def audited(database_url: str, subject_id: str) -> list[tuple[Any, ...]]:
