@@ -13,12 +13,12 @@ from todo_service.settings import Settings
 
 @contextmanager
 def prepared(settings: Settings) -> Iterator[Settings]:
-    """The settings with `database_url` and `secret_key` filled in, as long as the block lasts.
+    """The settings with `database_url` and a secret filled in, as long as the block lasts.
 
     Without a `DATABASE_URL` an embedded PostgreSQL runs that long. Raises `embedded.EmbeddedError` if the data folder
     cannot hold them.
     """
-    if settings.secret_key is None:
+    if settings.secret_key is None and settings.better_auth_secret is None:
         settings = settings.model_copy(update={"secret_key": SecretStr(_kept_secret(settings.data_dir))})
     if settings.database_url is not None:
         yield settings

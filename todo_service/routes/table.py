@@ -79,7 +79,7 @@ def _pattern(path: str) -> str:
 
 def _guarded(route: Route) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
-        admit(request, route.access)
+        await admit(request, route.access)
         if route.family:
             request[FAMILY] = route.family
         inputs: list[Input | None] = []
