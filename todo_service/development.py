@@ -13,13 +13,13 @@ from todo_service.settings import Settings
 
 @contextmanager
 def prepared(settings: Settings, *, join: bool = False) -> Iterator[Settings]:
-    """The settings with `database_url` and `secret_key` filled in, as long as the block lasts.
+    """The settings with `database_url` and a secret filled in, as long as the block lasts.
 
     `join` uses the embedded PostgreSQL of a service that is running; otherwise that is an error.
     Without a `DATABASE_URL` an embedded PostgreSQL runs that long. Raises `embedded.EmbeddedError` if the data folder
     cannot hold them.
     """
-    if settings.secret_key is None:
+    if settings.secret_key is None and settings.better_auth_secret is None:
         settings = settings.model_copy(update={"secret_key": SecretStr(_kept_secret(settings.data_dir))})
     if settings.database_url is not None:
         yield settings

@@ -42,7 +42,7 @@ class BadRequest(ApiError):
     status = 400
     name = "bad-request"
     title = "Bad request"
-    meaning = "The request is not well-formed HTTP."
+    meaning = "The request line or a header is not well-formed."
     remedy = "Check the request line and the headers."
 
 
@@ -136,6 +136,14 @@ class QuotaExceeded(ApiError):
     title = "Too many tasks"
     meaning = "You hold as many tasks as one user may."
     remedy = "Delete tasks you no longer need, then try again."
+
+
+class NoPasswordAccount(ApiError):
+    status = 403
+    name = "no-password-account"
+    title = "No account with a password"
+    meaning = "This is about an account with a password here, and the credential shown is not of a sign-in to one."
+    remedy = "Sign in with email and password, or change it with the service that made your account."
 
 
 class NotFound(ApiError):
@@ -234,6 +242,15 @@ class DatabaseUnavailable(ApiError):
     meaning = "The database does not answer in time."
     remedy = "Wait as long as `Retry-After` says and try again."
     headers: Mapping[str, str] = {"Retry-After": "2"}
+
+
+class IssuerUnavailable(ApiError):
+    status = 503
+    name = "issuer-unavailable"
+    title = "Temporarily unable to check this token"
+    meaning = "The auth server that publishes the keys of such tokens does not answer in time."
+    remedy = "Wait as long as `Retry-After` says and try again."
+    headers: Mapping[str, str] = {"Retry-After": "5"}
 
 
 class Overloaded(ApiError):

@@ -5,19 +5,20 @@ three together). Nothing else in the package reads the environment.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from todo_service import dsn, tls
+from todo_service import dsn, keys, tls
 
 ROOT = Path(__file__).resolve().parent.parent
-SECRET_MIN_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518 section 3.2
-SECRET_MIN_DISTINCT_BYTES = 10
-SECRET_PLACEHOLDERS = ("change-me", "changeme", "change_me", "replace", "your-", "your_", "example", "placeholder")
+SIGNING_SECRETS = ("secret_key", "secret_key_previous")
+SECRETS = ("better_auth_secret", *SIGNING_SECRETS, "session_hash_secret", "service_auth_token")
 BCRYPT_ROUNDS_IN_PRODUCTION = 12
 DRAIN_SECONDS_IN_PRODUCTION = 5
 
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     database_echo: bool = False
 
     algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
+    better_auth_secret: SecretStr | None = None
     secret_key: SecretStr | None = None
     secret_key_previous: SecretStr | None = None
     refresh_token_expire_days: int = Field(7, ge=1, le=365)
@@ -64,6 +66,16 @@ class Settings(BaseSettings):
     access_token_expire_minutes: int = Field(30, ge=1, le=24 * 60)
     password_min_length: int = Field(8, ge=8, le=128)
     bcrypt_rounds: int = Field(12, ge=4, le=16)
+
+    jwks_url: str | None = None
+    jwt_issuer: str | None = Field(None, max_length=1000)
+    jwt_audience: str | None = Field(None, max_length=1000)
+    session_table: str = Field(
+        "user_sessions", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?$"
+    )
+    session_token_storage: Literal["hashed", "plain"] = "hashed"  # noqa: S105
+    session_hash_secret: SecretStr | None = None
+    service_auth_token: SecretStr | None = None
 
     max_tasks_per_user: int = Field(10_000, ge=1, le=1_000_000)
 
@@ -93,10 +105,14 @@ class Settings(BaseSettings):
 
     @property
     def signing_keys(self) -> list[str]:
-        """The secrets of access tokens, the one that signs first. Only there once `secret_key` is."""
-        assert self.secret_key is not None
-        keys = (self.secret_key, self.secret_key_previous)
-        return [key.get_secret_value() for key in keys if key is not None]
+        """The secrets of access tokens, the one that signs first. Without a `secret_key` that one is derived from
+        `better_auth_secret`; one of the two must be there.
+        """
+        present, shared = self.secret_key, self.better_auth_secret
+        if present is None:
+            assert shared is not None
+            present = SecretStr(keys.derived(shared.get_secret_value(), self.algorithm))
+        return [key.get_secret_value() for key in (present, self.secret_key_previous) if key is not None]
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -127,7 +143,8 @@ class Settings(BaseSettings):
     @field_validator("database_url", "secret_key")
     @classmethod
     def _present_outside_development(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if value is None and info.data.get("environment") in {"staging", "production"}:
+        derivable = info.field_name == "secret_key" and info.data.get("better_auth_secret", value) is not None
+        if value is None and not derivable and info.data.get("environment") in {"staging", "production"}:
             raise ValueError("must be set outside development")
         return value
 
@@ -138,27 +155,58 @@ class Settings(BaseSettings):
             tls.context(dsn.parse(value.get_secret_value()))
         return value
 
-    @field_validator("secret_key", "secret_key_previous")
+    @field_validator(*SECRETS)
     @classmethod
     def _strong(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is not None:
-            _refuse_weak(value.get_secret_value(), SECRET_MIN_BYTES[info.data.get("algorithm", "HS256")])
+            algorithm = info.data.get("algorithm", "HS256") if info.field_name in SIGNING_SECRETS else "HS256"
+            keys.refuse_weak(value.get_secret_value(), keys.MIN_BYTES[algorithm])
+        return value
+
+    @field_validator(*SECRETS)
+    @classmethod
+    def _of_its_own(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """A secret with two uses is known to those who need it for one of them, and serves them for the other."""
+        for other in SECRETS:
+            both_sign = {other, info.field_name} == set(SIGNING_SECRETS)
+            if value is not None and not both_sign and info.data.get(other) == value:
+                raise ValueError(f"must not be the same as {other.upper()}")
+        return value
+
+    @field_validator("service_auth_token")
+    @classmethod
+    def _fits_in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch("[!-~]+", value.get_secret_value()):
+            raise ValueError("must be of visible ASCII characters, for it is sent in a header")
+        return value
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if value is not None and not _is_http_url(value):
+            raise ValueError("must be an address such as https://auth.example.com/api/auth/jwks")
         return value
 
 
 SETTINGS = web.AppKey("settings", Settings)
 
 
+def secret(value: SecretStr | None) -> str | None:
+    """The text of a secret that may be absent."""
+    return value.get_secret_value() if value is not None else None
+
+
+def _is_http_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        sound = parts.port != 0 and parts.username is None and re.fullmatch("[!-~]+", text)
+    except ValueError:
+        return False
+    return bool(sound and parts.hostname) and parts.scheme in {"http", "https"}
+
+
 def _in_production(info: ValidationInfo) -> bool:
     return info.data.get("environment") == "production"
-
-
-def _refuse_weak(secret: str, min_bytes: int) -> None:
-    if len(secret.encode()) < min_bytes:
-        raise ValueError(f"must be {min_bytes} bytes or longer; `openssl rand -hex {min_bytes}` makes a good one")
-    guessable = any(word in secret.lower() for word in SECRET_PLACEHOLDERS)
-    if guessable or len(set(secret.encode())) < SECRET_MIN_DISTINCT_BYTES:
-        raise ValueError("is easy to guess; `openssl rand -hex 64` makes a good one")
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:

@@ -199,11 +199,3 @@ def test_a_token_seen_before_is_not_checked_again_until_it_expires(monkeypatch: 
         assert tokens.verify(token) is first
     monkeypatch.setattr(time, "time", lambda: first.expires_at + 1)
     assert tokens.verify(token) is not first, "the leeway is the check's to grant"
-
-
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("todo_service.auth.tokens.MAX_KNOWN", 10)
-    tokens = AccessTokens([KEY], algorithm="HS256", lifetime=1800)
-    for _ in range(30):
-        tokens.verify(good())
-    assert len(tokens._known) == 10

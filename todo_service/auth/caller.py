@@ -1,19 +1,31 @@
 """What is known of a request: its id, its caller, and whose tasks it is about."""
 
 from dataclasses import dataclass
+from enum import Enum
 from uuid import UUID
 
 from aiohttp import web
 
 
+class Kind(Enum):
+    """How somebody came in: with a token of ours, with a credential of a trusted auth server, or a service for them."""
+
+    ACCOUNT = "account"
+    OUTSIDE = "outside"
+    SERVICE = "service"
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody whose credential was checked. `user_id` is opaque: a UUID only for accounts made here."""
+    """Somebody whose credential was checked. `user_id` is opaque: a UUID only for accounts made here, and only these
+    have a `session_id`, and may have another role than "user".
+    """
 
+    kind: Kind
     user_id: str
-    email: str | None
-    role: str
-    session_id: UUID
+    email: str | None = None
+    role: str = "user"
+    session_id: UUID | None = None
 
     @property
     def is_admin(self) -> bool:

@@ -33,13 +33,17 @@ class Revocations:
         self._revoked: dict[str, Revocation] = {}
         self._read_until: datetime | None = None
 
-    def hold(self, user_id: str, generation: int) -> bool:
-        """Whether tokens of this user and generation have not been ended."""
+    def hold(self, user_id: str, generation: int | None) -> bool:
+        """Whether tokens of this user and generation have not been ended. What others issued has no generation: there
+        only counts that the account is active.
+        """
         revocation = self._revoked.get(user_id)
-        return revocation is None or (revocation.is_active and generation >= revocation.generation)
+        if revocation is None:
+            return True
+        return revocation.is_active and (generation is None or generation >= revocation.generation)
 
     async def load(self) -> None:
-        """Read all that a token may still remember, and forget the rest."""
+        """Read all that a token may still remember and who is inactive, and forget the rest."""
         self._read_until, revoked = await self._read(since=None)
         self._revoked = {revocation.user_id: revocation for revocation in revoked}
 

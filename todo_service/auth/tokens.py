@@ -4,11 +4,9 @@ Everything about a token that could be chosen by whoever sends it is refused rat
 `alg` and `typ`, other algorithms than the configured one, other spellings of base64, claims of another type.
 """
 
-import hashlib
 import re
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,16 +15,17 @@ from uuid import UUID
 
 import jwt
 
+from todo_service.auth.verified import Verified
+
 ISSUER = AUDIENCE = "todo-service"
 TYPE = "at+jwt"
 ROLES = frozenset({"user", "admin"})
 LEEWAY = 30  # seconds between two machines' clocks
 MAX_LIFETIME = 24 * 60 * 60  # seconds; no setting makes a token that holds longer
-MAX_KNOWN = 10_000  # tokens remembered, some 5 MB
 NOT_OURS = "The token is not an access token of this service."
 MAX_LENGTH = 8 * 1024  # characters; a longer token is refused unread
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{43,86}", re.ASCII)
-_USER_ID = re.compile(r"[^\0\ud800-\udfff]{1,255}", re.DOTALL)  # what the database can hold
+USER_ID = re.compile(r"[^\0\ud800-\udfff]{1,255}", re.DOTALL)  # what the database can hold
 _REQUIRED = ["sub", "user_id", "role", "iss", "aud", "iat", "nbf", "exp", "jti", "gen", "sid"]
 _CLAIM_TYPES = {
     "sub": str,
@@ -65,7 +64,7 @@ class AccessTokens:
 
     def __init__(self, keys: Sequence[str], *, algorithm: str, lifetime: int) -> None:
         self._keys = tuple(keys)
-        self._known: OrderedDict[bytes, Claims] = OrderedDict()
+        self._verified: Verified[Claims] = Verified()
         self._algorithm = algorithm
         self.lifetime = lifetime
 
@@ -95,19 +94,11 @@ class AccessTokens:
         """
         if len(token) > MAX_LENGTH or not _SHAPE.fullmatch(token):
             raise TokenError(NOT_OURS)
-        key = hashlib.sha256(token.encode()).digest()
-        known = self._known.get(key)
-        if known is not None and known.expires_at > time.time():
-            self._known.move_to_end(key)
-            return known
-        claims = self._known[key] = self._checked(token)
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
-        return claims
+        return self._verified.find(token) or self._verified.add(token, self._checked(token))
 
     def _checked(self, token: str) -> Claims:
         claims = self._decode(token)
-        if claims["sub"] != claims["user_id"] or not _USER_ID.fullmatch(claims["sub"]):
+        if claims["sub"] != claims["user_id"] or not USER_ID.fullmatch(claims["sub"]):
             raise TokenError("The token does not name one user.")
         if claims["role"] not in ROLES or not 1 <= claims["gen"] < 2**31:
             raise TokenError("The token holds a claim out of its range.")

@@ -32,6 +32,7 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
             route=template(request),
             status=status,
             user_id=caller.user_id if caller else None,
+            caller=caller.kind.value if caller else None,
             ms=round((time.perf_counter() - started) * 1000, 2),
             database_ms=round(timing.seconds * 1000, 2),
             statements=timing.statements,

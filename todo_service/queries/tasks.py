@@ -107,21 +107,47 @@ async def select_page(db: Connection, *, owner_id: str, skip: int, limit: int | 
     return Page([TaskRow(*row[2:]) for row in rows] if first_id else [], total, version)
 
 
-INSERT = f"""
-WITH clock AS (
-    UPDATE task_clocks SET version = version + 1, task_count = task_count + 1
-    WHERE user_id = $1 AND task_count < $2
-    RETURNING version, clock_timestamp() AS moment
-)
+_INSERT_UNDER_CLOCK = f"""
 INSERT INTO tasks ({_COLUMNS})
 SELECT $3, $1, $4, $5, $6::text, $7, $8, $9, $10, moment, moment, CASE WHEN $6 = 'COMPLETED' THEN moment END, version
 FROM clock
 RETURNING {_COLUMNS}"""
 
+INSERT = f"""
+WITH clock AS (
+    UPDATE task_clocks SET version = version + 1, task_count = task_count + 1
+    WHERE user_id = $1 AND task_count < $2
+    RETURNING version, clock_timestamp() AS moment
+){_INSERT_UNDER_CLOCK}"""
+
 
 async def insert(db: Connection, *, owner_id: str, max_tasks: int, task: NewTask) -> TaskRow | None:
     """Create a task, or None if the owner holds `max_tasks` or is gone. Raises the violation of `tasks_pkey`."""
     row = await db.fetchrow(INSERT, owner_id, max_tasks, *task)
+    return TaskRow(*row) if row else None
+
+
+# The user's row comes before the clock's, as in a deletion, so that the two never wait for each other. A clock that is
+# made meanwhile by another first write is waited for, then raised as the other left it.
+INSERT_FIRST = f"""
+WITH newcomer AS (
+    INSERT INTO users (id, email) VALUES ($1, $11) ON CONFLICT DO NOTHING RETURNING id
+), clock AS (
+    INSERT INTO task_clocks AS clock (user_id, version, task_count)
+    SELECT $1, 1, 1 FROM (SELECT count(*) FROM newcomer) AS made
+    ON CONFLICT (user_id) DO UPDATE SET version = clock.version + 1, task_count = clock.task_count + 1
+    WHERE clock.task_count < $2
+    RETURNING version, clock_timestamp() AS moment
+){_INSERT_UNDER_CLOCK}"""
+
+
+async def insert_first(
+    db: Connection, *, owner_id: str, email: str | None, max_tasks: int, task: NewTask
+) -> TaskRow | None:
+    """Create a task of an owner who may have no row yet: it is made, with this email, in the same statement. None if
+    the owner holds `max_tasks` (1 or more). Raises the violation of `tasks_pkey`.
+    """
+    row = await db.fetchrow(INSERT_FIRST, owner_id, max_tasks, *task, email)
     return TaskRow(*row) if row else None
 
 

@@ -138,6 +138,8 @@ SELECT statement_timestamp() AS now, revoked.user_id, revoked.generation, revoke
 FROM (VALUES (1)) AS always LEFT JOIN (
     SELECT id AS user_id, generation, is_active FROM users WHERE revoked_at >= (SELECT moment FROM since)
     UNION ALL
+    SELECT id, generation, false FROM users WHERE NOT is_active AND $1 IS NULL
+    UNION ALL
     SELECT subject_id, 0, false FROM audit_log
     WHERE action = 'account_deleted' AND at >= (SELECT moment FROM since)
 ) AS revoked ON true"""
@@ -146,8 +148,8 @@ FROM (VALUES (1)) AS always LEFT JOIN (
 async def select_revoked(
     db: Connection, *, since: datetime | None, at_most: float
 ) -> tuple[datetime, list[Revocation]]:
-    """The database's time, and whose access tokens were ended since a moment of that same clock, or in the last
-    `at_most` seconds.
+    """The database's time, and whose access tokens were ended since a moment of that same clock; for None in the last
+    `at_most` seconds, and everybody who is inactive.
     """
     rows = await db.fetch(SELECT_REVOKED, since, at_most)
     return rows[0][0], [Revocation(*row[1:]) for row in rows if row[1] is not None]

@@ -3,12 +3,13 @@
 from aiohttp import web
 
 from todo_service.auth import accounts, sign_in
-from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID
-from todo_service.auth.gates import TOKENS, Access, identify
+from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
+from todo_service.auth.credentials import TOKENS, identify
+from todo_service.auth.gates import Access
 from todo_service.auth.sessions import SESSIONS, Session
 from todo_service.auth.sign_in import PASSWORDS
 from todo_service.database import DATABASE
-from todo_service.errors import Unauthenticated, invalid
+from todo_service.errors import NoPasswordAccount, NotFound, Unauthenticated, invalid
 from todo_service.queries import users
 from todo_service.queries.users import UserRow
 from todo_service.routes import reply
@@ -64,7 +65,7 @@ async def log_out(request: web.Request, body: SignOut) -> web.Response:
     sessions = request.app[SESSIONS]
     found = await sessions.find(body.refresh_token) if body.refresh_token else None
     if body.everywhere:
-        await sessions.end_all(found[0] if found else identify(request).user_id)
+        await sessions.end_all(found[0] if found else await _account_id(request))
     elif found:
         await sessions.end(*found)
     return reply.nothing()
@@ -72,7 +73,9 @@ async def log_out(request: web.Request, body: SignOut) -> web.Response:
 
 async def read_me(request: web.Request) -> web.Response:
     """Answer the caller's profile."""
-    user = await accounts.read(request.app[DATABASE], request[OWNER])
+    user = await _known(request)
+    if user is None:
+        raise NotFound("You have no profile here yet. It is made with your first task.")
     return reply.json(profile(user), headers=reply.PRIVATE)
 
 
@@ -89,7 +92,8 @@ async def update_me(request: web.Request, body: ProfileUpdate) -> web.Response:
 
 async def change_password(request: web.Request, body: PasswordChange) -> web.Response:
     """Change the caller's password and end their other sessions."""
-    database = request.app[DATABASE]
+    database, session_id = request.app[DATABASE], request[CALLER].session_id
+    assert session_id is not None  # every account's token names its session
     user = await accounts.read(database, request[OWNER])
     if user.email is not None and is_email(body.new_password, user.email):
         raise invalid("new_password", "must not be the email or its first part", "password_is_email")
@@ -97,7 +101,7 @@ async def change_password(request: web.Request, body: PasswordChange) -> web.Res
         database,
         request.app[PASSWORDS],
         user,
-        session_id=request[CALLER].session_id,
+        session_id=session_id,
         current=body.current_password,
         new=body.new_password,
         wanted=lambda: request.transport is not None,
@@ -121,8 +125,24 @@ async def delete_me(request: web.Request, body: Confirmation) -> web.Response:
 
 async def verify(request: web.Request) -> web.Response:
     """Say whose token this is, for a front end that checks it at start."""
-    user = await accounts.read(request.app[DATABASE], request[OWNER])
-    return reply.json({"user_id": user.id, "email": user.email, "verified": True}, headers=reply.PRIVATE)
+    user, caller = await _known(request), request[CALLER]
+    email = (user.email if user else None) or caller.email
+    return reply.json({"user_id": caller.user_id, "email": email, "verified": True}, headers=reply.PRIVATE)
+
+
+async def _known(request: web.Request) -> UserRow | None:
+    """The caller's row; None if they come from elsewhere and have none yet."""
+    if request[CALLER].kind is Kind.ACCOUNT:
+        return await accounts.read(request.app[DATABASE], request[OWNER])
+    async with request.app[DATABASE].connection() as db:
+        return await users.select(db, user_id=request[OWNER])
+
+
+async def _account_id(request: web.Request) -> str:
+    caller = await identify(request)
+    if caller.kind is not Kind.ACCOUNT:
+        raise NoPasswordAccount
+    return caller.user_id
 
 
 async def _registered(request: web.Request, body: Registration) -> UserRow:
@@ -177,8 +197,8 @@ AUTH = (
     Route("POST", "/api/auth/logout", log_out, Access.PUBLIC, "Sign out", body=SignOut),
     Route("GET", "/api/v1/auth/me", read_me, Access.USER, "Read my profile"),
     Route("GET", "/api/auth/me", read_me, Access.USER, "Read my profile"),
-    Route("PATCH", "/api/v1/auth/me", update_me, Access.USER, "Change my profile", body=ProfileUpdate),
-    Route("DELETE", "/api/v1/auth/me", delete_me, Access.USER, "Delete my account", body=Confirmation),
-    Route("POST", "/api/v1/auth/password", change_password, Access.USER, "Change my password", body=PasswordChange),
+    Route("PATCH", "/api/v1/auth/me", update_me, Access.ACCOUNT, "Change my profile", body=ProfileUpdate),
+    Route("DELETE", "/api/v1/auth/me", delete_me, Access.ACCOUNT, "Delete my account", body=Confirmation),
+    Route("POST", "/api/v1/auth/password", change_password, Access.ACCOUNT, "Change my password", body=PasswordChange),
     Route("GET", "/api/auth/verify", verify, Access.USER, "Check my token"),
 )

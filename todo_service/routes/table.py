@@ -85,7 +85,7 @@ def _guarded(route: Route) -> Handler:
     as_admin = route.as_admin if route.family and route.family.for_admins else None
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        admit(request, route.access)
+        await admit(request, route.access)
         if route.family:
             request[FAMILY] = route.family
         inputs: list[Input | None] = []

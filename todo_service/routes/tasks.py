@@ -5,13 +5,14 @@ from uuid import UUID
 
 from aiohttp import hdrs, web
 
-from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID
+from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Caller, Kind
 from todo_service.auth.gates import Access
+from todo_service.connect import Connection
 from todo_service.database import DATABASE
 from todo_service.errors import AmbiguousTask, NotFound, QuotaExceeded, Unauthenticated
 from todo_service.queries import audit_log, clocks, tasks
 from todo_service.queries.audit_log import Act
-from todo_service.queries.tasks import Changes, Page, TaskRow
+from todo_service.queries.tasks import Changes, NewTask, Page, TaskRow
 from todo_service.routes import reply
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
@@ -40,15 +41,23 @@ async def list_any_tasks(request: web.Request, query: PageQuery) -> web.Response
 
 async def create_task(request: web.Request, body: TaskCreate) -> web.Response:
     """Create a task."""
-    owner_id, limit = request[OWNER], request.app[SETTINGS].max_tasks_per_user
+    limit = request.app[SETTINGS].max_tasks_per_user
     async with request.app[DATABASE].connection() as db:
-        row = await tasks.insert(db, owner_id=owner_id, max_tasks=limit, task=body.new_task())
-        if row is None and await clocks.select_version(db, owner_id=owner_id) is None:
-            raise Unauthenticated("The account of this token is gone. Sign in again.")
+        row = await _insert(db, request[CALLER], limit, body.new_task())
     if row is None:
         raise QuotaExceeded(f"You may hold at most {limit:,} tasks. {QuotaExceeded.remedy}")
     location = f"{request.rel_url.raw_path.rstrip('/')}/{row.id}"
     return _answer(request, row, status=201, headers={hdrs.LOCATION: location})
+
+
+async def _insert(db: Connection, caller: Caller, limit: int, task: NewTask) -> TaskRow | None:
+    """Whoever comes from elsewhere gets a row with the first task; an account that is gone stays gone."""
+    if caller.kind is not Kind.ACCOUNT:
+        return await tasks.insert_first(db, owner_id=caller.user_id, email=caller.email, max_tasks=limit, task=task)
+    row = await tasks.insert(db, owner_id=caller.user_id, max_tasks=limit, task=task)
+    if row is None and await clocks.select_version(db, owner_id=caller.user_id) is None:
+        raise Unauthenticated("The account of this token is gone. Sign in again.")
+    return row
 
 
 async def read_task(request: web.Request) -> web.Response:
