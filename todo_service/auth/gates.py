@@ -23,8 +23,8 @@ class Access(Enum):
 async def admit(request: web.Request, access: Access) -> None:
     """Let the caller through and remember them in the request.
 
-    Raises what `identify` raises, `NoPasswordAccount`, `AdminOnly`, or `Forbidden` if the path names another user: nobody,
-    not even an administrator, uses somebody else's path.
+    Raises what `identify` raises, `NoPasswordAccount`, `AdminOnly`, or `Forbidden` if the path names another user:
+    nobody, not even an administrator, uses somebody else's path.
     """
     if access is Access.PUBLIC:
         return

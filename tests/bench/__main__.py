@@ -1,0 +1,21 @@
+"""`bin/bench`: run one benchmark by its name."""
+
+import argparse
+import asyncio
+import sys
+
+from tests.bench import logins
+
+BENCHMARKS = {"logins": logins.run}
+
+
+def main() -> int:
+    """Returns 0 if the figures hold, 1 if not."""
+    parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
+    parser.add_argument("name", choices=sorted(BENCHMARKS), help="logins: task reads beside sign-ins")
+    arguments = parser.parse_args()
+    return 0 if asyncio.run(BENCHMARKS[arguments.name]()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
