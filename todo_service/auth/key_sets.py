@@ -80,7 +80,8 @@ class KeySet:
         if self._fetching is None:
             if time.monotonic() < self._not_before:
                 return
-            self._not_before = time.monotonic() + (REFETCH_SECONDS if self._keys else COLD_SECONDS)
+            if self._keys:
+                self._not_before = time.monotonic() + REFETCH_SECONDS
         done, _ = await asyncio.wait({self._fetch_once()}, timeout=PATIENCE_SECONDS)
         if not done:
             raise IssuerUnavailable
@@ -98,6 +99,8 @@ class KeySet:
 
     def _fetched(self, _: asyncio.Task[None]) -> None:
         self._fetching = None
+        if not self._keys:
+            self._not_before = time.monotonic() + COLD_SECONDS
 
     async def _fetch(self) -> None:
         try:
