@@ -82,6 +82,27 @@ async def test_each_step_down_is_taken_up_again_to_the_same_schema(connection: a
         assert await schema(connection) == whole
 
 
+async def test_an_auth_servers_table_is_left_as_it_is_both_ways(connection: asyncpg.Connection) -> None:
+    await connection.execute(
+        """CREATE TABLE user_sessions (id text, token text, "userId" uuid, "expiresAt" timestamp)"""
+    )
+    await connection.execute("INSERT INTO user_sessions (id) VALUES ('theirs')")
+    found = migrations.find()
+    for _ in range(2):
+        await migrations.up(connection, found)
+        assert await connection.fetchval("SELECT id FROM user_sessions") == "theirs"
+        await migrations.down(connection, found, 99)
+        assert await connection.fetchval("SELECT id FROM user_sessions") == "theirs"
+
+
+async def test_a_table_of_ours_that_was_replaced_is_not_dropped(connection: asyncpg.Connection) -> None:
+    found = migrations.find()
+    await migrations.up(connection, found)
+    await connection.execute("DROP TABLE user_sessions; CREATE TABLE user_sessions (id text)")
+    await migrations.down(connection, found, 99)
+    assert await connection.fetchval("SELECT to_regclass('user_sessions') IS NOT NULL")
+
+
 async def test_ten_migrators_at_once_apply_each_migration_once(url: str) -> None:
     found = migrations.find()
 

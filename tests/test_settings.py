@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SECRET_KEY
+from todo_service.keys import derived
 from todo_service.settings import ROOT, Settings, SettingsError
 
+OTHER_SECRET = "for-tests-only-too-9876543210-zyxwvut"
+DERIVED = "72546084e445fef0e26c6a978dca2bb38850862c80f0d55bd54e52bad2fd7157"
 GOOD = {"DATABASE_URL": "postgresql://u:p4ssw0rd@127.0.0.1/todo", "SECRET_KEY": SECRET_KEY}
 
 
@@ -57,6 +60,71 @@ def test_every_wrong_variable_is_named_at_once(environment: pytest.MonkeyPatch) 
 )  # fmt: skip
 def test_weak_secrets_are_refused(environment: pytest.MonkeyPatch, secret: str) -> None:
     assert set(wrong(environment, **GOOD | {"ENVIRONMENT": "production", "SECRET_KEY": secret})) == {"SECRET_KEY"}
+
+
+@pytest.mark.parametrize("variable", ["BETTER_AUTH_SECRET", "SESSION_HASH_SECRET", "SERVICE_AUTH_TOKEN"])
+def test_weak_secrets_shared_with_others_are_refused(environment: pytest.MonkeyPatch, variable: str) -> None:
+    for secret in ("x" * 31, "a" * 64, "please-change-me-please-change-me-1"):
+        assert set(wrong(environment, **GOOD | {variable: secret})) == {variable}
+
+
+def test_only_our_own_keys_grow_with_the_algorithm(environment: pytest.MonkeyPatch) -> None:
+    others = {"BETTER_AUTH_SECRET": OTHER_SECRET, "SERVICE_AUTH_TOKEN": OTHER_SECRET[::-1]}
+    assert set(wrong(environment, **GOOD, **others, ALGORITHM="HS512")) == {"SECRET_KEY"}
+
+
+def test_no_secret_serves_two_purposes(environment: pytest.MonkeyPatch) -> None:
+    variables = ["BETTER_AUTH_SECRET", "SESSION_HASH_SECRET", "SERVICE_AUTH_TOKEN"]
+    reasons = wrong(environment, **GOOD, **dict.fromkeys(variables, SECRET_KEY))
+    assert reasons["SECRET_KEY"] == "must not be the same as BETTER_AUTH_SECRET"
+    assert set(reasons) == {"SECRET_KEY", "SESSION_HASH_SECRET", "SERVICE_AUTH_TOKEN"}
+
+
+def test_either_secret_will_do_and_the_key_is_never_the_shared_one(environment: pytest.MonkeyPatch) -> None:
+    for name, value in {"ENVIRONMENT": "production", "BETTER_AUTH_SECRET": OTHER_SECRET}.items():
+        environment.setenv(name, value)
+    environment.setenv("DATABASE_URL", GOOD["DATABASE_URL"])
+    keys = {}
+    for algorithm, digits in (("HS256", 64), ("HS384", 96), ("HS512", 128)):
+        environment.setenv("ALGORITHM", algorithm)
+        (keys[algorithm],) = Settings.load().signing_keys
+        assert len(keys[algorithm]) == digits
+        assert OTHER_SECRET not in keys[algorithm]
+    environment.setenv("ALGORITHM", "HS256")
+    environment.setenv("SECRET_KEY_PREVIOUS", SECRET_KEY)
+    assert Settings.load().signing_keys == [keys["HS256"], SECRET_KEY]
+    environment.setenv("SECRET_KEY", SECRET_KEY)
+    assert Settings.load().signing_keys == [SECRET_KEY, SECRET_KEY]
+
+
+def test_the_derived_key_is_the_same_in_every_release() -> None:
+    assert derived(OTHER_SECRET, "HS256") == DERIVED
+
+
+@pytest.mark.parametrize(
+    "url", ["auth.test/jwks", "ftp://auth.test/jwks", "https://", "https://u:p4ss@auth.test/", "http://a:99999/",
+            "http://a:b/", "http://[::1/jwks", "https://auth test/", "file:///etc/passwd"],
+)  # fmt: skip
+def test_the_address_of_keys_is_one_of_the_web(environment: pytest.MonkeyPatch, url: str) -> None:
+    assert set(wrong(environment, JWKS_URL=url)) == {"JWKS_URL"}
+
+
+@pytest.mark.parametrize(
+    "table", ["user sessions", 'a"b', "a.b.c", "1a", "a;b", ".a", "a.", "a" * 64, "séance", "user_sessions\n"]
+)
+def test_the_table_of_sessions_is_a_plain_name(environment: pytest.MonkeyPatch, table: str) -> None:
+    assert set(wrong(environment, SESSION_TABLE=table)) == {"SESSION_TABLE"}
+
+
+def test_good_names_of_tables(environment: pytest.MonkeyPatch) -> None:
+    for table in ("user_sessions", "session", "auth.Session", "a" * 63):
+        environment.setenv("SESSION_TABLE", table)
+        assert Settings.load().session_table == table
+
+
+def test_a_service_token_fits_in_a_header(environment: pytest.MonkeyPatch) -> None:
+    for token in ("a token with spaces 0123456789-abcdefg", "ein-Schlüssel-0123456789-abcdefghijklm"):
+        assert set(wrong(environment, SERVICE_AUTH_TOKEN=token)) == {"SERVICE_AUTH_TOKEN"}
 
 
 def test_stronger_algorithms_need_longer_secrets(environment: pytest.MonkeyPatch) -> None:

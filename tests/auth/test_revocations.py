@@ -56,6 +56,23 @@ async def test_an_inactive_account_has_no_good_generation(database_url: str, ada
         assert known.hold(ada.id, 1)
 
 
+async def test_what_others_issued_has_no_generation(database_url: str, ada: User, bob: User) -> None:
+    """Somebody who is inactive is known however long ago that happened."""
+    await raise_generation(database_url, ada)
+    async with feed(database_url) as known:
+        await known.load()
+        assert known.hold(ada.id, None)
+        assert known.hold("nobody", None)
+        for revoked_at in (f"now() - interval '{LIFETIME * 100} s'", "NULL"):
+            await run_sql(
+                database_url, f"UPDATE users SET is_active = false, revoked_at = {revoked_at} WHERE id = '{bob.id}'"
+            )
+            await known.load()
+            assert not known.hold(bob.id, None)
+        await known.poll()
+        assert not known.hold(bob.id, None)
+
+
 async def test_a_start_reads_the_life_of_a_token_and_no_more(database_url: str, ada: User, bob: User) -> None:
     await raise_generation(database_url, ada, at=f"now() - interval '{LIFETIME - 60} s'")
     await raise_generation(database_url, bob, at=f"now() - interval '{LIFETIME + 60} s'")

@@ -59,6 +59,25 @@ async def test_insert_stops_at_the_limit_and_without_a_clock(db: Connection, ada
     assert await clocks.select_version(db, owner_id="nobody") is None
 
 
+async def test_insert_first_makes_the_owner_once(db: Connection, ada: str, bob: str) -> None:
+    row = await tasks.insert_first(db, owner_id="outsider", email="o@example.com", max_tasks=2, task=new_task())
+    again = await tasks.insert_first(db, owner_id="outsider", email="new@example.com", max_tasks=2, task=new_task())
+    assert row is not None
+    assert again is not None
+    assert (row.user_id, row.version, again.version) == ("outsider", 1, 2)
+    assert await tasks.insert_first(db, owner_id="outsider", email=None, max_tasks=2, task=new_task()) is None
+    assert (await tasks.select_page(db, owner_id="outsider", skip=0, limit=None)).version == 2
+    user = await users.select(db, user_id="outsider")
+    assert user is not None
+    assert (user.email, user.role, user.is_active, user.password_hash) == ("o@example.com", "user", True, None)
+    own = await tasks.insert_first(db, owner_id=ada, email="x@example.com", max_tasks=2, task=new_task())
+    assert own is not None
+    assert (own.version, await clocks.select_version(db, owner_id=bob)) == (1, 0)
+    kept = await users.select(db, user_id=ada)
+    assert kept is not None
+    assert kept.email == "ada@example.com", "a row that is there stays as it is"
+
+
 async def test_select_is_the_owners_alone(db: Connection, ada: str, bob: str) -> None:
     row = await add(db, ada)
     assert await tasks.select(db, owner_id=ada, task_id=row.id) == row
