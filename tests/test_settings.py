@@ -32,7 +32,7 @@ def wrong(environment: pytest.MonkeyPatch, **variables: str) -> dict[str, str]:
     with pytest.raises(SettingsError) as refused:
         Settings.load()
     for name, value in variables.items():
-        assert name == "ENVIRONMENT" or len(value) < 6 or value not in str(refused.value)
+        assert name == "ENVIRONMENT" or len(value) < 10 or value not in str(refused.value)
     return dict(line.strip().split(": ", 1) for line in str(refused.value).splitlines()[1:])
 
 

@@ -1,5 +1,7 @@
 """What the service says of itself."""
 
+import asyncio
+
 from tests.client import Api
 from tests.conftest import make_settings, run_sql, running_service, template_name, temporary_database
 from todo_service import __version__
@@ -36,7 +38,9 @@ async def test_without_a_database_only_liveness_is_well() -> None:
 
 async def test_readiness_waits_for_migrations_and_says_so(postgres_url: str) -> None:
     async with temporary_database(postgres_url) as url, running_service(make_settings(url)) as api:
-        ready = await api.get("/health/ready")
+        async with asyncio.timeout(10):
+            while (ready := await api.get("/health/ready")).body["reason"] == "database down":
+                await asyncio.sleep(0.1)
         assert ready.status == 503
         assert "migrations pending: run bin/migrate up" in ready.body["reason"]
         assert (await api.get("/health")).status == 200

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.client import PASSWORD, Api, User
+from tests.process import served
 from tests.routes.test_sessions import only_administrators, refresh, rows, sign_in, until_refused
 
 
@@ -89,6 +90,15 @@ async def test_a_deactivation_throws_somebody_out_everywhere(
     async with asyncio.timeout(5):
         while (await api.get("/api/v1/auth/me", token=(await sign_in(api, ada))["access_token"])).status != 200:
             await asyncio.sleep(0.2)
+
+
+async def test_another_process_notices_a_deactivation_within_5_seconds(
+    api: Api, admin: User, ada: User, database_url: str
+) -> None:
+    async with served(DATABASE_URL=database_url) as (_, other):
+        assert (await other.get("/api/v1/tasks", as_=ada)).status == 200
+        await api.patch(f"/api/v1/users/{ada.id}", {"is_active": False}, as_=admin)
+        await until_refused(other, ada.token)
 
 
 async def test_another_role_ends_the_tokens_that_say_the_old_one(api: Api, admin: User, ada: User) -> None:
