@@ -20,7 +20,7 @@ from tests.routes.test_table import concrete, private_routes
 from todo_service import keys
 from todo_service.auth import revocations
 from todo_service.auth.gates import Access
-from todo_service.errors import UNIQUE_CONSTRAINTS
+from todo_service.errors import CONSTRAINTS
 
 SERVICE_TOKEN = "a-service-we-trust-0123456789-abcdef"
 KEY = Key("EdDSA", "key-1")
@@ -149,7 +149,7 @@ async def test_a_first_write_that_fails_makes_no_user(open_api: Api, database_ur
     assert (await open_api.post("/api/v1/tasks", {"title": "t", "id": task_id}, headers=headers)).status == 201
     assert (await open_api.post("/api/v1/tasks", {"title": "t", "id": task_id}, headers=headers)).status == 409
     assert (await open_api.post("/api/v1/tasks", {"title": "t"}, headers=headers)).body["version"] == 2
-    assert "tasks_pkey" in UNIQUE_CONSTRAINTS
+    assert "tasks_pkey" in CONSTRAINTS
 
 
 async def test_an_email_of_a_local_account_neither_collides_nor_links(open_api: Api, database_url: str) -> None:
