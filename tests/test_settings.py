@@ -102,7 +102,7 @@ def test_the_derived_key_is_the_same_in_every_release() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["auth.test/jwks", "ftp://auth.test/jwks", "https://", "https://u:p4ss@auth.test/", "http://a:99999/",
+    "url", ["auth.test/jwks", "ftp://auth.test/jwks", "https://:80/", "https://u:p4ss@auth.test/", "http://a:99999/",
             "http://a:b/", "http://[::1/jwks", "https://auth test/", "file:///etc/passwd"],
 )  # fmt: skip
 def test_the_address_of_keys_is_one_of_the_web(environment: pytest.MonkeyPatch, url: str) -> None:

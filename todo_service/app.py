@@ -21,6 +21,7 @@ from todo_service.life import LIFE, Life
 from todo_service.middleware import CHAIN
 from todo_service.middleware.headers import set_headers
 from todo_service.queries import statement_names
+from todo_service.queries.sessions import select_user_from
 from todo_service.routes.auth import AUTH
 from todo_service.routes.system import MIGRATIONS, SYSTEM
 from todo_service.routes.table import Route, expand, register
@@ -40,7 +41,8 @@ def build_app(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[LIFE] = Life()
     app[MIGRATIONS] = migrations.find()
-    app[DATABASE] = Database(settings, statement_names=statement_names())
+    names = statement_names() | {select_user_from(settings.session_table): "sessions.select_user"}
+    app[DATABASE] = Database(settings, statement_names=names)
     app[PASSWORDS] = Passwords(rounds=settings.bcrypt_rounds)
     app[TOKENS] = AccessTokens(
         settings.signing_keys, algorithm=settings.algorithm, lifetime=settings.access_token_expire_minutes * 60

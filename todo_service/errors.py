@@ -267,15 +267,16 @@ def invalid(field: str, message: str, code: str) -> ValidationFailed:
     return ValidationFailed((FieldError(field, message, code),))
 
 
-UNIQUE_CONSTRAINTS: Mapping[str, type[ApiError]] = {
+CONSTRAINTS: Mapping[str, type[ApiError]] = {
     "users_email_key_unique": EmailAlreadyRegistered,
     "tasks_pkey": TaskIdTaken,
+    "task_clocks_user_fkey": Overloaded,  # the user was deleted while a first task was written: the next try is sound
 }
 
 
 def from_constraint(name: str | None) -> ApiError | None:
     """What a broken constraint means to the caller; None if only a defect of ours can break it."""
-    error = UNIQUE_CONSTRAINTS.get(name or "")
+    error = CONSTRAINTS.get(name or "")
     return error() if error else None
 
 

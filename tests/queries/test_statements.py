@@ -27,7 +27,7 @@ def test_statements_have_distinct_names() -> None:
 
 
 async def test_every_mapped_constraint_exists(db: Connection) -> None:
-    for name in errors.UNIQUE_CONSTRAINTS:
+    for name in errors.CONSTRAINTS:
         assert await db.fetchval("SELECT count(*) FROM pg_constraint WHERE conname = $1", name) == 1
 
 

@@ -1,12 +1,15 @@
 """The statements on tasks, each also as the other user, and each within one round trip."""
 
+import asyncio
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
+from todo_service import errors
 from todo_service.connect import Connection
 from todo_service.queries import clocks, tasks, users
 from todo_service.queries.tasks import Changes, NewTask, TaskRow
@@ -129,3 +132,30 @@ async def test_delete_lowers_the_count_and_raises_the_version(db: Connection, ad
     assert await tasks.delete(db, owner_id=ada, task_id=row.id) is None
     assert await tasks.delete(db, owner_id=ada, task_id=UUID(int=0)) is None
     assert await tasks.select_page(db, owner_id=ada, skip=0, limit=None) == tasks.Page([], 0, 2)
+
+
+async def test_a_first_write_that_meets_a_deletion_is_whole_or_asks_to_be_tried_again(database_url: str) -> None:
+    """Neither waits for the other for ever, and whatever is left is gapless."""
+    owner_id, connections = uuid4().hex, [await asyncpg.connect(database_url) for _ in range(4)]
+    refused: set[str | None] = set()
+
+    async def write(own: Connection) -> None:
+        for _ in range(60):
+            try:
+                await tasks.insert_first(own, owner_id=owner_id, email=None, max_tasks=1000, task=new_task())
+            except asyncpg.IntegrityConstraintViolationError as error:
+                refused.add(error.constraint_name)
+
+    async def delete(own: Connection) -> None:
+        for _ in range(60):
+            await own.execute("DELETE FROM users WHERE id = $1", owner_id)
+
+    await asyncio.gather(*(write(own) for own in connections[:3]), delete(connections[3]))
+    assert refused <= {"task_clocks_user_fkey"}
+    assert isinstance(errors.from_constraint("task_clocks_user_fkey"), errors.Overloaded)
+    await write(connections[0])
+    page = await tasks.select_page(connections[0], owner_id=owner_id, skip=0, limit=None)
+    assert [task.version for task in page.tasks] == list(range(page.version, 0, -1))
+    assert page.total == page.version
+    for connection in connections:
+        await connection.close()

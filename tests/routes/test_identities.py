@@ -16,9 +16,11 @@ from tests.auth_server import ISSUER, SHARED_SECRET, Key, key_server, shared, si
 from tests.client import Answer, Api, User
 from tests.conftest import SECRET_KEY, make_settings, run_sql, running_service
 from tests.families import Dialect, in_every_family
+from tests.routes.test_table import concrete, private_routes
 from todo_service import keys
 from todo_service.auth import revocations
-from todo_service.errors import UNIQUE_CONSTRAINTS
+from todo_service.auth.gates import Access
+from todo_service.errors import CONSTRAINTS
 
 SERVICE_TOKEN = "a-service-we-trust-0123456789-abcdef"
 KEY = Key("EdDSA", "key-1")
@@ -147,7 +149,7 @@ async def test_a_first_write_that_fails_makes_no_user(open_api: Api, database_ur
     assert (await open_api.post("/api/v1/tasks", {"title": "t", "id": task_id}, headers=headers)).status == 201
     assert (await open_api.post("/api/v1/tasks", {"title": "t", "id": task_id}, headers=headers)).status == 409
     assert (await open_api.post("/api/v1/tasks", {"title": "t"}, headers=headers)).body["version"] == 2
-    assert "tasks_pkey" in UNIQUE_CONSTRAINTS
+    assert "tasks_pkey" in CONSTRAINTS
 
 
 async def test_an_email_of_a_local_account_neither_collides_nor_links(open_api: Api, database_url: str) -> None:
@@ -197,6 +199,22 @@ async def test_whoever_has_no_password_here_is_told_so(
     await open_api.post("/api/v1/tasks", {"title": "t"}, headers=headers)
     profile = (await open_api.get("/api/v1/auth/me", headers=headers)).body
     assert (profile["id"], profile["role"], profile["full_name"]) == (user_id, "user", None)
+
+
+@in_every_way
+async def test_every_row_of_the_table_answers_as_it_says(
+    open_api: Api, database_url: str, way: Callable[[str, str], Any]
+) -> None:
+    user_id = uuid4().hex
+    headers = await way(user_id, database_url)
+    for route in private_routes():
+        answer = await open_api.send(route.method, concrete(route, named(user_id)), raw=b"{", headers=headers)
+        if route.access is Access.ACCOUNT:
+            assert (answer.status, answer.problem()) == (403, "no-password-account"), route
+        else:
+            assert answer.status in {200, 400, 404}, route
+        foreign = await open_api.send(route.method, concrete(route, named("other")), raw=b"{", headers=headers)
+        assert foreign.status == (403 if "user_id" in route.path else answer.status), route
 
 
 async def test_a_service_says_who_it_is_and_for_whom(open_api: Api) -> None:

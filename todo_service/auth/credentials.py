@@ -9,7 +9,7 @@ import hmac
 from aiohttp import hdrs, web
 
 from todo_service.auth.caller import Caller, Kind
-from todo_service.auth.issuers import ISSUERS, is_from_elsewhere
+from todo_service.auth.issuers import ISSUERS, Identity, is_from_elsewhere
 from todo_service.auth.jose import parts
 from todo_service.auth.revocations import REVOCATIONS
 from todo_service.auth.session_tokens import SESSION_TOKENS
@@ -71,14 +71,16 @@ def _on_behalf(request: web.Request) -> Caller:
 
 
 async def _by_jwt(request: web.Request, token: str) -> Caller:
-    header, claims = parts(token)
-    if is_from_elsewhere(header):
-        identity = await request.app[ISSUERS].verify(token, header, claims)
-        return _active(request, Caller(Kind.OUTSIDE, identity.user_id, identity.email))
-    ours = request.app[TOKENS].verify(token)
-    if not request.app[REVOCATIONS].hold(ours.user_id, ours.generation):
+    tokens, issuers = request.app[TOKENS], request.app[ISSUERS]
+    known = tokens.known(token) or issuers.known(token)
+    if known is None:
+        header, claims = parts(token)
+        known = await issuers.verify(token, header, claims) if is_from_elsewhere(header) else tokens.verify(token)
+    if isinstance(known, Identity):
+        return _active(request, Caller(Kind.OUTSIDE, known.user_id, known.email))
+    if not request.app[REVOCATIONS].hold(known.user_id, known.generation):
         raise Unauthenticated(REVOKED)
-    return Caller(Kind.ACCOUNT, ours.user_id, ours.email, ours.role, ours.session_id)
+    return Caller(Kind.ACCOUNT, known.user_id, known.email, known.role, known.session_id)
 
 
 async def _by_session(request: web.Request, token: str) -> Caller:

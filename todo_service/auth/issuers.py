@@ -60,10 +60,14 @@ class Issuers:
         Raises `TokenError`, or `IssuerUnavailable` if its key cannot be had now. One seen before costs no check, until
         it expires or the issuer withdraws a key.
         """
+        return self.known(token) or self._verified.add(token, await self._checked(token, header, claims))
+
+    def known(self, token: str) -> Identity | None:
+        """The identity of a token that was seen before, unless the issuer has withdrawn a key since."""
         if self._key_set and self._key_set.withdrawn != self._keys_withdrawn:
             self._keys_withdrawn = self._key_set.withdrawn
             self._verified.clear()
-        return self._verified.find(token) or self._verified.add(token, await self._checked(token, header, claims))
+        return self._verified.find(token)
 
     async def _checked(self, token: str, header: Mapping[str, str], claims: Mapping[str, Any]) -> Identity:
         algorithm = header.get("alg", "")
