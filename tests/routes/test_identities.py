@@ -211,6 +211,8 @@ async def test_every_row_of_the_table_answers_as_it_says(
         answer = await open_api.send(route.method, concrete(route, named(user_id)), raw=b"{", headers=headers)
         if route.access is Access.ACCOUNT:
             assert (answer.status, answer.problem()) == (403, "no-password-account"), route
+        elif route.access is Access.ADMIN:
+            assert (answer.status, answer.problem()) == (403, "admin-only"), route
         else:
             assert answer.status in {200, 400, 404}, route
         foreign = await open_api.send(route.method, concrete(route, named("other")), raw=b"{", headers=headers)
