@@ -1,4 +1,4 @@
-"""SPEC of a task, rule by rule, in every family."""
+"""The rules of a task, one by one, in every family."""
 
 import asyncio
 from collections.abc import Awaitable
