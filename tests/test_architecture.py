@@ -23,7 +23,7 @@ FLOORS = (
     {"settings", "life"},
     {"tls", "keys"},
     {"dsn", "errors", "outages"},
-    {"dsn_parameters"},
+    {"dsn_parameters", "strict_json"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -63,6 +63,7 @@ TESTED_ELSEWHERE = {
     "queries/audit_log.py": "tests/routes/test_sessions.py",
     "auth/sign_in.py": "tests/routes/test_auth.py",
     "commands/migrate.py": "tests/test_migrations.py",
+    "strict_json.py": "tests/wire/test_codec.py",
     "life.py": "tests/test_server.py",
     "middleware/in_flight.py": "tests/test_server.py",
     "commands/create_admin.py": "tests/commands/test_users.py",

@@ -13,7 +13,7 @@ NAMES = statement_names()
 
 @pytest.mark.parametrize("sql", NAMES, ids=NAMES.values())
 async def test_every_statement_prepares(db: Connection, sql: str) -> None:
-    await db.execute(f"PREPARE statement AS {sql}")
+    assert await db.execute(f"PREPARE statement AS {sql}") == "PREPARE"
 
 
 def test_no_statement_takes_all_columns() -> None:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from aiohttp import hdrs, web
 
+from todo_service.auth.accounts import GONE
 from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Caller, Kind
 from todo_service.auth.gates import Access
 from todo_service.connect import Connection
@@ -56,7 +57,7 @@ async def _insert(db: Connection, caller: Caller, limit: int, task: NewTask) -> 
         return await tasks.insert_first(db, owner_id=caller.user_id, email=caller.email, max_tasks=limit, task=task)
     row = await tasks.insert(db, owner_id=caller.user_id, max_tasks=limit, task=task)
     if row is None and await clocks.select_version(db, owner_id=caller.user_id) is None:
-        raise Unauthenticated("The account of this token is gone. Sign in again.")
+        raise Unauthenticated(GONE)
     return row
 
 

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
+from todo_service import strict_json
 from todo_service.errors import FieldError, MalformedBody, ValidationFailed
 from todo_service.settings import Settings
+from todo_service.strict_json import NotANumberError, RepeatedNameError
 
 Naming = Literal["snake", "camel"]
 Model = TypeVar("Model", bound="Input")
@@ -47,7 +49,11 @@ def dump(value: object) -> bytes:
 def load(raw: bytes) -> object:
     """The one JSON document in `raw`. Raises `MalformedBody`."""
     try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+        return strict_json.load(raw)
+    except RepeatedNameError:
+        raise MalformedBody("The body names the same key twice in one object. Send each key once.") from None
+    except NotANumberError as error:
+        raise MalformedBody(f"The body holds {error}, which is not JSON. Send a number or null.") from None
     except UnicodeDecodeError:
         raise MalformedBody("The body is not UTF-8. Send the text in that encoding.") from None
     except RecursionError:
@@ -95,17 +101,6 @@ def single_values(model: type[Input], query: MultiMapping[str], *, invalid_statu
 
 def _repeated(name: str) -> FieldError:
     return FieldError(name, "is given more than once", "repeated")
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise MalformedBody("The body names the same key twice in one object. Send each key once.")
-    return document
-
-
-def _refuse_constant(name: str) -> object:
-    raise MalformedBody(f"The body holds {name}, which is not JSON. Send a number or null.")
 
 
 def _in_snake_case(model: type[Input], document: Mapping[str, Any]) -> dict[str, Any]:
