@@ -17,6 +17,16 @@ ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.idempotency_keys (
+    user_id text NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    status smallint,
+    headers json,
+    body bytea
+);
+
 CREATE TABLE public.refresh_tokens (
     token_hash bytea NOT NULL,
     user_id text NOT NULL,
@@ -30,9 +40,18 @@ CREATE TABLE public.task_clocks (
     user_id text NOT NULL,
     version bigint DEFAULT 0 NOT NULL,
     task_count bigint DEFAULT 0 NOT NULL,
+    epoch bigint DEFAULT (floor((random() * ((2)::double precision ^ (53)::double precision))))::bigint NOT NULL,
+    sync_floor bigint DEFAULT 0 NOT NULL,
     CONSTRAINT task_clocks_count_positive CHECK ((task_count >= 0))
 )
 WITH (fillfactor='50');
+
+CREATE TABLE public.task_tombstones (
+    user_id text NOT NULL,
+    version bigint NOT NULL,
+    id uuid NOT NULL,
+    deleted_at timestamp with time zone NOT NULL
+);
 
 CREATE TABLE public.tasks (
     user_id text NOT NULL,
@@ -89,11 +108,17 @@ CREATE TABLE public.users (
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, key);
+
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash);
 
 ALTER TABLE ONLY public.task_clocks
     ADD CONSTRAINT task_clocks_pkey PRIMARY KEY (user_id);
+
+ALTER TABLE ONLY public.task_tombstones
+    ADD CONSTRAINT task_tombstones_pkey PRIMARY KEY (user_id, version);
 
 ALTER TABLE ONLY public.tasks
     ADD CONSTRAINT tasks_pkey PRIMARY KEY (user_id, id);
@@ -112,9 +137,13 @@ ALTER TABLE ONLY public.users
 
 CREATE INDEX audit_log_deleted ON public.audit_log USING btree (at) WHERE (action = 'account_deleted'::text);
 
+CREATE INDEX idempotency_keys_created ON public.idempotency_keys USING btree (created_at);
+
 CREATE INDEX refresh_tokens_expires ON public.refresh_tokens USING btree (expires_at);
 
 CREATE INDEX refresh_tokens_user_family ON public.refresh_tokens USING btree (user_id, family_id);
+
+CREATE INDEX task_tombstones_deleted ON public.task_tombstones USING btree (deleted_at);
 
 CREATE INDEX tasks_created ON public.tasks USING btree (created_at, user_id, id);
 
@@ -122,15 +151,39 @@ CREATE INDEX tasks_id ON public.tasks USING btree (id);
 
 CREATE INDEX tasks_user_created ON public.tasks USING btree (user_id, created_at, id);
 
+CREATE INDEX tasks_user_due ON public.tasks USING btree (user_id, COALESCE(due_at, ((due_on)::timestamp without time zone AT TIME ZONE 'UTC'::text), 'infinity'::timestamp with time zone), id);
+
+CREATE INDEX tasks_user_due_last ON public.tasks USING btree (user_id, COALESCE(due_at, ((due_on)::timestamp without time zone AT TIME ZONE 'UTC'::text), '-infinity'::timestamp with time zone), id);
+
+CREATE INDEX tasks_user_priority ON public.tasks USING btree (user_id, (
+CASE priority
+    WHEN 'URGENT'::text THEN 1
+    WHEN 'HIGH'::text THEN 2
+    WHEN 'MEDIUM'::text THEN 3
+    ELSE 4
+END), id);
+
+CREATE INDEX tasks_user_title ON public.tasks USING btree (user_id, lower(title) COLLATE "C", id);
+
+CREATE INDEX tasks_user_updated ON public.tasks USING btree (user_id, updated_at, id);
+
+CREATE INDEX tasks_user_version ON public.tasks USING btree (user_id, version);
+
 CREATE INDEX users_inactive ON public.users USING btree (id) WHERE (NOT is_active);
 
 CREATE INDEX users_revoked ON public.users USING btree (revoked_at) WHERE (revoked_at IS NOT NULL);
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.task_clocks
     ADD CONSTRAINT task_clocks_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.task_tombstones
+    ADD CONSTRAINT task_tombstones_clock_fkey FOREIGN KEY (user_id) REFERENCES public.task_clocks(user_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.tasks
     ADD CONSTRAINT tasks_clock_fkey FOREIGN KEY (user_id) REFERENCES public.task_clocks(user_id) ON DELETE CASCADE;

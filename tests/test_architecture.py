@@ -74,6 +74,7 @@ TESTED_ELSEWHERE = {
     "middleware/pace.py": "tests/middleware/test_chain.py",
     "middleware/request_id.py": "tests/middleware/test_chain.py",
     "middleware/request_log.py": "tests/test_server.py",
+    "queries/task_lists.py": "tests/queries/test_tasks.py",
     "queries/clocks.py": "tests/queries/test_tasks.py",
     "routes/reply.py": "tests/routes/test_tasks.py",
     "wire/due_dates.py": "tests/routes/test_tasks.py",

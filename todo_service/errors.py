@@ -199,6 +199,18 @@ class LastAdmin(ApiError):
     remedy = "Make somebody else an administrator first."
 
 
+class PreconditionFailed(ApiError):
+    status = 412
+    name = "precondition-failed"
+    title = "The task has changed"
+    meaning = "The task is no longer at the version that `If-Match` or `if_version` names."
+    remedy = "Read it again, make your change to what it is now, and send that with its new `ETag`."
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"The task has changed: it is at version {version} now. {self.remedy}")
+        self.headers = {"ETag": f'"{version}"'}
+
+
 class BodyTooLarge(ApiError):
     status = 413
     name = "body-too-large"

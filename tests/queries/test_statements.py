@@ -44,7 +44,7 @@ async def test_the_list_never_reads_other_users_tasks(db: Connection) -> None:
         FROM generate_series(1, 100000) AS n""")
     await db.execute("ANALYZE tasks")
     await db.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-    sql = next(sql for sql, name in NAMES.items() if name == "tasks.select_page")
+    sql = next(sql for sql, name in NAMES.items() if name == "task_lists.select_page")
     await db.execute(f"PREPARE page AS {sql}")
     plan = "\n".join(row[0] for row in await db.fetch("EXPLAIN ANALYZE EXECUTE page('user 7', 20, 0)"))
     assert "tasks_user_created" in plan

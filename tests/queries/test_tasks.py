@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from todo_service import errors
 from todo_service.connect import Connection
-from todo_service.queries import clocks, tasks, users
+from todo_service.queries import clocks, task_lists, tasks, users
 from todo_service.queries.tasks import Changes, NewTask, TaskRow
 
 
@@ -22,7 +22,8 @@ def new_task(title: str = "a task", **others: Any) -> NewTask:
 async def add(db: Connection, owner_id: str, task: NewTask | None = None) -> TaskRow:
     row = await tasks.insert(db, owner_id=owner_id, max_tasks=100, task=task or new_task())
     assert row is not None
-    return row
+    assert row.is_new
+    return row.task
 
 
 @pytest_asyncio.fixture
@@ -67,15 +68,15 @@ async def test_insert_first_makes_the_owner_once(db: Connection, ada: str, bob: 
     again = await tasks.insert_first(db, owner_id="outsider", email="new@example.com", max_tasks=2, task=new_task())
     assert row is not None
     assert again is not None
-    assert (row.user_id, row.version, again.version) == ("outsider", 1, 2)
+    assert (row.task.user_id, row.task.version, again.task.version) == ("outsider", 1, 2)
     assert await tasks.insert_first(db, owner_id="outsider", email=None, max_tasks=2, task=new_task()) is None
-    assert (await tasks.select_page(db, owner_id="outsider", skip=0, limit=None)).version == 2
+    assert (await task_lists.select_page(db, owner_id="outsider", skip=0, limit=None)).version == 2
     user = await users.select(db, user_id="outsider")
     assert user is not None
     assert (user.email, user.role, user.is_active, user.password_hash) == ("o@example.com", "user", True, None)
     own = await tasks.insert_first(db, owner_id=ada, email="x@example.com", max_tasks=2, task=new_task())
     assert own is not None
-    assert (own.version, await clocks.select_version(db, owner_id=bob)) == (1, 0)
+    assert (own.task.version, await clocks.select_version(db, owner_id=bob)) == (1, 0)
     kept = await users.select(db, user_id=ada)
     assert kept is not None
     assert kept.email == "ada@example.com", "a row that is there stays as it is"
@@ -89,13 +90,13 @@ async def test_select_is_the_owners_alone(db: Connection, ada: str, bob: str) ->
 
 async def test_select_page_has_page_total_and_version(db: Connection, ada: str, bob: str) -> None:
     rows = [await add(db, ada) for _ in range(3)]
-    page = await tasks.select_page(db, owner_id=ada, skip=1, limit=1)
+    page = await task_lists.select_page(db, owner_id=ada, skip=1, limit=1)
     assert (page.tasks, page.total, page.version) == ([rows[1]], 3, 3)
-    beyond = await tasks.select_page(db, owner_id=ada, skip=9, limit=None)
+    beyond = await task_lists.select_page(db, owner_id=ada, skip=9, limit=None)
     assert (beyond.tasks, beyond.total, beyond.version) == ([], 3, 3)
-    assert await tasks.select_page(db, owner_id=ada, skip=0, limit=None) == tasks.Page(rows[::-1], 3, 3)
-    assert await tasks.select_page(db, owner_id=bob, skip=0, limit=None) == tasks.Page([], 0, 0)
-    assert await tasks.select_page(db, owner_id="nobody", skip=0, limit=None) == tasks.Page([], 0, 0)
+    assert await task_lists.select_page(db, owner_id=ada, skip=0, limit=None) == task_lists.Page(rows[::-1], 3, 3)
+    assert await task_lists.select_page(db, owner_id=bob, skip=0, limit=None) == task_lists.Page([], 0, 0)
+    assert await task_lists.select_page(db, owner_id="nobody", skip=0, limit=None) == task_lists.Page([], 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ async def test_delete_lowers_the_count_and_raises_the_version(db: Connection, ad
     assert await tasks.delete(db, owner_id=ada, task_id=row.id) == 2
     assert await tasks.delete(db, owner_id=ada, task_id=row.id) is None
     assert await tasks.delete(db, owner_id=ada, task_id=UUID(int=0)) is None
-    assert await tasks.select_page(db, owner_id=ada, skip=0, limit=None) == tasks.Page([], 0, 2)
+    assert await task_lists.select_page(db, owner_id=ada, skip=0, limit=None) == task_lists.Page([], 0, 2)
 
 
 async def test_a_first_write_that_meets_a_deletion_is_whole_or_asks_to_be_tried_again(database_url: str) -> None:
@@ -154,7 +155,7 @@ async def test_a_first_write_that_meets_a_deletion_is_whole_or_asks_to_be_tried_
     assert refused <= {"task_clocks_user_fkey"}
     assert isinstance(errors.from_constraint("task_clocks_user_fkey"), errors.Overloaded)
     await write(connections[0])
-    page = await tasks.select_page(connections[0], owner_id=owner_id, skip=0, limit=None)
+    page = await task_lists.select_page(connections[0], owner_id=owner_id, skip=0, limit=None)
     assert [task.version for task in page.tasks] == list(range(page.version, 0, -1))
     assert page.total == page.version
     for connection in connections:

@@ -4,19 +4,20 @@ Lock order: the clock first, then the task. Because the clock row is locked befo
 decided on the task as the last committed change left it, and versions come gapless and in commit order.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from todo_service.connect import Connection
+from todo_service.connect import Connection, Row
+from todo_service.errors import PreconditionFailed
 
 _COLUMNS = (
     "id, user_id, title, description, status, priority, due_at, due_on, tags, "
     "created_at, updated_at, completed_at, version"
 )
 _TASK_COLUMNS = ", ".join(f"task.{column}" for column in _COLUMNS.split(", "))
-_PAGE_COLUMNS = _TASK_COLUMNS.replace("task.", "page.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,6 @@ class TaskRow:
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A part of a user's tasks, how many there are in all, and the user's version it was read at."""
-
-    tasks: list[TaskRow]
-    total: int
     version: int
 
 
@@ -85,70 +77,71 @@ async def select(db: Connection, *, owner_id: str, task_id: UUID) -> TaskRow | N
     return TaskRow(*row) if row else None
 
 
-SELECT_PAGE = f"""
-SELECT clock.task_count, clock.version, {_PAGE_COLUMNS}
-FROM task_clocks AS clock
-LEFT JOIN LATERAL (
-    SELECT {_COLUMNS} FROM tasks
-    WHERE user_id = $1
-    ORDER BY created_at DESC, id DESC
-    LIMIT $2::bigint OFFSET $3::bigint
-) AS page ON true
-WHERE clock.user_id = $1
-ORDER BY page.created_at DESC, page.id DESC"""
+class Inserted(NamedTuple):
+    """What came of a create: the task, and whether it is new or had been there under its id."""
+
+    is_new: bool
+    task: TaskRow
 
 
-async def select_page(db: Connection, *, owner_id: str, skip: int, limit: int | None) -> Page:
-    """`limit` tasks (None: all) after the first `skip`, newest first; page, total and version are of one moment."""
-    rows = await db.fetch(SELECT_PAGE, owner_id, limit, skip)
-    if not rows:
-        return Page([], total=0, version=0)
-    total, version, first_id = rows[0][:3]
-    return Page([TaskRow(*row[2:]) for row in rows] if first_id else [], total, version)
-
-
-_INSERT_UNDER_CLOCK = f"""
-INSERT INTO tasks ({_COLUMNS})
-SELECT $3, $1, $4, $5, $6::text, $7, $8, $9, $10, moment, moment, CASE WHEN $6 = 'COMPLETED' THEN moment END, version
-FROM clock
-RETURNING {_COLUMNS}"""
+_EXISTING = f"existing AS MATERIALIZED (SELECT {_COLUMNS} FROM tasks WHERE user_id = $1 AND id = $3)"
+_MADE_UNDER_CLOCK = f"""
+made AS (
+    INSERT INTO tasks ({_COLUMNS})
+    SELECT
+        $3, $1, $4, $5, $6::text, $7, $8, $9, $10,
+        moment, moment, CASE WHEN $6 = 'COMPLETED' THEN moment END, version
+    FROM clock
+    RETURNING {_COLUMNS}
+)
+SELECT true, {_COLUMNS} FROM made
+UNION ALL
+SELECT false, {_COLUMNS} FROM existing"""
 
 INSERT = f"""
-WITH clock AS (
+WITH {_EXISTING}, clock AS (
     UPDATE task_clocks SET version = version + 1, task_count = task_count + 1
-    WHERE user_id = $1 AND task_count < $2
+    WHERE user_id = $1 AND task_count < $2 AND NOT EXISTS (SELECT FROM existing)
     RETURNING version, clock_timestamp() AS moment
-){_INSERT_UNDER_CLOCK}"""
+), {_MADE_UNDER_CLOCK}"""
 
 
-async def insert(db: Connection, *, owner_id: str, max_tasks: int, task: NewTask) -> TaskRow | None:
-    """Create a task, or None if the owner holds `max_tasks` or is gone. Raises the violation of `tasks_pkey`."""
-    row = await db.fetchrow(INSERT, owner_id, max_tasks, *task)
-    return TaskRow(*row) if row else None
+async def insert(db: Connection, *, owner_id: str, max_tasks: int, task: NewTask) -> Inserted | None:
+    """Create a task, or None if the owner holds `max_tasks` or is gone. A task of the owner that has its id is returned
+    as it is; if another create with this id is committed meanwhile, the violation of `tasks_pkey` is raised.
+    """
+    return _inserted(await db.fetchrow(INSERT, owner_id, max_tasks, *task))
 
 
 # The user's row comes before the clock's, as in a deletion, so that the two never wait for each other. A clock that is
 # made meanwhile by another first write is waited for, then raised as the other left it.
 INSERT_FIRST = f"""
-WITH newcomer AS (
-    INSERT INTO users (id, email) VALUES ($1, $11) ON CONFLICT DO NOTHING RETURNING id
+WITH {_EXISTING}, newcomer AS (
+    INSERT INTO users (id, email) SELECT $1, $11 WHERE NOT EXISTS (SELECT FROM existing)
+    ON CONFLICT DO NOTHING RETURNING id
 ), clock AS (
     INSERT INTO task_clocks AS clock (user_id, version, task_count)
-    SELECT $1, 1, 1 FROM (SELECT count(*) FROM newcomer) AS made
+    SELECT $1, 1, 1 FROM (SELECT count(*) FROM newcomer) AS made WHERE NOT EXISTS (SELECT FROM existing)
     ON CONFLICT (user_id) DO UPDATE SET version = clock.version + 1, task_count = clock.task_count + 1
     WHERE clock.task_count < $2
     RETURNING version, clock_timestamp() AS moment
-){_INSERT_UNDER_CLOCK}"""
+), {_MADE_UNDER_CLOCK}"""
 
 
 async def insert_first(
     db: Connection, *, owner_id: str, email: str | None, max_tasks: int, task: NewTask
-) -> TaskRow | None:
-    """Create a task of an owner who may have no row yet: it is made, with this email, in the same statement. None if
-    the owner holds `max_tasks` (1 or more). Raises the violation of `tasks_pkey`.
+) -> Inserted | None:
+    """The same for an owner who may have no row yet: it is made, with this email, in the same statement. None only if
+    the owner holds `max_tasks` (1 or more).
     """
-    row = await db.fetchrow(INSERT_FIRST, owner_id, max_tasks, *task, email)
-    return TaskRow(*row) if row else None
+    return _inserted(await db.fetchrow(INSERT_FIRST, owner_id, max_tasks, *task, email))
+
+
+def _inserted(row: Row | None) -> Inserted | None:
+    if row is None:
+        return None
+    is_new, *task = row
+    return Inserted(is_new, TaskRow(*task))
 
 
 # `old` is the task as the last committed change left it: both rows are locked before it is read, whatever the
@@ -182,6 +175,7 @@ WITH clock AS MATERIALIZED (
         version = clock.version + 1
     FROM clock, old, new
     WHERE task.user_id = $1 AND task.id = $2
+        AND ($14::bigint[] IS NULL OR old.version = ANY ($14))
         AND (old.title, old.description, old.status, old.priority, old.due_at, old.due_on, old.tags)
             IS DISTINCT FROM
             (new.title, new.description, new.status, new.priority, new.due_at, new.due_on, new.tags)
@@ -189,31 +183,60 @@ WITH clock AS MATERIALIZED (
 ), raised AS (
     UPDATE task_clocks AS clock SET version = clock.version + 1 FROM changed WHERE clock.user_id = $1
 )
-SELECT {_COLUMNS} FROM changed
+SELECT true, {_COLUMNS} FROM changed
 UNION ALL
-SELECT {_COLUMNS} FROM old WHERE NOT EXISTS (SELECT FROM changed)"""
+SELECT $14 IS NULL OR version = ANY ($14), {_COLUMNS} FROM old WHERE NOT EXISTS (SELECT FROM changed)"""
 
 
-async def update(db: Connection, *, owner_id: str, task_id: UUID, changes: Changes) -> TaskRow | None:
-    """Apply the changes and return the task; one that changes nothing keeps its version. None if it is not there."""
-    row = await db.fetchrow(UPDATE, owner_id, task_id, *changes)
-    return TaskRow(*row) if row else None
+async def update(
+    db: Connection, *, owner_id: str, task_id: UUID, changes: Changes, if_versions: Collection[int] | None = None
+) -> TaskRow | None:
+    """Apply the changes and return the task; one that changes nothing keeps its version. None if it is not there.
+    Raises `PreconditionFailed` if it is at none of `if_versions` (None: any).
+    """
+    row = await db.fetchrow(UPDATE, owner_id, task_id, *changes, if_versions)
+    if row is None:
+        return None
+    is_wanted, *columns = row
+    task = TaskRow(*columns)
+    if not is_wanted:
+        raise PreconditionFailed(task.version)
+    return task
 
 
 DELETE = """
 WITH clock AS MATERIALIZED (
     SELECT version FROM task_clocks WHERE user_id = $1 FOR UPDATE
+), old AS MATERIALIZED (
+    SELECT task.id, task.version FROM clock, tasks AS task WHERE task.user_id = $1 AND task.id = $2 FOR UPDATE OF task
 ), gone AS (
-    DELETE FROM tasks AS task USING clock WHERE task.user_id = $1 AND task.id = $2 RETURNING task.id
+    DELETE FROM tasks AS task USING old
+    WHERE task.user_id = $1 AND task.id = $2 AND ($3::bigint[] IS NULL OR old.version = ANY ($3))
+    RETURNING task.id
+), raised AS (
+    UPDATE task_clocks AS clock SET version = clock.version + 1, task_count = task_count - 1
+    FROM gone WHERE clock.user_id = $1
+    RETURNING clock.version
+), buried AS (
+    INSERT INTO task_tombstones (user_id, version, id, deleted_at)
+    SELECT $1, version, $2, clock_timestamp() FROM raised
 )
-UPDATE task_clocks AS clock SET version = clock.version + 1, task_count = task_count - 1
-FROM gone WHERE clock.user_id = $1
-RETURNING clock.version"""
+SELECT old.version, raised.version FROM old LEFT JOIN raised ON true"""
 
 
-async def delete(db: Connection, *, owner_id: str, task_id: UUID) -> int | None:
-    """Delete a task; returns the owner's version after it, or None if the task is not there."""
-    version: int | None = await db.fetchval(DELETE, owner_id, task_id)
+async def delete(
+    db: Connection, *, owner_id: str, task_id: UUID, if_versions: Collection[int] | None = None
+) -> int | None:
+    """Delete a task, leaving a tombstone; returns the owner's version after it, or None if the task is not there.
+    Raises `PreconditionFailed` if it is at none of `if_versions` (None: any).
+    """
+    row = await db.fetchrow(DELETE, owner_id, task_id, if_versions)
+    if row is None:
+        return None
+    old_version, raised_version = row
+    if raised_version is None:
+        raise PreconditionFailed(old_version)
+    version: int = raised_version
     return version
 
 
@@ -223,24 +246,3 @@ SELECT_OWNERS = "SELECT user_id FROM tasks WHERE id = $1 LIMIT 10"
 async def select_owners(db: Connection, *, task_id: UUID) -> list[str]:
     """The users (ten at most) who have a task with this id; clients choose ids, so it may be several."""
     return [row[0] for row in await db.fetch(SELECT_OWNERS, task_id)]
-
-
-SELECT_PAGE_ANY_OWNER = f"""
-SELECT total.task_count, {_PAGE_COLUMNS}
-FROM (
-    SELECT coalesce(sum(task_count), 0)::bigint AS task_count FROM task_clocks WHERE $1::text IS NULL OR user_id = $1
-) AS total
-LEFT JOIN LATERAL (
-    SELECT {_COLUMNS} FROM tasks
-    WHERE $1::text IS NULL OR user_id = $1
-    ORDER BY created_at DESC, user_id DESC, id DESC
-    LIMIT $2::bigint OFFSET $3::bigint
-) AS page ON true
-ORDER BY page.created_at DESC, page.user_id DESC, page.id DESC"""
-
-
-async def select_page_any_owner(db: Connection, *, user_id: str | None, skip: int, limit: int | None) -> Page:
-    """The same over everybody's tasks, or one user's, for administrators; it has no version."""
-    rows = await db.fetch(SELECT_PAGE_ANY_OWNER, user_id, limit, skip)
-    total, first_id = rows[0][:2]
-    return Page([TaskRow(*row[1:]) for row in rows] if first_id else [], total, version=0)

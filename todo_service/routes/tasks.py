@@ -10,10 +10,11 @@ from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Caller, Kind
 from todo_service.auth.gates import Access
 from todo_service.connect import Connection
 from todo_service.database import DATABASE
-from todo_service.errors import AmbiguousTask, NotFound, QuotaExceeded, Unauthenticated
-from todo_service.queries import audit_log, clocks, tasks
+from todo_service.errors import AmbiguousTask, NotFound, QuotaExceeded, TaskIdTaken, Unauthenticated
+from todo_service.queries import audit_log, clocks, task_lists, tasks
 from todo_service.queries.audit_log import Act
-from todo_service.queries.tasks import Changes, NewTask, Page, TaskRow
+from todo_service.queries.task_lists import Page
+from todo_service.queries.tasks import Changes, Inserted, NewTask, TaskRow
 from todo_service.routes import reply
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
@@ -28,7 +29,7 @@ async def list_tasks(request: web.Request, query: PageQuery) -> web.Response:
     """Answer a page of the owner's tasks."""
     limit = query.limit or request[FAMILY].page_size
     async with request.app[DATABASE].connection() as db:
-        page = await tasks.select_page(db, owner_id=request[OWNER], skip=query.skip, limit=limit)
+        page = await task_lists.select_page(db, owner_id=request[OWNER], skip=query.skip, limit=limit)
     return await _page(request, page, skip=query.skip, limit=limit)
 
 
@@ -36,7 +37,7 @@ async def list_any_tasks(request: web.Request, query: PageQuery) -> web.Response
     """Answer a page of everybody's tasks, or of one user's."""
     limit = query.limit or request[FAMILY].page_size
     async with request.app[DATABASE].connection() as db:
-        page = await tasks.select_page_any_owner(db, user_id=query.user_id, skip=query.skip, limit=limit)
+        page = await task_lists.select_page_any_owner(db, user_id=query.user_id, skip=query.skip, limit=limit)
     return await _page(request, page, skip=query.skip, limit=limit)
 
 
@@ -44,14 +45,17 @@ async def create_task(request: web.Request, body: TaskCreate) -> web.Response:
     """Create a task."""
     limit = request.app[SETTINGS].max_tasks_per_user
     async with request.app[DATABASE].connection() as db:
-        row = await _insert(db, request[CALLER], limit, body.new_task())
-    if row is None:
+        inserted = await _insert(db, request[CALLER], limit, body.new_task())
+    if inserted is None:
         raise QuotaExceeded(f"You may hold at most {limit:,} tasks. {QuotaExceeded.remedy}")
+    if not inserted.is_new:
+        raise TaskIdTaken
+    row = inserted.task
     location = f"{request.rel_url.raw_path.rstrip('/')}/{row.id}"
     return _answer(request, row, status=201, headers={hdrs.LOCATION: location})
 
 
-async def _insert(db: Connection, caller: Caller, limit: int, task: NewTask) -> TaskRow | None:
+async def _insert(db: Connection, caller: Caller, limit: int, task: NewTask) -> Inserted | None:
     """Whoever comes from elsewhere gets a row with the first task; an account that is gone stays gone."""
     if caller.kind is not Kind.ACCOUNT:
         return await tasks.insert_first(db, owner_id=caller.user_id, email=caller.email, max_tasks=limit, task=task)

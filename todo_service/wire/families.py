@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 from aiohttp import web
 
-from todo_service.queries.tasks import Page
+from todo_service.queries.task_lists import Page
 from todo_service.wire import tasks
 from todo_service.wire.codec import Naming
 

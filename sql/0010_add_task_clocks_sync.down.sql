@@ -1,0 +1,1 @@
+ALTER TABLE task_clocks DROP COLUMN epoch, DROP COLUMN sync_floor;
