@@ -16,6 +16,7 @@ from todo_service.auth.session_tokens import SESSION_TOKENS, SessionTokens
 from todo_service.auth.sessions import SESSIONS, Sessions
 from todo_service.auth.sign_in import PASSWORDS
 from todo_service.auth.tokens import MAX_LIFETIME, AccessTokens
+from todo_service.cache import CACHE, Cache
 from todo_service.database import DATABASE, Database
 from todo_service.life import LIFE, Life
 from todo_service.middleware import CHAIN
@@ -56,6 +57,7 @@ def build_app(settings: Settings) -> web.Application:
     app[REVOCATIONS] = Revocations(app[DATABASE], lifetime=MAX_LIFETIME)
     app[ISSUERS] = issuers(app)
     app[SESSION_TOKENS] = session_tokens(app)
+    app[CACHE] = Cache()
     common_passwords()
     app.cleanup_ctx.extend([database, revocations, key_set, password_threads])
     app.on_response_prepare.append(set_headers)

@@ -239,6 +239,14 @@ class ExpectationFailed(ApiError):
     remedy = "Send the request without the `Expect` header."
 
 
+class IdempotencyKeyReused(ApiError):
+    status = 422
+    name = "idempotency-key-reused"
+    title = "Idempotency-Key used for another request"
+    meaning = "This `Idempotency-Key` came with another path or body within the last 24 hours."
+    remedy = "Send a request again exactly as it was, or give a new one a key of its own."
+
+
 class InternalError(ApiError):
     status = 500
     name = "internal-error"
@@ -274,14 +282,15 @@ class Overloaded(ApiError):
     headers: Mapping[str, str] = {"Retry-After": "2"}
 
 
-def invalid(field: str, message: str, code: str) -> ValidationFailed:
+def invalid(field: str, message: str, code: str, *, status: int = 422) -> ValidationFailed:
     """A validation error of one field."""
-    return ValidationFailed((FieldError(field, message, code),))
+    return ValidationFailed((FieldError(field, message, code),), status=status)
 
 
 CONSTRAINTS: Mapping[str, type[ApiError]] = {
     "users_email_key_unique": EmailAlreadyRegistered,
     "tasks_pkey": TaskIdTaken,
+    "idempotency_keys_user_fkey": Overloaded,
     "task_clocks_user_fkey": Overloaded,  # the user was deleted while a first task was written: the next try is sound
 }
 

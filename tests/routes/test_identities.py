@@ -147,7 +147,7 @@ async def test_a_first_write_that_fails_makes_no_user(open_api: Api, database_ur
     assert (await open_api.post("/api/v1/tasks", {"title": ""}, headers=headers)).status == 422
     assert await row(database_url, user_id) is None
     assert (await open_api.post("/api/v1/tasks", {"title": "t", "id": task_id}, headers=headers)).status == 201
-    assert (await open_api.post("/api/v1/tasks", {"title": "t", "id": task_id}, headers=headers)).status == 409
+    assert (await open_api.post("/api/v1/tasks", {"title": "u", "id": task_id}, headers=headers)).status == 409
     assert (await open_api.post("/api/v1/tasks", {"title": "t"}, headers=headers)).body["version"] == 2
     assert "tasks_pkey" in CONSTRAINTS
 

@@ -2,14 +2,24 @@
 
 import importlib
 import pkgutil
+from collections.abc import Iterator, Mapping
 
 
 def statement_names() -> dict[str, str]:
     """Every SQL text of this room, with its name as logs and metrics say it: `tasks.insert`."""
     modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
     return {
-        value: f"{module.__name__.rpartition('.')[2]}.{name.lower()}"
+        sql: f"{module.__name__.rpartition('.')[2]}.{name.lower()}{variant}"
         for module in modules
-        for name, value in vars(module).items()
-        if name.isupper() and isinstance(value, str) and not name.startswith("_")
+        for name, constant in vars(module).items()
+        if name.isupper() and not name.startswith("_")
+        for variant, sql in _texts(constant)
     }
+
+
+def _texts(constant: object) -> Iterator[tuple[str, str]]:
+    """A statement, or each variant of one with what tells it apart."""
+    if isinstance(constant, str):
+        yield "", constant
+    elif isinstance(constant, Mapping):
+        yield from ((f" {variant}", sql) for variant, sql in constant.items())

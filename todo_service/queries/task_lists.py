@@ -1,61 +1,233 @@
-"""Lists of tasks: pages in the order and with the filters that were asked for."""
+"""Lists of tasks: a page in one of ten orders, with or without filters, from its beginning or after a position.
 
+Each order is served by an index of its own, so a page costs what it holds. All statements are made here, at import:
+for each sort one from the beginning and one `after` a position, each for all tasks and `filtered`.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from itertools import product
+from typing import NamedTuple
+from uuid import UUID
 
 from todo_service.connect import Connection
 from todo_service.queries.tasks import TaskRow
 
+PRIORITIES = ("URGENT", "HIGH", "MEDIUM", "LOW")
 _COLUMNS = ", ".join(column.name for column in fields(TaskRow))
 _PAGE_COLUMNS = ", ".join(f"page.{column.name}" for column in fields(TaskRow))
+_RANK = "CASE priority WHEN 'URGENT' THEN 1 WHEN 'HIGH' THEN 2 WHEN 'MEDIUM' THEN 3 ELSE 4 END"
+_DUE = "coalesce(due_at, due_on::timestamp AT TIME ZONE 'UTC'{})"
+
+
+class _Order(NamedTuple):
+    """An order of a list: its key, the value of that kind which a position brings (`{}` is its parameter), and what
+    comes after it.
+    """
+
+    key: str
+    position: str
+    direction: str
+    sign: str
+
+
+def _orders(prefix: str, direction: str, sign: str, last: str) -> Mapping[str, _Order]:
+    keys = {
+        "created_at": ("created_at", "{}::timestamptz"),
+        "updated_at": ("updated_at", "{}::timestamptz"),
+        "due_date": (_DUE.format(f", {last}"), f"coalesce({{}}::timestamptz, {last})"),
+        "priority": (_RANK, "{}::int"),
+        "title": ('lower(title) COLLATE "C"', 'lower({}::text) COLLATE "C"'),
+    }
+    return {prefix + name: _Order(key, position, direction, sign) for name, (key, position) in keys.items()}
+
+
+_ORDERS = {**_orders("", "ASC", ">", "'infinity'"), **_orders("-", "DESC", "<", "'-infinity'")}
+SORTS = tuple(_ORDERS)
+
+
+class Filter(NamedTuple):
+    """Which tasks; None leaves a filter out. `tags` must all be there; `text` is in title or description, letter case
+    aside. A task due on a whole day is due at the beginning of it, in UTC. Before and after are exclusive.
+    """
+
+    status: str | None = None
+    completed: bool | None = None
+    priority: str | None = None
+    tags: tuple[str, ...] | None = None
+    due_before: datetime | None = None
+    due_after: datetime | None = None
+    updated_after: datetime | None = None
+    text: str | None = None
+
+
+EVERYTHING = Filter()
+_CONDITIONS = (
+    "({0}::text IS NULL OR status = {0})",
+    "({0}::boolean IS NULL OR (status = 'COMPLETED') = {0})",
+    "({0}::text IS NULL OR priority = {0})",
+    "({0}::text[] IS NULL OR tags @> {0})",
+    f"({{0}}::timestamptz IS NULL OR {_DUE.format('')} < {{0}})",
+    f"({{0}}::timestamptz IS NULL OR {_DUE.format('')} > {{0}})",
+    "({0}::timestamptz IS NULL OR updated_at > {0})",
+    "({0}::text IS NULL OR strpos(lower(title), lower({0})) > 0 OR strpos(lower(description), lower({0})) > 0)",
+)
+
+
+class Position(NamedTuple):
+    """Where a page ends: what its last task has as the key of the order (None: no due date), and which task it is."""
+
+    key: datetime | int | str | None
+    task_id: UUID
+    user_id: str
+
+
+class Stamp(NamedTuple):
+    """The state of all of a user's tasks: equal stamps, equal tasks."""
+
+    epoch: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a list is asked for: `limit` tasks (None: all) after the first `skip`, or after a position."""
+
+    sort: str
+    filter: Filter = EVERYTHING
+    skip: int = 0
+    limit: int | None = None
+    after: Position | None = None
+
+    @property
+    def statement(self) -> str:
+        return _named(self.sort, after=self.after is not None, filtered=self.filter != EVERYTHING)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a user's tasks, how many there are in all, and the user's version it was read at."""
+    """A part of a list: how many tasks match in all, whether there are more after these, and the stamp (of one user's
+    list) it was read at.
+    """
 
     tasks: list[TaskRow]
     total: int
-    version: int
+    has_more: bool
+    stamp: Stamp | None = None
 
 
-SELECT_PAGE = f"""
-SELECT clock.task_count, clock.version, {_PAGE_COLUMNS}
+NO_TASKS = Stamp(0, 0)  # of a user who has no row yet
+
+
+def position(sort: str, task: TaskRow) -> Position:
+    """The position of a task in a list of this order."""
+    match sort.removeprefix("-"):
+        case "due_date":
+            due_on = datetime.combine(task.due_on, datetime.min.time(), UTC) if task.due_on else None
+            key: datetime | int | str | None = task.due_at or due_on
+        case "priority":
+            key = PRIORITIES.index(task.priority) + 1
+        case name:
+            key = getattr(task, name)
+    return Position(key, task.id, task.user_id)
+
+
+def _named(sort: str, *, after: bool, filtered: bool) -> str:
+    return " ".join([sort, *["after"] * after, *["filtered"] * filtered])
+
+
+def _conditions(first: int) -> str:
+    """The filters as SQL, their parameters numbered from `first` on."""
+    return " AND ".join(condition.format(f"${first + n}") for n, condition in enumerate(_CONDITIONS))
+
+
+def _by(order: _Order, *ties: str) -> str:
+    return ", ".join(f"{part} {order.direction}" for part in (order.key, *ties))
+
+
+def _owners_page(sort: str, *, after: bool, filtered: bool) -> str:
+    order = _ORDERS[sort]
+    changed = "(clock.epoch, clock.version) IS DISTINCT FROM ($2::bigint, $3::bigint)"
+    where = f"user_id = $1 AND {changed}"
+    total = "clock.task_count"
+    if filtered:
+        conditions = _conditions(7 if after else 6)
+        where += f" AND {conditions}"
+        total = f"CASE WHEN {changed} THEN (SELECT count(*) FROM tasks WHERE user_id = $1 AND {conditions}) END"
+    if after:
+        where += f" AND ({order.key}, id) {order.sign} ({order.position.format('$5')}, $6::uuid)"
+    return f"""
+SELECT clock.epoch, clock.version, {total}, {_PAGE_COLUMNS}
 FROM task_clocks AS clock
 LEFT JOIN LATERAL (
-    SELECT {_COLUMNS} FROM tasks
-    WHERE user_id = $1
-    ORDER BY created_at DESC, id DESC
-    LIMIT $2::bigint OFFSET $3::bigint
+    SELECT {_COLUMNS} FROM tasks WHERE {where}
+    ORDER BY {_by(order, "id")} LIMIT $4::bigint {"" if after else "OFFSET $5::bigint"}
 ) AS page ON true
 WHERE clock.user_id = $1
-ORDER BY page.created_at DESC, page.id DESC"""
+ORDER BY {_by(order, "id")}"""
 
 
-async def select_page(db: Connection, *, owner_id: str, skip: int, limit: int | None) -> Page:
-    """`limit` tasks (None: all) after the first `skip`, newest first; page, total and version are of one moment."""
-    rows = await db.fetch(SELECT_PAGE, owner_id, limit, skip)
-    if not rows:
-        return Page([], total=0, version=0)
-    total, version, first_id = rows[0][:3]
-    return Page([TaskRow(*row[2:]) for row in rows] if first_id else [], total, version)
-
-
-SELECT_PAGE_ANY_OWNER = f"""
+def _any_owners_page(sort: str, *, after: bool, filtered: bool) -> str:
+    order = _ORDERS[sort]
+    where, total = ["true"], "SELECT coalesce(sum(task_count), 0)::bigint AS task_count FROM task_clocks"
+    if filtered:
+        conditions = _conditions(5 if after else 3)
+        where, total = [conditions], f"SELECT count(*) AS task_count FROM tasks WHERE {conditions}"
+    if after:
+        where.append(f"({order.key}, id, user_id) {order.sign} ({order.position.format('$2')}, $3::uuid, $4::text)")
+    return f"""
 SELECT total.task_count, {_PAGE_COLUMNS}
-FROM (
-    SELECT coalesce(sum(task_count), 0)::bigint AS task_count FROM task_clocks WHERE $1::text IS NULL OR user_id = $1
-) AS total
+FROM ({total}) AS total
 LEFT JOIN LATERAL (
-    SELECT {_COLUMNS} FROM tasks
-    WHERE $1::text IS NULL OR user_id = $1
-    ORDER BY created_at DESC, user_id DESC, id DESC
-    LIMIT $2::bigint OFFSET $3::bigint
+    SELECT {_COLUMNS} FROM tasks WHERE {" AND ".join(where)}
+    ORDER BY {_by(order, "id", "user_id")} LIMIT $1::bigint {"" if after else "OFFSET $2::bigint"}
 ) AS page ON true
-ORDER BY page.created_at DESC, page.user_id DESC, page.id DESC"""
+ORDER BY {_by(order, "id", "user_id")}"""
 
 
-async def select_page_any_owner(db: Connection, *, user_id: str | None, skip: int, limit: int | None) -> Page:
-    """The same over everybody's tasks, or one user's, for administrators; it has no version."""
-    rows = await db.fetch(SELECT_PAGE_ANY_OWNER, user_id, limit, skip)
-    total, first_id = rows[0][:2]
-    return Page([TaskRow(*row[1:]) for row in rows] if first_id else [], total, version=0)
+_VARIANTS = tuple(product(SORTS, (False, True), (False, True)))
+SELECT_PAGE: Mapping[str, str] = {
+    _named(sort, after=after, filtered=filtered): _owners_page(sort, after=after, filtered=filtered)
+    for sort, after, filtered in _VARIANTS
+}
+SELECT_PAGE_ANY_OWNER: Mapping[str, str] = {
+    _named(sort, after=after, filtered=filtered): _any_owners_page(sort, after=after, filtered=filtered)
+    for sort, after, filtered in _VARIANTS
+}
+
+
+async def select_page(db: Connection, *, owner_id: str, asked: Asked, known: Stamp | None = None) -> Page | None:
+    """A page of the owner's tasks, with total and stamp of the same moment; None if the stamp is still the one `known`:
+    then no task is read.
+    """
+    after = asked.after[:2] if asked.after else (asked.skip,)
+    epoch, version = known or (None, None)
+    rows = await db.fetch(
+        SELECT_PAGE[asked.statement], owner_id, epoch, version, _one_more(asked), *after, *_filters(asked)
+    )
+    if not rows:
+        return Page([], 0, has_more=False, stamp=NO_TASKS)
+    stamp = Stamp(*rows[0][:2])
+    return None if stamp == known else _page(asked, rows[0][2], [row[3:] for row in rows], stamp)
+
+
+async def select_page_any_owner(db: Connection, *, asked: Asked) -> Page:
+    """The same over everybody's tasks, for administrators. It has no stamp."""
+    after = asked.after or (asked.skip,)
+    rows = await db.fetch(SELECT_PAGE_ANY_OWNER[asked.statement], _one_more(asked), *after, *_filters(asked))
+    return _page(asked, rows[0][0], [row[1:] for row in rows])
+
+
+def _one_more(asked: Asked) -> int | None:
+    """One task beyond the page tells whether there is a next one."""
+    return asked.limit and asked.limit + 1
+
+
+def _filters(asked: Asked) -> tuple[object, ...]:
+    return asked.filter if asked.filter != EVERYTHING else ()
+
+
+def _page(asked: Asked, total: int, rows: list[tuple[object, ...]], stamp: Stamp | None = None) -> Page:
+    found = [TaskRow(*row) for row in rows if row[0] is not None]  # type: ignore[arg-type]
+    return Page(found[: asked.limit], total, has_more=len(found) > (asked.limit or len(found)), stamp=stamp)

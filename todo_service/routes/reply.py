@@ -13,7 +13,17 @@ RETRY = {"Retry-After": "2"}
 
 def json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A JSON answer."""
-    return web.Response(body=codec.dump(value), status=status, headers=headers, content_type="application/json")
+    return written(codec.dump(value), status=status, headers=headers)
+
+
+def written(body: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """An answer that is JSON already."""
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+
+def not_modified(tag: str) -> web.Response:
+    """304: the caller has the answer with this tag already."""
+    return web.Response(status=304, headers=PRIVATE | {"ETag": tag})
 
 
 def nothing() -> web.Response:

@@ -15,7 +15,7 @@ from todo_service.auth.caller import CALLER
 from todo_service.auth.gates import Access, admit
 from todo_service.settings import SETTINGS
 from todo_service.wire import codec, receive
-from todo_service.wire.codec import Input
+from todo_service.wire.codec import Input, Naming
 from todo_service.wire.families import FAMILIES, FAMILY, Family
 
 # Ids of users are opaque, so `/api/{user_id}/tasks` would swallow its neighbours: these first segments are not ids.
@@ -92,8 +92,8 @@ def _guarded(route: Route) -> Handler:
         if route.body:
             inputs.append(await _body(request, route, route.body))
         if route.query:
-            values = codec.single_values(route.query, request.query, invalid_status=route.invalid_status)
-            inputs.append(_checked(request, route, route.query, values))
+            values = codec.query_values(route.query, request.query, invalid_status=route.invalid_status)
+            inputs.append(_checked(request, route, route.query, values, naming="snake"))
         if as_admin and request[CALLER].is_admin:
             return await as_admin(request, *inputs)
         return await route.handler(request, *inputs)
@@ -106,17 +106,12 @@ async def _body(request: web.Request, route: Route, model: type[Input]) -> Input
     raw = await receive.body(request)
     if not raw and route.may_be_absent:
         return None
-    return _checked(request, route, model, codec.load(raw))
+    return _checked(request, route, model, codec.load(raw), naming=route.family.naming if route.family else "snake")
 
 
-def _checked(request: web.Request, route: Route, model: type[Input], document: object) -> Input:
-    return codec.check(
-        model,
-        document,
-        context=request.app[SETTINGS],
-        naming=route.family.naming if route.family else "snake",
-        invalid_status=route.invalid_status,
-    )
+def _checked(request: web.Request, route: Route, model: type[Input], document: object, *, naming: Naming) -> Input:
+    settings = request.app[SETTINGS]
+    return codec.check(model, document, context=settings, naming=naming, invalid_status=route.invalid_status)
 
 
 async def _expect_later(request: web.Request) -> None:

@@ -6,106 +6,107 @@ from uuid import UUID
 from aiohttp import hdrs, web
 
 from todo_service.auth.accounts import GONE
-from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Caller, Kind
+from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
 from todo_service.auth.gates import Access
 from todo_service.connect import Connection
 from todo_service.database import DATABASE
 from todo_service.errors import AmbiguousTask, NotFound, QuotaExceeded, TaskIdTaken, Unauthenticated
-from todo_service.queries import audit_log, clocks, task_lists, tasks
+from todo_service.queries import audit_log, clocks, tasks
 from todo_service.queries.audit_log import Act
-from todo_service.queries.task_lists import Page
-from todo_service.queries.tasks import Changes, Inserted, NewTask, TaskRow
+from todo_service.queries.tasks import Changes, Inserted, TaskRow
 from todo_service.routes import reply
+from todo_service.routes.once import once
 from todo_service.routes.table import Route
+from todo_service.routes.task_lists import list_any_tasks, list_tasks
 from todo_service.settings import SETTINGS
+from todo_service.wire import etags
 from todo_service.wire.families import FAMILY
-from todo_service.wire.tasks import PageQuery, TaskCompletion, TaskCreate, TaskUpdate, document, read_task_id
+from todo_service.wire.task_lists import ListQuery
+from todo_service.wire.tasks import TaskCompletion, TaskCreate, TaskUpdate, document, read_task_id
 
 READING = {hdrs.METH_GET, hdrs.METH_HEAD}
 NO_SUCH_TASK = "You have no task with this id. Check the id; the task may have been deleted."
 
 
-async def list_tasks(request: web.Request, query: PageQuery) -> web.Response:
-    """Answer a page of the owner's tasks."""
-    limit = query.limit or request[FAMILY].page_size
-    async with request.app[DATABASE].connection() as db:
-        page = await task_lists.select_page(db, owner_id=request[OWNER], skip=query.skip, limit=limit)
-    return await _page(request, page, skip=query.skip, limit=limit)
-
-
-async def list_any_tasks(request: web.Request, query: PageQuery) -> web.Response:
-    """Answer a page of everybody's tasks, or of one user's."""
-    limit = query.limit or request[FAMILY].page_size
-    async with request.app[DATABASE].connection() as db:
-        page = await task_lists.select_page_any_owner(db, user_id=query.user_id, skip=query.skip, limit=limit)
-    return await _page(request, page, skip=query.skip, limit=limit)
-
-
 async def create_task(request: web.Request, body: TaskCreate) -> web.Response:
-    """Create a task."""
-    limit = request.app[SETTINGS].max_tasks_per_user
-    async with request.app[DATABASE].connection() as db:
-        inserted = await _insert(db, request[CALLER], limit, body.new_task())
+    """Create a task. One that the caller has under this id already, and as it was sent, is answered as it is."""
+
+    async def act(db: Connection) -> web.Response:
+        inserted = await create(db, request, body)
+        if not inserted.is_new:
+            return _answer(request, inserted.task)
+        location = f"{request.rel_url.raw_path.rstrip('/')}/{inserted.task.id}"
+        return _answer(request, inserted.task, status=201, headers={hdrs.LOCATION: location})
+
+    return await once(request, act)
+
+
+async def create(db: Connection, request: web.Request, body: TaskCreate) -> Inserted:
+    """Create a task, or find it under its id. Whoever comes from elsewhere gets a row with the first task; an account
+    that is gone stays gone. Raises `QuotaExceeded`, `TaskIdTaken`, `Unauthenticated`.
+    """
+    caller, limit = request[CALLER], request.app[SETTINGS].max_tasks_per_user
+    task = body.new_task()
+    if caller.kind is Kind.ACCOUNT:
+        inserted = await tasks.insert(db, owner_id=caller.user_id, max_tasks=limit, task=task)
+        if inserted is None and await clocks.select_version(db, owner_id=caller.user_id) is None:
+            raise Unauthenticated(GONE)
+    else:
+        inserted = await tasks.insert_first(db, owner_id=caller.user_id, email=caller.email, max_tasks=limit, task=task)
     if inserted is None:
         raise QuotaExceeded(f"You may hold at most {limit:,} tasks. {QuotaExceeded.remedy}")
-    if not inserted.is_new:
+    if not inserted.is_new and not body.agrees(inserted.task):
         raise TaskIdTaken
-    row = inserted.task
-    location = f"{request.rel_url.raw_path.rstrip('/')}/{row.id}"
-    return _answer(request, row, status=201, headers={hdrs.LOCATION: location})
-
-
-async def _insert(db: Connection, caller: Caller, limit: int, task: NewTask) -> Inserted | None:
-    """Whoever comes from elsewhere gets a row with the first task; an account that is gone stays gone."""
-    if caller.kind is not Kind.ACCOUNT:
-        return await tasks.insert_first(db, owner_id=caller.user_id, email=caller.email, max_tasks=limit, task=task)
-    row = await tasks.insert(db, owner_id=caller.user_id, max_tasks=limit, task=task)
-    if row is None and await clocks.select_version(db, owner_id=caller.user_id) is None:
-        raise Unauthenticated(GONE)
-    return row
+    return inserted
 
 
 async def read_task(request: web.Request) -> web.Response:
-    """Answer one task."""
+    """Answer one task, or 304 to who has it already."""
     task_id = _task_id(request)
     async with request.app[DATABASE].connection() as db:
         row = await tasks.select(db, owner_id=request[OWNER], task_id=task_id)
+    if row and etags.matches(request.headers.getall(hdrs.IF_NONE_MATCH, []), tag := etags.of_task(row.version)):
+        return reply.not_modified(tag)
     return _answer(request, row)
 
 
 async def update_task(request: web.Request, body: TaskUpdate) -> web.Response:
     """Change the fields that were sent."""
-    return await _change(request, body.changes())
+    task_id = _task_id(request)
+    async with request.app[DATABASE].connection() as db:
+        return await _change(db, request, task_id, body.changes())
 
 
 async def complete_task(request: web.Request, body: TaskCompletion | None) -> web.Response:
     """Complete or reopen as the body says; toggle if there is none."""
-    return await _change(request, Changes(completed=body.completed) if body else Changes(toggles_completed=True))
+    task_id = _task_id(request)
+    changes = Changes(completed=body.completed) if body else Changes(toggles_completed=True)
+    return await once(request, lambda db: _change(db, request, task_id, changes))
 
 
 async def delete_task(request: web.Request) -> web.Response:
     """Delete one task."""
     task_id = _task_id(request)
     async with request.app[DATABASE].connection() as db:
-        version = await tasks.delete(db, owner_id=request[OWNER], task_id=task_id)
+        version = await tasks.delete(db, owner_id=request[OWNER], task_id=task_id, if_versions=_if_versions(request))
     if version is None:
         raise NotFound(NO_SUCH_TASK)
     return reply.nothing()
 
 
-async def _page(request: web.Request, page: Page, *, skip: int, limit: int | None) -> web.Response:
-    headers = reply.PRIVATE | {"X-Total-Count": str(page.total)}
-    if limit and skip + limit < page.total:
-        following = request.rel_url.update_query(skip=skip + limit, limit=limit)
-        headers[hdrs.LINK] = f'<{following.raw_path_qs}>; rel="next"'
-    return reply.json(await request[FAMILY].task_list(page, skip=skip, limit=limit), headers=headers)
-
-
-async def _change(request: web.Request, changes: Changes) -> web.Response:
-    task_id = _task_id(request)
-    async with request.app[DATABASE].connection() as db:
-        row = await tasks.update(db, owner_id=request[OWNER], task_id=task_id, changes=changes)
+async def _change(db: Connection, request: web.Request, task_id: UUID, changes: Changes) -> web.Response:
+    row = await tasks.update(
+        db,
+        owner_id=request[OWNER],
+        task_id=task_id,
+        changes=changes,
+        if_versions=_if_versions(request),
+    )
     return _answer(request, row)
+
+
+def _if_versions(request: web.Request) -> list[int] | None:
+    return etags.versions(request.headers.getall(hdrs.IF_MATCH, []))
 
 
 def _task_id(request: web.Request) -> UUID:
@@ -120,7 +121,8 @@ def _answer(
 ) -> web.Response:
     if row is None:
         raise NotFound(NO_SUCH_TASK)
-    return reply.json(document(row, request[FAMILY].naming), status=status, headers=reply.PRIVATE | (headers or {}))
+    headers = reply.PRIVATE | {hdrs.ETAG: etags.of_task(row.version)} | (headers or {})
+    return reply.json(document(row, request[FAMILY].naming), status=status, headers=headers)
 
 
 def on_anyones(handler: Callable[..., Awaitable[web.Response]]) -> Callable[..., Awaitable[web.Response]]:
@@ -152,7 +154,7 @@ def _meant(request: web.Request, owners: list[str]) -> str:
 
 
 TASKS = (
-    Route("GET", "/tasks", list_tasks, Access.USER, "List tasks", query=PageQuery, as_admin=list_any_tasks),
+    Route("GET", "/tasks", list_tasks, Access.USER, "List tasks", query=ListQuery, as_admin=list_any_tasks),
     Route("POST", "/tasks", create_task, Access.USER, "Create a task", body=TaskCreate),
     Route("GET", "/tasks/{task_id}", read_task, Access.USER, "Read one task", as_admin=on_anyones(read_task)),
     *(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import orjson
 from multidict import MultiMapping
@@ -33,6 +33,7 @@ class Input(BaseModel):
     """A body or query from outside: strict types, unknown fields ignored, names in snake_case or camelCase."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+    repeatable: ClassVar[frozenset[str]] = frozenset()  # fields that a query may have several times
 
     @classmethod
     @cache
@@ -91,12 +92,15 @@ def check(
         raise ValidationFailed(errors, status=invalid_status) from None
 
 
-def single_values(model: type[Input], query: MultiMapping[str], *, invalid_status: int) -> dict[str, str]:
-    """Query parameters as a document. Raises `ValidationFailed` for a parameter of the model given more than once."""
-    twice = [name for name in model.model_fields if len(query.getall(name, [])) > 1]
+def query_values(model: type[Input], query: MultiMapping[str], *, invalid_status: int) -> dict[str, object]:
+    """Query parameters as a document; those the model calls repeatable are arrays. Raises `ValidationFailed` for any
+    other parameter of the model that is given more than once.
+    """
+    given = {name: query.getall(name) for field in model.spellings() for name in field if name in query}
+    twice = [name for name, values in given.items() if len(values) > 1 and name not in model.repeatable]
     if twice:
         raise ValidationFailed(tuple(_repeated(name) for name in twice), status=invalid_status)
-    return dict(query)
+    return {name: values if name in model.repeatable else values[0] for name, values in given.items()}
 
 
 def _repeated(name: str) -> FieldError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 from aiohttp import web
 
-from todo_service.queries.task_lists import Page
+from todo_service.queries.task_lists import Asked, Page
 from todo_service.wire import tasks
 from todo_service.wire.codec import Naming
 
@@ -20,25 +20,31 @@ class Family:
     name: str
     prefix: str
     naming: Naming
-    envelope: Callable[[orjson.Fragment, Page, int, int | None], object]
+    envelope: Callable[[orjson.Fragment, int, Asked, str | None], object]
     invalid_status: int
     page_size: int | None
     for_admins: bool = False
 
-    async def task_list(self, page: Page, *, skip: int, limit: int | None) -> object:
+    async def task_list(self, page: Page, asked: Asked, next_cursor: str | None) -> object:
         """The JSON value that answers a list."""
-        return self.envelope(await tasks.array(page.tasks, self.naming), page, skip, limit)
+        return self.envelope(await tasks.array(page.tasks, self.naming), page.total, asked, next_cursor)
 
 
-def _paged(documents: orjson.Fragment, page: Page, skip: int, limit: int | None) -> object:
-    return {"tasks": documents, "total": page.total, "skip": skip, "limit": limit, "next_cursor": None}
+def _paged(documents: orjson.Fragment, total: int, asked: Asked, next_cursor: str | None) -> object:
+    return {
+        "tasks": documents,
+        "total": total,
+        "skip": asked.skip,
+        "limit": asked.limit,
+        "next_cursor": next_cursor,
+    }
 
 
-def _counted(documents: orjson.Fragment, page: Page, skip: int, limit: int | None) -> object:
-    return {"tasks": documents, "count": page.total}
+def _counted(documents: orjson.Fragment, total: int, asked: Asked, next_cursor: str | None) -> object:
+    return {"tasks": documents, "count": total}
 
 
-def _bare(documents: orjson.Fragment, page: Page, skip: int, limit: int | None) -> object:
+def _bare(documents: orjson.Fragment, total: int, asked: Asked, next_cursor: str | None) -> object:
     return documents
 
 

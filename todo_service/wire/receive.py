@@ -9,16 +9,18 @@ from todo_service.errors import BadRequest, BodyTimeout, BodyTooLarge, Unsupport
 MAX_BODY = 64 * 1024  # bytes
 BODY_SECONDS = 10
 JSON = "application/json"
+BODY = web.RequestKey("body", bytes)
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 
 
 async def body(request: web.Request, *, max_size: int = MAX_BODY) -> bytes:
-    """The JSON body's bytes, b"" if there is none.
+    """The JSON body's bytes, b"" if there is none; the request keeps them as `BODY`.
 
     Raises `BodyTooLarge` (by `Content-Length` before a byte is read), `UnsupportedMediaType` and `BodyTimeout`.
     """
     if (request.content_length or 0) > max_size:
         raise BodyTooLarge(max_size)
+    request[BODY] = b""
     if not request.can_read_body:
         return b""
     if request.content_length is not None or hdrs.CONTENT_TYPE in request.headers:
@@ -33,6 +35,7 @@ async def body(request: web.Request, *, max_size: int = MAX_BODY) -> bytes:
         raise BadRequest("The body is not framed as its headers say. Check `Transfer-Encoding`.") from None
     if raw:  # a chunked body without a type may turn out to be none
         _refuse_other_media(request)
+    request[BODY] = raw
     return raw
 
 

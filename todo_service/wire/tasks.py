@@ -23,10 +23,9 @@ from todo_service.queries.tasks import Changes, NewTask, TaskRow
 from todo_service.wire import due_dates
 from todo_service.wire.codec import Input, Naming
 from todo_service.wire.due_dates import DueDate
-from todo_service.wire.text import STORABLE, moment, whole_number
+from todo_service.wire.text import STORABLE, moment
 
 MAX_TAGS = 20
-MAX_PAGE = 1000
 SLICE = 500  # tasks, about 5 ms
 COMPLETED = "COMPLETED"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
@@ -115,6 +114,16 @@ class TaskCreate(_Fields):
             tags=self.tags or [],
         )
 
+    def agrees(self, task: TaskRow) -> bool:
+        """Whether the task is what was sent, so that a create sent again is answered with it."""
+        sent = self.new_task()
+        names = {"completed": ("status",), "due_date": ("due_at", "due_on")}
+        return all(
+            getattr(sent, column) == getattr(task, column)
+            for field in self.model_fields_set
+            for column in names.get(field, (field,))
+        )
+
 
 class TaskUpdate(_Fields):
     """The body of an update, PUT and PATCH alike: what is absent stays, null clears a description or a due date."""
@@ -140,16 +149,6 @@ class TaskCompletion(Input):
     """The body of `/complete`; without any body the task is toggled."""
 
     completed: bool
-
-
-class PageQuery(Input):
-    """Which part of a list: after the first `skip` tasks, at most `limit` (None: as the family does). `user_id` picks
-    one user's out of everybody's, and counts for administrators only.
-    """
-
-    user_id: Annotated[str, STORABLE] | None = None
-    skip: Annotated[int, BeforeValidator(whole_number), Field(ge=0)] = 0
-    limit: Annotated[int | None, BeforeValidator(whole_number), Field(ge=1, le=MAX_PAGE)] = None
 
 
 _SNAKE_NAMES = (

@@ -1,0 +1,79 @@
+"""`idempotency_keys`: answers of requests that named an `Idempotency-Key`, for 24 hours.
+
+A row is made by the transaction that makes the change, so there is an answer if and only if there is a change. A repeat
+waits on the row until that transaction ends.
+"""
+
+from dataclasses import dataclass
+
+from todo_service.connect import Connection, Row
+
+_EXPIRED = "kept.created_at < statement_timestamp() - interval '24 hours'"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer as it was sent: `headers` as JSON, `body` as bytes."""
+
+    status: int
+    headers: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is kept under a key: the fingerprint of the request that was first, and its answer; None if this request is
+    the first, and must `store` its own.
+    """
+
+    fingerprint: bytes
+    answer: Answer | None
+
+
+_OR_FIND = f"""
+ON CONFLICT (user_id, key) DO UPDATE SET
+    fingerprint = CASE WHEN {_EXPIRED} THEN excluded.fingerprint ELSE kept.fingerprint END,
+    created_at = CASE WHEN {_EXPIRED} THEN excluded.created_at ELSE kept.created_at END,
+    status = CASE WHEN {_EXPIRED} THEN NULL ELSE kept.status END,
+    headers = CASE WHEN {_EXPIRED} THEN NULL ELSE kept.headers END,
+    body = CASE WHEN {_EXPIRED} THEN NULL ELSE kept.body END
+RETURNING fingerprint, status, headers, body"""
+
+CLAIM = f"""
+INSERT INTO idempotency_keys AS kept (user_id, key, fingerprint, created_at)
+SELECT id, $2, $3, statement_timestamp() FROM users WHERE id = $1
+{_OR_FIND}"""
+
+
+async def claim(db: Connection, *, user_id: str, key: str, fingerprint: bytes) -> Claim | None:
+    """Take a key, or find what is kept under it; None if there is no such user. Within the change's transaction."""
+    return _claim(await db.fetchrow(CLAIM, user_id, key, fingerprint))
+
+
+CLAIM_FIRST = f"""
+WITH newcomer AS (
+    INSERT INTO users (id, email) VALUES ($1, $4) ON CONFLICT DO NOTHING RETURNING id
+)
+INSERT INTO idempotency_keys AS kept (user_id, key, fingerprint, created_at)
+SELECT $1, $2, $3, statement_timestamp() FROM (SELECT count(*) FROM newcomer) AS made
+{_OR_FIND}"""
+
+
+async def claim_first(db: Connection, *, user_id: str, email: str | None, key: str, fingerprint: bytes) -> Claim | None:
+    """The same for a user who may have no row yet: it is made, with this email, in the same statement."""
+    return _claim(await db.fetchrow(CLAIM_FIRST, user_id, key, fingerprint, email))
+
+
+def _claim(row: Row | None) -> Claim | None:
+    if row is None:
+        return None
+    fingerprint, status, headers, body = row
+    return Claim(fingerprint, None if status is None else Answer(status, headers, body))
+
+
+STORE = "UPDATE idempotency_keys SET status = $3, headers = $4, body = $5 WHERE user_id = $1 AND key = $2"
+
+
+async def store(db: Connection, *, user_id: str, key: str, answer: Answer) -> None:
+    """Keep the answer under the key that was claimed in this transaction."""
+    await db.execute(STORE, user_id, key, answer.status, answer.headers, answer.body)

@@ -1,0 +1,64 @@
+"""Entity tags (RFC 9110 section 8.8.3): a task's is its version, a list's also says whose list and which.
+
+Proxies change tags: nginx makes them weak, Apache appends the encoding. Both spellings are taken for the tag itself.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+
+from todo_service.queries.task_lists import Stamp
+
+ANY = "*"
+_TAG = re.compile(r'[ \t]*(?:W/)?"([\x21\x23-\x7e\x80-\U0010ffff]*)"[ \t]*')
+_ENCODING = re.compile(r"-(?:gzip|br|zstd|deflate)$")
+_VERSION = re.compile(r"[0-9]{1,18}", re.ASCII)
+_STAMP = re.compile(r"([0-9]{1,18})-([0-9a-f]{1,15})-([0-9a-f]+)", re.ASCII)
+
+
+def of_task(version: int) -> str:
+    """A task's tag: `"57"`."""
+    return f'"{version}"'
+
+
+def of_list(stamp: Stamp, digest: str) -> str:
+    """A list's tag. `digest` tells the question, the family and the user apart."""
+    return f'"{stamp.version}-{stamp.epoch:x}-{digest}"'
+
+
+def of_content(digest: str) -> str:
+    """The tag of an answer that has no version: a digest of its bytes."""
+    return f'"{digest}"'
+
+
+def opaque(headers: Sequence[str]) -> Collection[str] | None:
+    """What `If-Match` or `If-None-Match` names, without quotes; `*` stands for itself, None for no such header.
+
+    Nothing that is malformed is ever in it: a condition that cannot be read is met by nothing.
+    """
+    if not headers:
+        return None
+    text = ", ".join(headers)
+    if text.strip() == ANY:
+        return {ANY}
+    found = (_TAG.fullmatch(part) for part in text.split(","))
+    return {_ENCODING.sub("", match[1]) for match in found if match}
+
+
+def versions(headers: Sequence[str]) -> list[int] | None:
+    """The versions that `If-Match` allows a task to have; None for any."""
+    named = opaque(headers)
+    if named is None or ANY in named:
+        return None
+    return [int(tag) for tag in named if _VERSION.fullmatch(tag)]
+
+
+def matches(headers: Sequence[str], tag: str) -> bool:
+    """Whether `If-None-Match` names the tag, so that the caller has the answer already (304)."""
+    named = opaque(headers)
+    return named is not None and (ANY in named or tag.strip('"') in named)
+
+
+def stamps(headers: Sequence[str], digest: str) -> list[Stamp]:
+    """The states of the tasks at which the caller knows this list."""
+    found = (_STAMP.fullmatch(tag) for tag in opaque(headers) or ())
+    return [Stamp(int(match[2], 16), int(match[1])) for match in found if match and match[3] == digest]
