@@ -97,7 +97,7 @@ def _fingerprint(request: web.Request) -> bytes:
 
 def _as_sent(response: web.Response) -> Answer:
     assert isinstance(response.body, bytes)
-    headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    headers = {str(name): response.headers[name] for name in KEPT_HEADERS if name in response.headers}
     return Answer(response.status, orjson.dumps(headers).decode(), response.body)
 
 
