@@ -4,15 +4,16 @@ import argparse
 import asyncio
 import sys
 
-from tests.bench import logins
+from tests.bench import lists, logins
 
-BENCHMARKS = {"logins": logins.run}
+BENCHMARKS = {"lists": lists.run, "logins": logins.run}
 
 
 def main() -> int:
     """Returns 0 if the figures hold, 1 if not."""
     parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__)
-    parser.add_argument("name", choices=sorted(BENCHMARKS), help="logins: task reads beside sign-ins")
+    names = "lists: short and long lists, first and late pages; logins: task reads beside sign-ins"
+    parser.add_argument("name", choices=sorted(BENCHMARKS), help=names)
     arguments = parser.parse_args()
     return 0 if asyncio.run(BENCHMARKS[arguments.name]()) else 1
 
