@@ -101,7 +101,8 @@ async def test_floor_and_tombstones_agree_at_every_moment(connections: list[Conn
     async def purge(own: Connection) -> int:
         deleted = 0
         while await tombstones.count_expired(own):
-            deleted += await tombstones.delete_expired(own, at_most=5)
+            deleted += await tombstones.delete_expired(own, at_most=10)
+            await asyncio.sleep(0.005)  # for the observer
         return deleted
 
     async def write() -> None:

@@ -79,7 +79,7 @@ def _cursor(value: object) -> Cursor | None:
     if isinstance(value, str) and _TEXT.fullmatch(value):
         kind, *parts = _FORM.unpack(urlsafe_b64decode(value))
         cursor = Cursor(*parts)
-        if kind == _KIND and cursor.epoch >= NOTHING_YET and min(cursor.position, cursor.base) >= 0:
+        if kind == _KIND and (min(cursor[1:]) >= 0 or cursor[1:] == (NOTHING_YET, 0, 0)):
             return cursor
     raise PydanticCustomError("cursor", "must be a `cursor` that a sync answered, as it was")
 
