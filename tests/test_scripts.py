@@ -44,7 +44,7 @@ def test_each_explains_itself(name: str) -> None:
     assert name in done.stdout or "migrations" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["serve", "migrate", "check", "create-admin", "users", "purge"])
+@pytest.mark.parametrize("name", ["serve", "migrate", "check", "create-admin", "users", "purge", "new-epoch"])
 def test_an_unknown_option_is_refused(name: str) -> None:
     done = run(ROOT / "bin" / name, "--no-such-option", TODO_SERVICE_VENV=str(VENV))
     assert (done.returncode, done.stdout) == (2, "")

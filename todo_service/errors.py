@@ -199,6 +199,16 @@ class LastAdmin(ApiError):
     remedy = "Make somebody else an administrator first."
 
 
+class CursorExpired(ApiError):
+    status = 410
+    name = "cursor-expired"
+    title = "The cursor has expired"
+    meaning = (
+        "What has changed since this cursor is no longer known: it is too old, or of a lost state of the database."
+    )
+    remedy = "Start over without a cursor, and replace what you hold by what you get."
+
+
 class PreconditionFailed(ApiError):
     status = 412
     name = "precondition-failed"

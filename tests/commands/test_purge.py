@@ -1,11 +1,37 @@
-"""`bin/purge`: what has expired goes, what holds stays, also with two at once."""
+"""`bin/purge`: what has expired goes, what holds stays, also with two at once and with rows that are in use."""
 
 import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest_asyncio
 
 from tests.client import Api, User
 from tests.commands.test_users import run
-from tests.conftest import run_sql
+from tests.conftest import run_sql, template_name, temporary_database
+from tests.queries.test_changes import new_user
+from tests.queries.test_tombstones import bury, left
 from tests.routes.test_sessions import refresh, rows
+from todo_service.queries import idempotency_keys
+
+NOTHING = "0 expired refresh tokens deleted\n0 tombstones of tasks deleted\n0 idempotency keys deleted\n"
+
+
+@pytest_asyncio.fixture
+async def own_url(postgres_url: str) -> AsyncIterator[str]:
+    """A database where nothing else expires."""
+    async with temporary_database(postgres_url, template=template_name()) as url:
+        yield url
+
+
+async def remember(url: str, user_id: str, *, count: int, hours: float) -> None:
+    """Idempotency keys so many hours old."""
+    await run_sql(
+        url,
+        f"""INSERT INTO idempotency_keys (user_id, key, fingerprint, created_at)
+        SELECT '{user_id}', '{hours} ' || n, '', now() - {hours} * interval '1 hour'
+        FROM generate_series(1, {count}) AS n""",
+    )
 
 
 async def test_only_what_has_expired_is_deleted(api: Api, ada: User, bob: User, database_url: str) -> None:
@@ -21,7 +47,48 @@ async def test_only_what_has_expired_is_deleted(api: Api, ada: User, bob: User, 
     assert len(await rows(database_url, "SELECT FROM refresh_tokens WHERE user_id = $1", bob.id)) == 1
     assert (await refresh(api, ada.refresh_token)).status == 200
     again = await run("purge", DATABASE_URL=database_url)
-    assert (again.returncode, again.stdout) == (0, "0 expired refresh tokens deleted\n")
+    assert (again.returncode, again.stdout) == (0, NOTHING)
+
+
+async def test_tombstones_of_30_days_and_keys_of_24_hours_are_deleted(own_url: str) -> None:
+    db = await asyncpg.connect(own_url)
+    ada, bob = await new_user(db), await new_user(db)
+    await bury(db, ada, days=[30.01] * 250 + [29.99] * 2)
+    await bury(db, bob, days=[29])
+    await remember(own_url, ada, count=150, hours=24.01)
+    await remember(own_url, ada, count=3, hours=23.99)
+    done = await asyncio.gather(*(run("purge", "--batch", "20", DATABASE_URL=own_url) for _ in range(2)))
+    assert [one.returncode for one in done] == [0, 0]
+    counts = [[int(line.split()[0]) for line in one.stdout.splitlines()] for one in done]
+    assert [sum(both) for both in zip(*counts, strict=True)] == [0, 250, 150]
+    assert (await left(db, ada), await left(db, bob)) == ((250, [251, 252]), (0, [1]))
+    assert await idempotency_keys.count_expired(db) == 0
+    assert len(await rows(own_url, "SELECT FROM idempotency_keys")) == 3
+    assert (await run("purge", DATABASE_URL=own_url)).stdout == NOTHING
+    await db.close()
+
+
+async def test_rows_in_use_are_passed_over_and_named(own_url: str) -> None:
+    db = await asyncpg.connect(own_url)
+    ada, bob = await new_user(db), await new_user(db)
+    for user in (ada, bob):
+        await bury(db, user, days=[40.0] * 5)
+    await remember(own_url, ada, count=4, hours=25)
+    async with db.transaction():
+        await db.execute("SELECT FROM task_clocks WHERE user_id = $1 FOR UPDATE", ada)
+        await db.execute("SELECT FROM idempotency_keys WHERE key = '25 1' FOR UPDATE")
+        done = await asyncio.wait_for(run("purge", "--batch", "2", DATABASE_URL=own_url), 20)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "0 expired refresh tokens deleted",
+        "5 tombstones of tasks deleted, 5 passed over because they are in use: run bin/purge again",
+        "3 idempotency keys deleted, 1 passed over because they are in use: run bin/purge again",
+    ]
+    assert (await left(db, ada), await left(db, bob)) == ((0, [1, 2, 3, 4, 5]), (5, []))
+    again = await run("purge", DATABASE_URL=own_url)
+    assert [int(line.split()[0]) for line in again.stdout.splitlines()] == [0, 5, 1]
+    assert await left(db, ada) == (5, [])
+    await db.close()
 
 
 async def test_misuse_is_2(database_url: str) -> None:

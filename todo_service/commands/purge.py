@@ -1,18 +1,43 @@
 """`bin/purge`: delete what has expired, in small batches. Safe at any time, and twice at once."""
 
 import argparse
+import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import NamedTuple, Protocol
 
 from rich.console import Console
 from rich.progress import Progress
 
 from todo_service.commands import command
+from todo_service.connect import Connection
 from todo_service.database import Database
-from todo_service.queries import refresh_tokens
+from todo_service.queries import idempotency_keys, refresh_tokens, tombstones
 from todo_service.settings import Settings
 
 BATCH = 1000
+TRIES = 5  # how often rows that are in use are tried again
+PAUSE = 0.2  # seconds before that
+
+
+class _Delete(Protocol):
+    def __call__(self, db: Connection, *, at_most: int) -> Awaitable[int]: ...
+
+
+class Kind(NamedTuple):
+    """One kind of rows that expire: how to count those that have, and to delete some that nobody is at."""
+
+    name: str
+    expired: Callable[[Connection], Awaitable[int]]
+    delete: _Delete
+
+
+KINDS = (
+    Kind("expired refresh tokens", refresh_tokens.count_expired, refresh_tokens.delete_expired),
+    Kind("tombstones of tasks", tombstones.count_expired, tombstones.delete_expired),
+    Kind("idempotency keys", idempotency_keys.count_expired, idempotency_keys.delete_expired),
+)
 
 
 def main() -> int:
@@ -26,20 +51,32 @@ def main() -> int:
 
 
 async def _purge(batch: int, _: Settings, database: Database) -> int:
-    deleted = 0
-    async with database.connection() as db:
-        expired = await refresh_tokens.count_expired(db)
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("expired refresh tokens", total=expired)
-        while True:
-            async with database.connection() as db:
-                count = await refresh_tokens.delete_expired(db, at_most=batch)
-            deleted += count
-            progress.update(task, completed=deleted)
-            if count == 0:
-                break
-    print(f"{deleted} expired refresh tokens deleted")
+        done = [await _purge_kind(kind, batch, database, progress) for kind in KINDS]
+    for kind, (deleted, left) in zip(KINDS, done, strict=True):
+        passed_over = f", {left} passed over because they are in use: run bin/purge again" if left else ""
+        print(f"{deleted} {kind.name} deleted{passed_over}")
     return 0
+
+
+async def _purge_kind(kind: Kind, batch: int, database: Database, progress: Progress) -> tuple[int, int]:
+    """Delete what can be deleted; returns how many rows that were, and how many are left."""
+    deleted, left, tries = 0, await _count(kind, database), TRIES
+    bar = progress.add_task(kind.name, total=left)
+    while left and tries:
+        async with database.connection() as db:
+            count = await kind.delete(db, at_most=batch)
+        deleted += count
+        progress.update(bar, completed=deleted)
+        if count == 0:
+            left, tries = await _count(kind, database), tries - 1
+            await asyncio.sleep(PAUSE if left else 0)
+    return deleted, left
+
+
+async def _count(kind: Kind, database: Database) -> int:
+    async with database.connection() as db:
+        return await kind.expired(db)
 
 
 if __name__ == "__main__":

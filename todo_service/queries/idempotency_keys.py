@@ -77,3 +77,30 @@ STORE = "UPDATE idempotency_keys SET status = $3, headers = $4, body = $5 WHERE 
 async def store(db: Connection, *, user_id: str, key: str, answer: Answer) -> None:
     """Keep the answer under the key that was claimed in this transaction."""
     await db.execute(STORE, user_id, key, answer.status, answer.headers, answer.body)
+
+
+COUNT_EXPIRED = f"SELECT count(user_id) FROM idempotency_keys AS kept WHERE {_EXPIRED}"
+
+
+async def count_expired(db: Connection) -> int:
+    """How many are older than that."""
+    count: int = await db.fetchval(COUNT_EXPIRED)
+    return count
+
+
+DELETE_EXPIRED = f"""
+WITH expired AS MATERIALIZED (
+    SELECT user_id, key FROM idempotency_keys AS kept
+    WHERE {_EXPIRED} ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM idempotency_keys AS kept USING expired
+    WHERE kept.user_id = expired.user_id AND kept.key = expired.key
+    RETURNING 1
+)
+SELECT count(*) FROM gone"""
+
+
+async def delete_expired(db: Connection, *, at_most: int) -> int:
+    """Delete some of them, the oldest first, passing over those somebody else is at; returns how many."""
+    count: int = await db.fetchval(DELETE_EXPIRED, at_most)
+    return count

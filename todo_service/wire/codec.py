@@ -1,7 +1,8 @@
 """Bytes to checked models and back: strict JSON in (RFC 8259 in UTF-8, no repeated keys, no NaN), orjson out."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -18,6 +19,9 @@ from todo_service.strict_json import NotANumberError, RepeatedNameError
 
 Naming = Literal["snake", "camel"]
 Model = TypeVar("Model", bound="Input")
+Row = TypeVar("Row")
+
+SLICE = 500  # tasks, about 5 ms
 
 MESSAGES = {
     "missing": "is required",
@@ -45,6 +49,16 @@ class Input(BaseModel):
 def dump(value: object) -> bytes:
     """JSON bytes; moments and ids are turned into text where rows become documents, not here."""
     return orjson.dumps(value)
+
+
+async def array(rows: Sequence[Row], write: Callable[[Row], object]) -> orjson.Fragment:
+    """Rows as a JSON array, made in slices: ten thousand at once would hold up everybody else's requests."""
+    parts = []
+    for start in range(0, len(rows), SLICE):
+        if start:
+            await asyncio.sleep(0)
+        parts.append(orjson.dumps([write(row) for row in rows[start : start + SLICE]])[1:-1])
+    return orjson.Fragment(b"[" + b",".join(parts) + b"]")
 
 
 def load(raw: bytes) -> object:

@@ -1,0 +1,32 @@
+"""`bin/new-epoch`: every user's history begins anew."""
+
+from tests.commands.test_users import run
+from tests.conftest import run_sql, template_name, temporary_database
+from tests.routes.test_sessions import rows
+from todo_service.commands import new_epoch
+
+EPOCHS = "SELECT user_id, epoch, version, task_count, sync_floor FROM task_clocks ORDER BY user_id"
+USERS = 2 * new_epoch.BATCH + 1
+
+
+async def test_every_user_gets_a_new_epoch_and_nothing_else_changes(postgres_url: str) -> None:
+    async with temporary_database(postgres_url, template=template_name()) as url:
+        none = await run("new-epoch", "--yes", DATABASE_URL=url)
+        assert (none.returncode, none.stdout) == (0, "0 users have a new epoch\n")
+        await run_sql(url, f"INSERT INTO users (id) SELECT 'Üser ' || n FROM generate_series(1, {USERS}) AS n")
+        await run_sql(url, "INSERT INTO task_clocks (user_id, version, sync_floor) SELECT id, 7, 3 FROM users")
+        seen, before = set(), await rows(url, EPOCHS)
+        for _ in range(2):
+            done = await run("new-epoch", "--yes", DATABASE_URL=url)
+            assert (done.returncode, done.stdout) == (0, f"{USERS} users have a new epoch\n")
+            after = await rows(url, EPOCHS)
+            assert [(*row[:1], *row[2:]) for row in after] == [(*row[:1], *row[2:]) for row in before]
+            seen |= {row[1] for row in after}
+        assert len(seen | {row[1] for row in before}) == 3 * USERS
+
+
+async def test_without_yes_nothing_is_done(database_url: str) -> None:
+    done = await run("new-epoch", DATABASE_URL=database_url)
+    assert (done.returncode, "--yes" in done.stderr) == (2, True)
+    explained = await run("new-epoch", "--help", DATABASE_URL=database_url)
+    assert (explained.returncode, "backup" in explained.stdout) == (0, True)

@@ -1,0 +1,79 @@
+"""Changes of a user's tasks since a version, for delta sync: `tasks` that were written, `task_tombstones` of deletions.
+
+A change raises the clock and is committed with it, and the next one waits for that. So whoever sees the clock at a
+version sees every change up to it, and none above it: a position in that order misses nothing.
+"""
+
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+from uuid import UUID
+
+from todo_service.connect import Connection, Row
+from todo_service.queries.tasks import TaskRow
+
+_NAMES = [column.name for column in fields(TaskRow)]
+_COLUMNS = ", ".join(_NAMES)
+_TOMBSTONE_COLUMNS = ", ".join(name if name in {"id", "version"} else "NULL" for name in _NAMES)
+_CHANGE_COLUMNS = ", ".join(f"change.{name}" for name in _NAMES)
+_STATUS, _ID, _VERSION = map(_NAMES.index, ("status", "id", "version"))
+
+
+class Change(NamedTuple):
+    """The last change of a task: `task` as it is now, or None if it was deleted."""
+
+    version: int
+    id: UUID
+    task: TaskRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """Some changes in the order of their versions, whether there are more, and the clock of the same moment: deletions
+    up to `sync_floor` may be forgotten.
+    """
+
+    epoch: int
+    version: int
+    sync_floor: int
+    changes: list[Change]
+    has_more: bool
+
+
+# With nothing new the clock's row is all that is read: both branches ask the clock before they begin.
+SELECT_PAGE = f"""
+SELECT clock.epoch, clock.version, clock.sync_floor, {_CHANGE_COLUMNS}
+FROM task_clocks AS clock
+LEFT JOIN LATERAL (
+    (
+        SELECT {_COLUMNS} FROM tasks
+        WHERE clock.version > $2::bigint AND user_id = $1 AND version > $2
+        ORDER BY version LIMIT $4::bigint
+    ) UNION ALL (
+        SELECT {_TOMBSTONE_COLUMNS} FROM task_tombstones
+        WHERE clock.version > $2 AND user_id = $1 AND version > greatest($2, coalesce($3::bigint, clock.version))
+        ORDER BY version LIMIT $4
+    )
+    ORDER BY version LIMIT $4
+) AS change ON true
+WHERE clock.user_id = $1
+ORDER BY change.version"""
+
+
+async def select_page(
+    db: Connection, *, owner_id: str, position: int, deletions_since: int | None, limit: int
+) -> ChangePage | None:
+    """The first `limit` changes above version `position`, of deletions only those above `deletions_since` too (None:
+    none at all). None if this user has no clock.
+    """
+    rows = await db.fetch(SELECT_PAGE, owner_id, position, deletions_since, limit + 1)
+    if not rows:
+        return None
+    epoch, version, sync_floor, *first = rows[0]
+    changes = [_change(row) for row in rows[:limit]] if first[_ID] else []
+    return ChangePage(epoch, version, sync_floor, changes, has_more=len(rows) > limit)
+
+
+def _change(row: Row) -> Change:
+    columns = row[3:]
+    task = TaskRow(*columns) if columns[_STATUS] else None
+    return Change(columns[_VERSION], columns[_ID], task)

@@ -1,0 +1,31 @@
+"""Delta sync: what has changed since a client last asked."""
+
+from aiohttp import web
+
+from todo_service.auth.caller import OWNER
+from todo_service.auth.gates import Access
+from todo_service.database import DATABASE
+from todo_service.errors import CursorExpired
+from todo_service.queries import changes
+from todo_service.routes import reply
+from todo_service.routes.table import Route
+from todo_service.wire.sync import SyncQuery, document
+
+
+async def sync(request: web.Request, query: SyncQuery) -> web.Response:
+    """Answer a page of the owner's changes."""
+    cursor = query.start(request[OWNER])
+    async with request.app[DATABASE].connection() as db:
+        page = await changes.select_page(
+            db,
+            owner_id=request[OWNER],
+            position=cursor.position,
+            deletions_since=cursor.deletions_since,
+            limit=query.limit,
+        )
+    if cursor.is_expired(page):
+        raise CursorExpired
+    return reply.json(await document(page, cursor.after(page)), headers=reply.PRIVATE)
+
+
+SYNC = (Route("GET", "/api/v1/sync", sync, Access.USER, "Read what has changed since a cursor", query=SyncQuery),)

@@ -1,0 +1,114 @@
+"""Delta sync as JSON: the cursor a client goes on from, and the document of a page of changes."""
+
+import re
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from hashlib import blake2b
+from typing import Annotated, NamedTuple, Self
+
+from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from todo_service.errors import invalid
+from todo_service.queries.changes import Change, ChangePage
+from todo_service.wire import codec, tasks
+from todo_service.wire.codec import Input
+from todo_service.wire.task_lists import MAX_PAGE
+from todo_service.wire.text import whole_number
+
+PAGE_SIZE = 500
+NOTHING_YET = -1  # in the place of an epoch
+_FORM = struct.Struct(">2s4sqqq")
+_KIND = b"s1"
+_TEXT = re.compile(r"[A-Za-z0-9_-]{40}", re.ASCII)
+
+
+class Cursor(NamedTuple):
+    """How far a client has got in one owner's changes.
+
+    It has all changes up to version `position` of the history `epoch`. `base` is the version its first page was read
+    at: of what was deleted up to there it has never heard. A client that was told of no history at all (`NOTHING_YET`)
+    holds nothing, and gets everything, like one that comes without a cursor.
+    """
+
+    owner: bytes
+    epoch: int
+    position: int
+    base: int
+
+    @classmethod
+    def start(cls, owner_id: str) -> Self:
+        """Of a client that has nothing."""
+        return cls(_digest(owner_id), NOTHING_YET, 0, 0)
+
+    @property
+    def deletions_since(self) -> int | None:
+        """The version up to which the client needs to hear of no deletion; None if it needs to hear of none."""
+        return None if self.epoch == NOTHING_YET else self.known
+
+    @property
+    def known(self) -> int:
+        return max(self.position, self.base)
+
+    def is_expired(self, page: ChangePage | None) -> bool:
+        """Whether the client must start over: its history is not this one, or deletions it needs are forgotten."""
+        if self.epoch == NOTHING_YET:
+            return False
+        return page is None or self.epoch != page.epoch or not page.sync_floor <= self.known <= page.version
+
+    def after(self, page: ChangePage | None) -> Self:
+        """Of the same client once it has this page."""
+        if page is None:
+            return self
+        position = page.changes[-1].version if page.has_more else page.version
+        base = page.version if self.epoch == NOTHING_YET else self.base
+        return self._replace(epoch=page.epoch, position=position, base=base)
+
+    def __str__(self) -> str:
+        return urlsafe_b64encode(_FORM.pack(_KIND, *self)).decode()
+
+
+def _digest(owner_id: str) -> bytes:
+    return blake2b(owner_id.encode(), digest_size=4).digest()
+
+
+def _cursor(value: object) -> Cursor | None:
+    """The cursor in its text; None for an empty one."""
+    if value == "":
+        return None
+    if isinstance(value, str) and _TEXT.fullmatch(value):
+        kind, *parts = _FORM.unpack(urlsafe_b64decode(value))
+        cursor = Cursor(*parts)
+        if kind == _KIND and (min(cursor[1:]) >= 0 or cursor[1:] == (NOTHING_YET, 0, 0)):
+            return cursor
+    raise PydanticCustomError("cursor", "must be a `cursor` that a sync answered, as it was")
+
+
+class SyncQuery(Input):
+    """Which changes: those after `cursor` (none: everything), at most `limit`."""
+
+    cursor: Annotated[Cursor | None, PlainValidator(_cursor)] = None
+    limit: Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=MAX_PAGE)] = PAGE_SIZE
+
+    def start(self, owner_id: str) -> Cursor:
+        """From where this owner goes on. Raises `ValidationFailed` for a cursor of another user's."""
+        start = Cursor.start(owner_id)
+        cursor = self.cursor or start
+        if cursor.owner != start.owner:
+            raise invalid("cursor", "must be a cursor of your own, not another user's", "cursor")
+        return cursor
+
+
+async def document(page: ChangePage | None, cursor: Cursor) -> dict[str, object]:
+    """A page of changes, and the cursor to go on from after it."""
+    return {
+        "changes": await codec.array(page.changes if page else [], _change),
+        "cursor": str(cursor),
+        "has_more": page is not None and page.has_more,
+    }
+
+
+def _change(change: Change) -> dict[str, object]:
+    if change.task is None:
+        return {"id": str(change.id), "deleted": True}
+    return {"id": str(change.id), "deleted": False, "task": tasks.document(change.task, "snake")}
