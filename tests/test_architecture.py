@@ -80,7 +80,6 @@ TESTED_ELSEWHERE = {
     "wire/etags.py": "tests/routes/test_conditional.py",
     "wire/task_lists.py": "tests/routes/test_task_lists.py",
     "queries/clocks.py": "tests/queries/test_tasks.py",
-    "queries/idempotency_keys.py": "tests/commands/test_purge.py",
     "routes/reply.py": "tests/routes/test_tasks.py",
     "wire/due_dates.py": "tests/routes/test_tasks.py",
     "wire/families.py": "tests/contract/test_v1.py",
