@@ -164,7 +164,7 @@ async def write_at_random(api: Api, user: User, ids: list[str], deleted: Counter
         path = f"/api/v1/tasks/{task_id}"
         match random.randrange(5):  # noqa: S311
             case 0 | 1:
-                answer = await api.post("/api/v1/tasks", {"title": "t", "id": task_id}, as_=user)
+                answer = await api.post("/api/v1/tasks", {"title": str(random.random()), "id": task_id}, as_=user)  # noqa: S311
             case 2:
                 answer = await api.patch(path, {"title": str(random.random())}, as_=user)  # noqa: S311
             case 3:

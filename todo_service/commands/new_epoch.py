@@ -1,6 +1,6 @@
 """`bin/new-epoch`: begin a new history of changes for every user. Run it once a backup was restored, before the service
-is started: clients of delta sync then start over, instead of going on from changes that are lost, and no version that was
-given for one of these is given again. Running it twice does no harm.
+is started: clients of delta sync then start over, instead of going on from changes that are lost, and no version that
+was given for one of these is given again. Running it twice does no harm.
 """
 
 import argparse

@@ -33,8 +33,8 @@ SELECT count(user_id), max(user_id) FROM renewed"""
 
 
 async def update_epochs(db: Connection, *, after: str, at_most: int) -> tuple[int, str | None]:
-    """Draw new epochs for some clocks, the first ones after this user's, and let their versions go on a million higher, so
-    that none that was given for a lost change is given again. Returns how many, and whose was the last.
+    """Draw new epochs for some clocks, the first ones after this user's, and let their versions go on a million higher,
+    so that none that was given for a lost change is given again. Returns how many, and whose was the last.
     """
     [(count, last)] = await db.fetch(UPDATE_EPOCHS, after, at_most)
     return count, last
