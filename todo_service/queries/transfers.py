@@ -60,8 +60,9 @@ class Sent(NamedTuple):
 
 
 def packed(tasks: Iterable[SentTask], *, precision: str) -> Sent:
-    """The tasks as the one parameter of an import. Ten thousand take some 20 ms: not for the event loop."""
-    return Sent(orjson.dumps([task._asdict() for task in tasks]).decode(), precision)
+    """The tasks as the one parameter of an import. Ten thousand take some 30 ms: not for the event loop."""
+    documents = b",".join(orjson.dumps(task._asdict()) for task in tasks)  # one by one: a thread can be interrupted
+    return Sent(f"[{documents.decode()}]", precision)
 
 
 LOCK_CLOCK = "SELECT version FROM task_clocks WHERE user_id = $1 FOR UPDATE"

@@ -27,11 +27,22 @@ STATUSES = {
     "CANCELLED": "COMPLETED",
 }
 PRIORITIES = ("MEDIUM", "URGENT", "HIGH", "HIGH", "HIGH", "MEDIUM", "LOW", "LOW", "LOW", "LOW")
-MOMENTS = {"COMPLETED": "completed_at", "CREATED": "created_at", "LAST-MODIFIED": "updated_at"}
-TEXTS = {"SUMMARY": "title", "DESCRIPTION": "description"}
-READ = {*MOMENTS, *TEXTS, "UID", "RECURRENCE-ID", "DUE", "PRIORITY", "STATUS", "CATEGORIES"}
+FIELDS = {
+    "UID": "id",
+    "RECURRENCE-ID": "instance",
+    "SUMMARY": "title",
+    "DESCRIPTION": "description",
+    "STATUS": "status",
+    "PRIORITY": "priority",
+    "DUE": "due_date",
+    "CATEGORIES": "tags",
+    "CREATED": "created_at",
+    "LAST-MODIFIED": "updated_at",
+    "COMPLETED": "completed_at",
+}
 
 _NAME = re.compile(r"[A-Za-z0-9-]{1,40}")
+_PLAIN = re.compile(r"([A-Za-z0-9-]+):")
 _DAY = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
 _MOMENT = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(Z?)", re.ASCII)
 
@@ -51,7 +62,7 @@ class Property(NamedTuple):
     value: str
 
 
-class UnreadableError(ValueError):
+class UnreadableError(Exception):
     """A property cannot be read: a sentence, and a word for programs."""
 
     def __init__(self, message: str, code: str) -> None:
@@ -112,29 +123,27 @@ def _todos(lines: Iterator[Line]) -> Iterator[tuple[int, list[str]]]:
 def _record(number: int, lines: list[str]) -> Record:
     task: dict[str, Any] = {}
     seen: dict[str, str] = {}
-    wrong = []
+    wrong: dict[str, FieldError] = {}
     for line in lines:
         name = _NAME.match(line)
-        if name is None or name[0].upper() not in READ:
+        field = FIELDS.get(name[0].upper()) if name else None
+        if field is None or field in wrong:
             continue
-        field = _field(name[0].upper())
         try:
             found = _property(line)
             if found.name in seen and found.name != "CATEGORIES":
                 raise UnreadableError("is there more than once", "repeated")
             seen[found.name] = found.value
-            task[field] = task.get(field, []) + _tags(found.value) if field == "tags" else _value(found)
+            if field == "tags":
+                task.setdefault(field, []).extend(_tags(found.value))
+            else:
+                task[field] = _value(found)
         except UnreadableError as error:
-            wrong.append(FieldError(field, str(error), error.code))
+            wrong[field] = FieldError(field, str(error), error.code)
     _identify(task, seen)
     if "status" not in task and "completed_at" in task:
         task["status"] = "COMPLETED"
-    return Record(f"line {number}: ", task, tuple(wrong))
-
-
-def _field(name: str) -> str:
-    others = {"CATEGORIES": "tags", "DUE": "due_date", "PRIORITY": "priority", "STATUS": "status"}
-    return (MOMENTS | TEXTS | others).get(name, "id")
+    return Record(f"line {number}: ", task, tuple(wrong.values()))
 
 
 def _identify(task: dict[str, Any], seen: dict[str, str]) -> None:
@@ -149,6 +158,9 @@ def _identify(task: dict[str, Any], seen: dict[str, str]) -> None:
 
 
 def _property(line: str) -> Property:
+    plain = _PLAIN.match(line)
+    if plain:  # no parameters: three times as fast
+        return Property(plain[1].upper(), None, line[plain.end() :])
     try:
         name, parameters, value = Contentline(line).raw_parts()  # type: ignore[no-untyped-call]
     except ValueError:

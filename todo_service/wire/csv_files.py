@@ -6,6 +6,7 @@ A cell that a spreadsheet could take for a formula is written behind one apostro
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -83,7 +84,7 @@ def _fields(header: list[str]) -> list[str]:
     if "title" not in fields:
         message = f"must name the columns, `title` among them; known are {', '.join(COLUMNS[:-1])}"
         raise invalid("line 1", message, "header")
-    twice = sorted({name for name in fields if name in COLUMNS and fields.count(name) > 1})
+    twice = [name for name, times in Counter(fields).items() if name in COLUMNS and times > 1]
     if twice:
         raise invalid("line 1", f"names {', '.join(twice)} more than once", "header")
     return fields

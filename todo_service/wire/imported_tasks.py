@@ -14,7 +14,7 @@ from todo_service.wire import codec
 from todo_service.wire.due_dates import Moment
 from todo_service.wire.tasks import TaskCreate
 
-MAX_DETAILED_ERRORS = 1000  # beyond, each wrong row is named with one failing field: the answer must not grow tenfold
+MAX_DETAILED_ERRORS = 1000  # beyond, wrong rows are only named, all in one error: the answer has an end
 
 
 class Record(NamedTuple):
@@ -61,6 +61,7 @@ def check(records: Iterable[Record], *, settings: Settings) -> list[SentTask]:
         raise ValidationFailed((FieldError("tasks", f"must be at most {limit:,}", "too_many_tasks"),))
     tasks: list[SentTask] = []
     errors: list[FieldError] = []
+    others: list[str] = []
     ids: set[UUID] = set()
     for record in found:
         try:
@@ -68,11 +69,15 @@ def check(records: Iterable[Record], *, settings: Settings) -> list[SentTask]:
             if task.id in ids:
                 raise ValidationFailed((FieldError("id", "is in the file twice", "repeated"),))
         except ValidationFailed as failed:
-            wrong = failed.errors if len(errors) < MAX_DETAILED_ERRORS else failed.errors[:1]
-            errors.extend(FieldError(_named(record, error), error.message, error.code) for error in wrong)
+            if len(errors) < MAX_DETAILED_ERRORS:
+                errors.extend(FieldError(_named(record, error), error.message, error.code) for error in failed.errors)
+            else:
+                others.append(_name(record))
         else:
             ids.add(task.id)
             tasks.append(task)
+    if others:
+        errors.append(FieldError("tasks", f"are not valid either: {', '.join(others)}", "more_rows"))
     if errors:
         raise ValidationFailed(tuple(errors))
     return tasks
@@ -93,4 +98,8 @@ def _task(record: Record, settings: Settings) -> SentTask:
 
 def _named(record: Record, error: FieldError) -> str:
     """`tasks[3].title`, `line 17: title`; for a record that is no task at all just its place."""
-    return record.place.rstrip(".: ") if error.code == "object_expected" else record.place + error.field
+    return _name(record) if error.code == "object_expected" else record.place + error.field
+
+
+def _name(record: Record) -> str:
+    return record.place.rstrip(".: ")
