@@ -136,13 +136,8 @@ async def test_ics_is_vtodo_that_other_programs_open(api: Api, full: User) -> No
     assert by_title["due"].decoded("DUE") == datetime(2026, 12, 24, 10, tzinfo=UTC)
     done = by_title["漢" * 255]
     assert (done["STATUS"], done["PRIORITY"], "COMPLETED" in done, "DTSTAMP" in done) == ("COMPLETED", 3, True, True)
-    assert [str(tag) for tag in by_title['=HYPERLINK("http://x";"y")']["CATEGORIES"].cats] == [
-        "+a",
-        'b"c',
-        "d, e",
-        "f\ng",
-        ";",
-    ]
+    lines = raw.replace(b"\r\n ", b"").decode().split("\r\n")
+    assert r'CATEGORIES:+a,b"c,d\, e,f\ng,\;' in lines
 
 
 @in_every_format

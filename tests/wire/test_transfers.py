@@ -36,9 +36,10 @@ DUE = st.one_of(
 def rows(draw: st.DrawFn) -> TaskRow:
     status = draw(st.sampled_from(["TODO", "IN_PROGRESS", "COMPLETED"]))
     tags = draw(st.lists(TITLE.map(lambda text: text[:50].strip()).filter(bool), max_size=20, unique=True))
+    due_at, due_on = draw(DUE)
     return TaskRow(
         draw(st.uuids()), "ada", draw(TITLE), draw(st.none() | TEXT), status,
-        draw(st.sampled_from(["URGENT", "HIGH", "MEDIUM", "LOW"])), *draw(DUE), tags, draw(MOMENT), draw(MOMENT),
+        draw(st.sampled_from(["URGENT", "HIGH", "MEDIUM", "LOW"])), due_at, due_on, tags, draw(MOMENT), draw(MOMENT),
         draw(MOMENT) if status == "COMPLETED" else None, 7,
     )  # fmt: skip
 
