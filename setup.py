@@ -21,6 +21,7 @@ setup(
         "bcrypt>=5,<6",
         "cryptography>=50,<51",
         "email-validator>=2.4,<3",
+        "icalendar>=7.3,<8",
         "idna>=3.20,<4",
         "orjson>=3.13,<4",
         "pydantic>=2.14,<3",

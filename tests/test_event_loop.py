@@ -28,6 +28,24 @@ async def test_no_callback_takes_100_ms(database_url: str) -> None:
     raise AssertionError(slow)
 
 
+async def big_imports(api: Api) -> None:
+    """A thousand tasks in each format, and what is wrong ten thousand times."""
+    rows = [{"title": f"task {n}", "tags": ["a", "b"]} for n in range(1000)]
+    todos = "".join(f"BEGIN:VTODO\nUID:{n}\nSUMMARY:task {n}\nEND:VTODO\n" for n in range(1000))
+    files = {
+        "application/json": json.dumps(rows),
+        "text/csv": "title\n" + "".join(f"task {n}\n" for n in range(1000)),
+        "text/calendar": f"BEGIN:VCALENDAR\n{todos}END:VCALENDAR\n",
+    }
+    bob = await api.new_user()
+    for media_type, text in files.items():
+        answer = await api.post("/api/v1/import", raw=text.encode(), as_=bob, headers={"Content-Type": media_type})
+        assert (answer.status, answer.body["created"]) == (200, 1000)
+    for wrong in ("{}", '{"title":1,"status":1}'):
+        raw = f"[{','.join([wrong] * 10_000)}]".encode()
+        assert (await api.post("/api/v1/import", raw=raw, as_=bob)).status == 422
+
+
 async def every_kind_of_request(api: Api, database_url: str) -> None:
     ada = await api.new_user()
     await api.post("/api/v1/auth/login", {"email": ada.email, "password": PASSWORD})
@@ -50,5 +68,8 @@ async def every_kind_of_request(api: Api, database_url: str) -> None:
         listed = await api.get(family.tasks(ada) + "?limit=1000", as_=ada)
         assert len(family.unwrap(listed.body)) == 1000
     assert len((await api.get("/api/tasks", as_=ada)).body) == 10_000
+    for name in ("json", "csv", "ics"):
+        assert (await api.get(f"/api/v1/export?format={name}", as_=ada)).status == 200
+    await big_imports(api)
     for path in ("/", "/health", "/health/ready", "/nope", "/api/v1/auth/me"):
         await api.get(path, as_=ada)

@@ -28,13 +28,15 @@ from todo_service.routes.sync import SYNC
 from todo_service.routes.system import MIGRATIONS, SYSTEM
 from todo_service.routes.table import Route, expand, register
 from todo_service.routes.tasks import TASKS
+from todo_service.routes.transfers import TRANSFERS
 from todo_service.routes.users import USERS
 from todo_service.settings import SETTINGS, Settings, secret
 from todo_service.wire.new_passwords import common_passwords
+from todo_service.wire.transfers import READERS, Readers
 
 log = structlog.get_logger()
 
-ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *USERS, *SYNC, *expand(TASKS))
+ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *USERS, *SYNC, *TRANSFERS, *expand(TASKS))
 
 
 def build_app(settings: Settings) -> web.Application:
@@ -59,8 +61,9 @@ def build_app(settings: Settings) -> web.Application:
     app[ISSUERS] = issuers(app)
     app[SESSION_TOKENS] = session_tokens(app)
     app[CACHE] = Cache()
+    app[READERS] = Readers(settings)
     common_passwords()
-    app.cleanup_ctx.extend([database, revocations, key_set, password_threads])
+    app.cleanup_ctx.extend([database, revocations, key_set, password_threads, import_threads])
     app.on_response_prepare.append(set_headers)
     register(app, ROUTES)
     return app
@@ -122,3 +125,9 @@ async def password_threads(app: web.Application) -> AsyncIterator[None]:
     """The threads that check passwords."""
     yield
     app[PASSWORDS].close()
+
+
+async def import_threads(app: web.Application) -> AsyncIterator[None]:
+    """The threads that read imported files."""
+    yield
+    app[READERS].close()

@@ -5,7 +5,7 @@ Each concrete child of `ApiError` is one problem type of RFC 9457: `name` is the
 (`middleware/errors.py`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -49,9 +49,9 @@ class BadRequest(ApiError):
 class MalformedBody(ApiError):
     status = 400
     name = "malformed-body"
-    title = "The body is not valid JSON"
-    meaning = "The body is not one JSON document in UTF-8 without repeated keys."
-    remedy = "Send the body through a JSON encoder."
+    title = "The body is not well-formed"
+    meaning = "The body is not UTF-8, or not one JSON document without repeated keys."
+    remedy = "Write the body with an encoder for its media type."
 
 
 class ValidationFailed(ApiError):
@@ -236,9 +236,13 @@ class BodyTooLarge(ApiError):
 class UnsupportedMediaType(ApiError):
     status = 415
     name = "unsupported-media-type"
-    title = "Not a JSON body"
-    meaning = "A body must be `application/json` in UTF-8, not compressed."
-    remedy = "Set `Content-Type: application/json` and send no `Content-Encoding`."
+    title = "Not a media type that is read here"
+    meaning = "A body must be `application/json`, or what else the address reads, in UTF-8, not compressed."
+    remedy = "Set `Content-Type` to what the body is and send no `Content-Encoding`."
+
+    def __init__(self, accepted: Collection[str]) -> None:
+        types = " or ".join(f"`{name}`" for name in sorted(accepted))
+        super().__init__(f"A body must be {types} here, in UTF-8, not compressed. {self.remedy}")
 
 
 class ExpectationFailed(ApiError):

@@ -4,7 +4,7 @@ The order of refusals is the order of the lines of `_guarded`: 401, 403, then th
 only then the handler with its 404.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -32,8 +32,9 @@ class Route:
     """One thing that can be asked.
 
     `handler` takes the request, then the checked body if `body` names a model (None for an absent one if it
-    `may_be_absent`), then the checked query if `query` names one. An administrator gets `as_admin` instead where the
-    family is for them.
+    `may_be_absent`) or the bytes themselves if it is `bytes`, then the checked query if `query` names one. A body has
+    at most `max_body` bytes and is of one of the `media` types (none named: JSON). An administrator gets `as_admin`
+    instead where the family is for them.
     """
 
     method: str
@@ -41,8 +42,10 @@ class Route:
     handler: Callable[..., Awaitable[web.StreamResponse]]
     access: Access
     summary: str
-    body: type[Input] | None = None
+    body: type[Input] | type[bytes] | None = None
     may_be_absent: bool = False
+    max_body: int = receive.MAX_BODY
+    media: Collection[str] = ()
     query: type[Input] | None = None
     as_admin: Callable[..., Awaitable[web.StreamResponse]] | None = None
     family: Family | None = None
@@ -88,7 +91,7 @@ def _guarded(route: Route) -> Handler:
         await admit(request, route.access)
         if route.family:
             request[FAMILY] = route.family
-        inputs: list[Input | None] = []
+        inputs: list[Input | bytes | None] = []
         if route.body:
             inputs.append(await _body(request, route, route.body))
         if route.query:
@@ -102,8 +105,10 @@ def _guarded(route: Route) -> Handler:
     return handler
 
 
-async def _body(request: web.Request, route: Route, model: type[Input]) -> Input | None:
-    raw = await receive.body(request)
+async def _body(request: web.Request, route: Route, model: type[Input] | type[bytes]) -> Input | bytes | None:
+    raw = await receive.body(request, max_size=route.max_body, accepted=route.media)
+    if issubclass(model, bytes):
+        return raw
     if not raw and route.may_be_absent:
         return None
     return _checked(request, route, model, codec.load(raw), naming=route.family.naming if route.family else "snake")

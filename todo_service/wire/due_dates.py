@@ -56,3 +56,14 @@ def write(due_at: datetime | None, due_on: date | None) -> str | None:
 
 
 DueDate = Annotated[datetime | date | None, BeforeValidator(parse)]
+
+
+def parse_moment(value: object) -> datetime | None:
+    """The moment in UTC, or None. Raises `PydanticCustomError` for every other spelling, a plain date among them."""
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        raise PydanticCustomError("moment_format", "must be a moment with an offset (2026-12-31T17:00:00Z)")
+    found = parse(value)
+    return found if isinstance(found, datetime) else None
+
+
+Moment = Annotated[datetime | None, BeforeValidator(parse_moment)]

@@ -1,6 +1,7 @@
 """How a body comes in: its size, its media type and its pace are checked before anything is made of it."""
 
 import asyncio
+from collections.abc import Collection
 
 from aiohttp import HttpVersion11, hdrs, web
 
@@ -8,13 +9,14 @@ from todo_service.errors import BadRequest, BodyTimeout, BodyTooLarge, Unsupport
 
 MAX_BODY = 64 * 1024  # bytes
 BODY_SECONDS = 10
+LARGE_BODY = 1024 * 1024  # bytes, for what holds many tasks
 JSON = "application/json"
 BODY = web.RequestKey("body", bytes)
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 
 
-async def body(request: web.Request, *, max_size: int = MAX_BODY) -> bytes:
-    """The JSON body's bytes, b"" if there is none; the request keeps them as `BODY`.
+async def body(request: web.Request, *, max_size: int = MAX_BODY, accepted: Collection[str] = ()) -> bytes:
+    """The body's bytes, b"" if there is none; the request keeps them as `BODY`. It must be of one of the `accepted` media types, or else JSON.
 
     Raises `BodyTooLarge` (by `Content-Length` before a byte is read), `UnsupportedMediaType` and `BodyTimeout`.
     """
@@ -24,7 +26,7 @@ async def body(request: web.Request, *, max_size: int = MAX_BODY) -> bytes:
     if not request.can_read_body:
         return b""
     if request.content_length is not None or hdrs.CONTENT_TYPE in request.headers:
-        _refuse_other_media(request)
+        _refuse_other_media(request, accepted)
     await _answer_expectation(request)
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -34,18 +36,19 @@ async def body(request: web.Request, *, max_size: int = MAX_BODY) -> bytes:
     except web.RequestPayloadError:
         raise BadRequest("The body is not framed as its headers say. Check `Transfer-Encoding`.") from None
     if raw:  # a chunked body without a type may turn out to be none
-        _refuse_other_media(request)
+        _refuse_other_media(request, accepted)
     request[BODY] = raw
     return raw
 
 
-def _refuse_other_media(request: web.Request) -> None:
-    accepted = {JSON, MERGE_PATCH} if request.method == hdrs.METH_PATCH else {JSON}
+def _refuse_other_media(request: web.Request, accepted: Collection[str]) -> None:
+    if not accepted:
+        accepted = {JSON, MERGE_PATCH} if request.method == hdrs.METH_PATCH else {JSON}
     charset = (request.charset or "utf-8").lower()
     transfer = request.headers.get(hdrs.TRANSFER_ENCODING, "chunked").lower()
     encoded = hdrs.CONTENT_ENCODING in request.headers or transfer != "chunked"
     if request.content_type not in accepted or charset not in {"utf-8", "utf8"} or encoded:
-        raise UnsupportedMediaType
+        raise UnsupportedMediaType(accepted)
 
 
 async def _answer_expectation(request: web.Request) -> None:

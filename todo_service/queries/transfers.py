@@ -1,0 +1,205 @@
+"""Tasks leaving and arriving by the file: pages of an export, and all rows of an import in one statement.
+
+An import is two statements of one transaction. The first locks the clock, as every change does; so the second, with a
+snapshot of its own, sees the tasks as the last committed change left them, and nobody changes them meanwhile.
+"""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import orjson
+
+from todo_service.connect import Connection
+from todo_service.queries.tasks import TaskRow
+
+_COLUMNS = ", ".join(column.name for column in fields(TaskRow))
+
+BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))  # before every task: asyncpg writes it as -infinity
+
+SELECT_PAGE = f"""
+SELECT {_COLUMNS} FROM tasks
+WHERE user_id = $1 AND (created_at, id) > ($2, $3)
+ORDER BY created_at, id
+LIMIT $4::bigint"""
+
+
+async def select_page(db: Connection, *, owner_id: str, after: tuple[datetime, UUID], limit: int) -> list[TaskRow]:
+    """At most `limit` of the owner's tasks, oldest first, behind the one of that `created_at` and id."""
+    return [TaskRow(*row) for row in await db.fetch(SELECT_PAGE, owner_id, *after, limit)]
+
+
+class SentTask(NamedTuple):
+    """A task as a file has it. None is "not said": a new task gets the default, one that is there stays as it is;
+    description and due are set, even to null, if flagged.
+    """
+
+    id: UUID
+    title: str
+    sets_description: bool = False
+    description: str | None = None
+    status: str | None = None
+    completed: bool | None = None
+    priority: str | None = None
+    sets_due: bool = False
+    due_at: datetime | None = None
+    due_on: date | None = None
+    tags: list[str] | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    completed_at: datetime | None = None
+
+
+class Sent(NamedTuple):
+    """All tasks of a file, packed, and what its moments are exact to: `microseconds` or `second`."""
+
+    tasks: str
+    precision: str
+
+
+def packed(tasks: Iterable[SentTask], *, precision: str) -> Sent:
+    """The tasks as the one parameter of an import. Ten thousand take some 30 ms: not for the event loop."""
+    documents = b",".join(orjson.dumps(task._asdict()) for task in tasks)  # one by one: a thread can be interrupted
+    return Sent(f"[{documents.decode()}]", precision)
+
+
+LOCK_CLOCK = "SELECT version FROM task_clocks WHERE user_id = $1 FOR UPDATE"
+
+
+async def lock_clock(db: Connection, *, owner_id: str) -> int | None:
+    """Keep everybody else from changing the owner's tasks until the transaction ends; the version, None if the owner
+    is gone.
+    """
+    version: int | None = await db.fetchval(LOCK_CLOCK, owner_id)
+    return version
+
+
+# The user's row comes before the clock's, as in a deletion. The update changes nothing: it locks a clock that is there.
+LOCK_CLOCK_FIRST = """
+WITH newcomer AS (
+    INSERT INTO users (id, email) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id
+)
+INSERT INTO task_clocks AS clock (user_id, version, task_count)
+SELECT $1, 0, 0 FROM (SELECT count(*) FROM newcomer) AS made
+ON CONFLICT (user_id) DO UPDATE SET version = clock.version
+RETURNING clock.version"""
+
+
+async def lock_clock_first(db: Connection, *, owner_id: str, email: str | None) -> int:
+    """The same for an owner who may have no row yet: it is made, with this email."""
+    version: int = await db.fetchval(LOCK_CLOCK_FIRST, owner_id, email)
+    return version
+
+
+class Merged(NamedTuple):
+    """What an import came to: how many tasks were new, changed and as they were, and the owner's version after it."""
+
+    created: int
+    updated: int
+    unchanged: int
+    version: int
+
+
+_SENT = (
+    "id uuid, title text, sets_description boolean, description text, status text, completed boolean, priority text, "
+    "sets_due boolean, due_at timestamptz, due_on date, tags text[], created_at timestamptz, updated_at timestamptz, "
+    "completed_at timestamptz"
+)
+_SENT_NAMES = ", ".join(column.split()[0] for column in _SENT.split(", "))
+_CONTENT = "title, description, status, priority, due_at, due_on, tags, created_at"
+_OLD_CONTENT = ", ".join(f"old_{name}" for name in _CONTENT.split(", "))
+
+
+def _kept(name: str) -> str:
+    """The stored moment if the file's is the same to its precision, else the file's, else the stored one."""
+    return f"""CASE
+            WHEN date_trunc($4, old.{name}) = sent.{name} THEN old.{name} ELSE coalesce(sent.{name}, old.{name})
+        END"""
+
+
+# `merged` is each task as it is to be, beside what it is; `settled` are those that differ, with the moment of their
+# change. Versions follow the order of the file, and a task that does not differ gets none.
+MERGE = f"""
+WITH clock AS MATERIALIZED (
+    SELECT clock_timestamp() AS moment FROM task_clocks WHERE user_id = $1
+), sent AS MATERIALIZED (
+    SELECT {_SENT_NAMES}, position
+    FROM ROWS FROM (json_to_recordset($3::json) AS ({_SENT})) WITH ORDINALITY AS sent ({_SENT_NAMES}, position)
+), merged AS MATERIALIZED (
+    SELECT
+        sent.position, sent.id, old.id IS NULL AS is_new, sent.title,
+        CASE WHEN old.id IS NULL OR sent.sets_description THEN sent.description ELSE old.description END AS description,
+        CASE
+            WHEN sent.status IS NOT NULL THEN sent.status
+            WHEN sent.completed THEN 'COMPLETED'
+            WHEN old.id IS NULL OR (NOT sent.completed AND old.status = 'COMPLETED') THEN 'TODO'
+            ELSE old.status
+        END AS status,
+        coalesce(sent.priority, old.priority, 'MEDIUM') AS priority,
+        CASE
+            WHEN date_trunc($4, old.due_at) = sent.due_at THEN old.due_at
+            WHEN old.id IS NULL OR sent.sets_due THEN sent.due_at
+            ELSE old.due_at
+        END AS due_at,
+        CASE WHEN old.id IS NULL OR sent.sets_due THEN sent.due_on ELSE old.due_on END AS due_on,
+        coalesce(sent.tags, old.tags, '{{}}') AS tags,
+        coalesce({_kept("created_at")}, clock.moment) AS created_at,
+        {_kept("updated_at")} AS updated_at,
+        {_kept("completed_at")} AS completed_at,
+        old.title AS old_title, old.description AS old_description, old.status AS old_status,
+        old.priority AS old_priority, old.due_at AS old_due_at, old.due_on AS old_due_on, old.tags AS old_tags,
+        old.created_at AS old_created_at, old.updated_at AS old_updated_at, old.completed_at AS old_completed_at,
+        clock.moment
+    FROM clock, sent LEFT JOIN tasks AS old ON old.user_id = $1 AND old.id = sent.id
+), compared AS MATERIALIZED (
+    SELECT
+        position, id, is_new, {_CONTENT}, updated_at, completed_at, old_updated_at, moment,
+        ({_CONTENT}) IS DISTINCT FROM ({_OLD_CONTENT})
+        OR (status = 'COMPLETED' AND completed_at IS DISTINCT FROM old_completed_at) AS differs
+    FROM merged
+), settled AS MATERIALIZED (
+    SELECT
+        position, id, is_new, {_CONTENT}, completed_at, old_updated_at,
+        CASE
+            WHEN differs AND updated_at = old_updated_at THEN moment ELSE coalesce(updated_at, moment)
+        END AS updated_at
+    FROM compared
+    WHERE is_new OR differs OR updated_at <> old_updated_at
+), numbered AS MATERIALIZED (
+    SELECT id, {_CONTENT}, updated_at, completed_at, row_number() OVER (ORDER BY position) AS number FROM settled
+), totals AS MATERIALIZED (
+    SELECT
+        count(*) FILTER (WHERE is_new) AS created,
+        count(*) FILTER (WHERE NOT is_new) AS updated,
+        (SELECT count(*) FROM sent) - count(*) AS unchanged
+    FROM settled
+), raised AS (
+    UPDATE task_clocks AS clock
+    SET version = version + created + updated, task_count = task_count + created
+    FROM totals
+    WHERE clock.user_id = $1 AND (created = 0 OR task_count + created <= $2)
+    RETURNING version
+), written AS (
+    INSERT INTO tasks (user_id, id, {_CONTENT}, updated_at, completed_at, version)
+    SELECT
+        $1, id, {_CONTENT}, updated_at, CASE WHEN status = 'COMPLETED' THEN coalesce(completed_at, updated_at) END,
+        raised.version - created - updated + number
+    FROM numbered, totals, raised
+    ORDER BY number
+    ON CONFLICT (user_id, id) DO UPDATE SET
+        title = excluded.title, description = excluded.description, status = excluded.status,
+        priority = excluded.priority, due_at = excluded.due_at, due_on = excluded.due_on, tags = excluded.tags,
+        created_at = excluded.created_at, updated_at = excluded.updated_at, completed_at = excluded.completed_at,
+        version = excluded.version
+)
+SELECT created, updated, unchanged, version FROM totals, raised"""
+
+
+async def merge(db: Connection, *, owner_id: str, max_tasks: int, sent: Sent) -> Merged | None:
+    """Create and change the owner's tasks, whose clock is locked, as the file says; None, with nothing done, if there
+    would be more than `max_tasks`. No id may be there twice.
+    """
+    row = await db.fetchrow(MERGE, owner_id, max_tasks, sent.tasks, sent.precision)
+    return Merged(*row) if row else None

@@ -1,0 +1,91 @@
+"""All of one's tasks as a file, and a file's tasks as one's own."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+from aiohttp import hdrs, web
+
+from todo_service import pieces
+from todo_service.auth.accounts import GONE
+from todo_service.auth.caller import CALLER, OWNER, Caller, Kind
+from todo_service.auth.gates import Access
+from todo_service.connect import Connection
+from todo_service.database import DATABASE
+from todo_service.errors import QuotaExceeded, Unauthenticated
+from todo_service.queries import transfers
+from todo_service.queries.tasks import TaskRow
+from todo_service.queries.transfers import Sent
+from todo_service.routes import reply
+from todo_service.routes.table import Route
+from todo_service.settings import SETTINGS
+from todo_service.wire import receive
+from todo_service.wire.transfers import BY_MEDIA_TYPE, FORMATS, READERS, ExportQuery, answer
+
+PAGE = 250  # tasks: a megabyte of the largest
+
+
+async def export_tasks(request: web.Request, query: ExportQuery) -> web.StreamResponse:
+    """Answer all of the caller's tasks as a file, oldest first, without ever holding all of them."""
+    file = FORMATS[query.format]
+    first = await _page(request, transfers.BEGINNING)  # before the answer begins: if this fails, it can still say so
+    name = f"tasks-{datetime.now(UTC):%Y-%m-%d}.{file.name}"
+    response = web.StreamResponse(headers=reply.PRIVATE)
+    response.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{name}"'
+    response.content_type = file.media_type
+    response.charset = "utf-8"
+    if request.method != hdrs.METH_HEAD:
+        await pieces.send(request, response, file.file(_pages(request, first)))
+    return response
+
+
+async def import_tasks(request: web.Request, body: bytes) -> web.Response:
+    """Take over a file's tasks: all of them, or none if one is wrong."""
+    sent = await request.app[READERS].read(body, request.content_type)
+    async with request.app[DATABASE].transaction() as db:
+        return await _import(request, db, sent)
+
+
+async def _import(request: web.Request, db: Connection, sent: Sent) -> web.Response:
+    limit = request.app[SETTINGS].max_tasks_per_user
+    await _lock(db, request[CALLER])
+    merged = await transfers.merge(db, owner_id=request[OWNER], max_tasks=limit, sent=sent)
+    if merged is None:
+        raise QuotaExceeded(f"With these you would hold more than {limit:,} tasks. {QuotaExceeded.remedy}")
+    return reply.json(answer(merged), headers=reply.PRIVATE)
+
+
+async def _lock(db: Connection, caller: Caller) -> None:
+    """Whoever comes from elsewhere gets a row with the first tasks; an account that is gone stays gone."""
+    if caller.kind is not Kind.ACCOUNT:
+        await transfers.lock_clock_first(db, owner_id=caller.user_id, email=caller.email)
+    elif await transfers.lock_clock(db, owner_id=caller.user_id) is None:
+        raise Unauthenticated(GONE)
+
+
+async def _pages(request: web.Request, first: list[TaskRow]) -> AsyncIterator[list[TaskRow]]:
+    rows = first
+    yield rows
+    while len(rows) == PAGE:
+        rows = await _page(request, (rows[-1].created_at, rows[-1].id))
+        yield rows
+
+
+async def _page(request: web.Request, after: tuple[datetime, UUID]) -> list[TaskRow]:
+    async with request.app[DATABASE].connection() as db:  # given back before a byte of it is written
+        return await transfers.select_page(db, owner_id=request[OWNER], after=after, limit=PAGE)
+
+
+TRANSFERS = (
+    Route("GET", "/api/v1/export", export_tasks, Access.USER, "Export your tasks", query=ExportQuery),
+    Route(
+        "POST",
+        "/api/v1/import",
+        import_tasks,
+        Access.USER,
+        "Import tasks",
+        body=bytes,
+        max_body=receive.LARGE_BODY,
+        media=tuple(BY_MEDIA_TYPE),
+    ),
+)

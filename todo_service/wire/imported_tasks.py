@@ -1,0 +1,105 @@
+"""A file's rows, whatever its format, become checked tasks here: every row that is wrong is named, or all are right."""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import NamedTuple
+from uuid import UUID
+
+import uuid_utils.compat
+
+from todo_service.errors import FieldError, ValidationFailed
+from todo_service.queries.transfers import SentTask
+from todo_service.settings import Settings
+from todo_service.wire import codec
+from todo_service.wire.due_dates import Moment
+from todo_service.wire.tasks import TaskCreate
+
+MAX_DETAILED_ERRORS = 1000  # beyond, wrong rows are only named, all in one error: the answer has an end
+
+
+class Record(NamedTuple):
+    """One row of a file: what its fields are called in an error ("line 17: "), its fields as JSON has them, and those
+    that could not be read at all.
+    """
+
+    place: str
+    document: object
+    unreadable: tuple[FieldError, ...] = ()
+
+
+class ImportedTask(TaskCreate):
+    """A task in a file: what a create takes, and the moments that only an import may set."""
+
+    created_at: Moment = None
+    updated_at: Moment = None
+    completed_at: Moment = None
+
+    def sent_task(self) -> SentTask:
+        return SentTask(
+            id=self.id or uuid_utils.compat.uuid7(),
+            title=self.title,
+            sets_description="description" in self.model_fields_set,
+            description=self.description,
+            status=self.status,
+            completed=self.completed,
+            priority=self.priority,
+            sets_due="due_date" in self.model_fields_set,
+            due_at=self.due_at,
+            due_on=self.due_on,
+            tags=self.tags,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            completed_at=self.completed_at,
+        )
+
+
+def check(records: Iterable[Record], *, settings: Settings) -> list[SentTask]:
+    """The tasks of all records. Raises `ValidationFailed` that names every record that is wrong."""
+    limit = settings.max_tasks_per_user
+    found = list(islice(records, limit + 1))
+    if len(found) > limit:
+        raise ValidationFailed((FieldError("tasks", f"must be at most {limit:,}", "too_many_tasks"),))
+    tasks: list[SentTask] = []
+    errors: list[FieldError] = []
+    others: list[str] = []
+    ids: set[UUID] = set()
+    for record in found:
+        try:
+            task = _task(record, settings)
+            if task.id in ids:
+                raise ValidationFailed((FieldError("id", "is in the file twice", "repeated"),))
+        except ValidationFailed as failed:
+            if len(errors) < MAX_DETAILED_ERRORS:
+                errors.extend(FieldError(_named(record, error), error.message, error.code) for error in failed.errors)
+            else:
+                others.append(_name(record))
+        else:
+            ids.add(task.id)
+            tasks.append(task)
+    if others:
+        errors.append(FieldError("tasks", f"are not valid either: {', '.join(others)}", "more_rows"))
+    if errors:
+        raise ValidationFailed(tuple(errors))
+    return tasks
+
+
+def _task(record: Record, settings: Settings) -> SentTask:
+    try:
+        task = codec.check(ImportedTask, record.document, context=settings)
+    except ValidationFailed as failed:
+        known = {error.field for error in record.unreadable}
+        raise ValidationFailed(
+            (*record.unreadable, *(error for error in failed.errors if error.field not in known))
+        ) from None
+    if record.unreadable:
+        raise ValidationFailed(record.unreadable)
+    return task.sent_task()
+
+
+def _named(record: Record, error: FieldError) -> str:
+    """`tasks[3].title`, `line 17: title`; for a record that is no task at all just its place."""
+    return _name(record) if error.code == "object_expected" else record.place + error.field
+
+
+def _name(record: Record) -> str:
+    return record.place.rstrip(".: ")

@@ -1,0 +1,28 @@
+"""Tasks as JSON: `{"tasks": […]}` with the documents of v1; read in either spelling, and without the frame too."""
+
+from collections.abc import Iterator, Sequence
+
+from todo_service import errors
+from todo_service.queries.tasks import TaskRow
+from todo_service.wire import codec
+from todo_service.wire.imported_tasks import Record
+from todo_service.wire.tasks import document
+
+OPENING = b'{"tasks":['
+SEPARATOR = b","
+CLOSING = b"]}\n"
+
+
+def write(rows: Sequence[TaskRow]) -> bytes:
+    """Some tasks, separated."""
+    return codec.dump([document(row, "snake") for row in rows])[1:-1]
+
+
+def read(raw: bytes) -> Iterator[Record]:
+    """The records of a file. Raises `MalformedBody`, and `ValidationFailed` if there is no array of tasks."""
+    found = codec.load(raw)
+    if isinstance(found, dict):
+        found = found.get("tasks")
+    if not isinstance(found, list):
+        raise errors.invalid("tasks", 'must be an array: send {"tasks": [...]} or the array itself', "list_type")
+    return (Record(f"tasks[{index}].", task) for index, task in enumerate(found))

@@ -1,0 +1,114 @@
+"""The formats in which tasks leave and arrive by the file, and the threads that read what arrives."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from aiohttp import web
+
+from todo_service import errors
+from todo_service.errors import Overloaded
+from todo_service.queries import transfers
+from todo_service.queries.tasks import TaskRow
+from todo_service.queries.transfers import Merged, Sent
+from todo_service.settings import Settings
+from todo_service.wire import calendar_imports, calendars, csv_files, imported_tasks, json_files
+from todo_service.wire.codec import Input
+from todo_service.wire.imported_tasks import Record
+
+SLICE = 50  # tasks, of the largest about 5 ms
+THREADS = 1
+MAX_WAITING = 8  # files, with their megabyte each
+
+
+class ExportQuery(Input):
+    """In which format."""
+
+    format: Literal["json", "csv", "ics"] = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How tasks are written to a file, with what stands before, between and behind them, and how one is read.
+    `precision` is what its moments are exact to.
+    """
+
+    name: str
+    media_type: str
+    opening: bytes
+    write: Callable[[Sequence[TaskRow]], bytes]
+    separator: bytes
+    closing: bytes
+    read: Callable[[bytes], Iterator[Record]]
+    precision: str = "microseconds"
+
+    async def file(self, pages: AsyncIterator[Sequence[TaskRow]]) -> AsyncIterator[bytes]:
+        """The whole file, part by part; others have their turn between the parts."""
+        before = self.opening
+        async for rows in pages:
+            for start in range(0, len(rows), SLICE):
+                yield before + self.write(rows[start : start + SLICE])
+                before = self.separator
+                await asyncio.sleep(0)
+        yield (before if before is self.opening else b"") + self.closing
+
+
+FORMATS = {
+    "json": Format(
+        "json", "application/json", json_files.OPENING, json_files.write, json_files.SEPARATOR, json_files.CLOSING,
+        json_files.read,
+    ),
+    "csv": Format(
+        "csv", "text/csv", csv_files.OPENING, csv_files.write, csv_files.SEPARATOR, csv_files.CLOSING, csv_files.read,
+    ),
+    "ics": Format(
+        "ics", "text/calendar", calendars.OPENING, calendars.write, calendars.SEPARATOR, calendars.CLOSING,
+        calendar_imports.read, precision="second",
+    ),
+}  # fmt: skip
+BY_MEDIA_TYPE = {file.media_type: file for file in FORMATS.values()}
+
+
+def read(raw: bytes, media_type: str, settings: Settings) -> Sent:
+    """The tasks of a file, checked and packed. Takes a second for a big one. Raises `MalformedBody`, `ValidationFailed`
+    that names every row that is wrong.
+    """
+    if not raw:
+        raise errors.invalid("body", "is missing: send the file as the body", "missing")
+    file = BY_MEDIA_TYPE[media_type]
+    return transfers.packed(imported_tasks.check(file.read(raw), settings=settings), precision=file.precision)
+
+
+def answer(merged: Merged) -> dict[str, int]:
+    """What an import answers."""
+    changed = merged.created + merged.updated
+    return {"imported": changed + merged.unchanged, **merged._asdict()}
+
+
+class Readers:
+    """Reads files off the event loop, in a thread of their own with a bounded queue; `close` it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="import")
+        self._waiting = 0
+
+    async def read(self, raw: bytes, media_type: str) -> Sent:
+        """What `read` says; raises `Overloaded` when the queue is full."""
+        if self._waiting == MAX_WAITING:
+            raise Overloaded("Too many imports at once. Wait as long as `Retry-After` says and try again.")
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, read, raw, media_type, self._settings)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Let the file being read end and drop the waiting ones."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+READERS = web.AppKey("readers", Readers)
