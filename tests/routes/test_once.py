@@ -236,3 +236,15 @@ async def test_a_body_is_compared_as_it_was_sent(api: Api, ada: User) -> None:
     first = await api.post("/api/v1/tasks", raw=raw, as_=ada, headers={"Idempotency-Key": "k"})
     again = await api.post("/api/v1/tasks", raw=raw + b" ", as_=ada, headers={"Idempotency-Key": "k"})
     assert (first.status, again.status) == (201, 422)
+
+
+async def test_an_import_that_is_repeated_imports_once(api: Api, ada: User) -> None:
+    """Its tasks have no ids, so that without a key each would be new again."""
+    file = {"tasks": [{"title": "a"}, {"title": "b"}]}
+    answers = await asyncio.gather(*(keyed(api, "POST", "/api/v1/import", "k", file, as_=ada) for _ in range(10)))
+    assert {(answer.status, answer.raw) for answer in answers} == {(200, answers[0].raw)}
+    assert sum(not replayed(answer) for answer in answers) == 1
+    assert (await api.get("/api/v1/tasks", as_=ada)).body["total"] == 2
+    csv = {"Content-Type": "text/csv", "Idempotency-Key": "k"}
+    other = await api.post("/api/v1/import", raw=b"title\nc\n", as_=ada, headers=csv)
+    assert (other.status, other.problem()) == (422, "idempotency-key-reused")

@@ -17,6 +17,7 @@ from todo_service.queries import transfers
 from todo_service.queries.tasks import TaskRow
 from todo_service.queries.transfers import Sent
 from todo_service.routes import reply
+from todo_service.routes.once import once
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
 from todo_service.wire import receive
@@ -42,8 +43,7 @@ async def export_tasks(request: web.Request, query: ExportQuery) -> web.StreamRe
 async def import_tasks(request: web.Request, body: bytes) -> web.Response:
     """Take over a file's tasks: all of them, or none if one is wrong."""
     sent = await request.app[READERS].read(body, request.content_type)
-    async with request.app[DATABASE].transaction() as db:
-        return await _import(request, db, sent)
+    return await once(request, lambda db: _import(request, db, sent), atomic=True)
 
 
 async def _import(request: web.Request, db: Connection, sent: Sent) -> web.Response:

@@ -16,7 +16,8 @@ MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 
 
 async def body(request: web.Request, *, max_size: int = MAX_BODY, accepted: Collection[str] = ()) -> bytes:
-    """The body's bytes, b"" if there is none; the request keeps them as `BODY`. It must be of one of the `accepted` media types, or else JSON.
+    """The body's bytes, b"" if there is none; the request keeps them as `BODY`. It must be of one of the `accepted`
+    media types, or else JSON.
 
     Raises `BodyTooLarge` (by `Content-Length` before a byte is read), `UnsupportedMediaType` and `BodyTimeout`.
     """
