@@ -241,7 +241,7 @@ async def test_a_body_is_compared_as_it_was_sent(api: Api, ada: User) -> None:
 async def test_an_import_that_is_repeated_imports_once(api: Api, ada: User) -> None:
     """Its tasks have no ids, so that without a key each would be new again."""
     file = {"tasks": [{"title": "a"}, {"title": "b"}]}
-    answers = await asyncio.gather(*(keyed(api, "POST", "/api/v1/import", "k", file, as_=ada) for _ in range(10)))
+    answers = await asyncio.gather(*(keyed(api, "POST", "/api/v1/import", "k", file, as_=ada) for _ in range(8)))
     assert {(answer.status, answer.raw) for answer in answers} == {(200, answers[0].raw)}
     assert sum(not replayed(answer) for answer in answers) == 1
     assert (await api.get("/api/v1/tasks", as_=ada)).body["total"] == 2
