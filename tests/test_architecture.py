@@ -77,6 +77,7 @@ TESTED_ELSEWHERE = {
     "middleware/request_log.py": "tests/test_server.py",
     "queries/clocks.py": "tests/queries/test_tasks.py",
     "routes/reply.py": "tests/routes/test_tasks.py",
+    "wire/batch.py": "tests/routes/test_batch.py",
     "wire/due_dates.py": "tests/routes/test_tasks.py",
     "wire/families.py": "tests/contract/test_v1.py",
     "wire/new_passwords.py": "tests/routes/test_auth.py",

@@ -24,6 +24,7 @@ from todo_service.middleware.headers import set_headers
 from todo_service.queries import statement_names
 from todo_service.queries.sessions import select_user_from
 from todo_service.routes.auth import AUTH
+from todo_service.routes.batch import BATCH
 from todo_service.routes.system import MIGRATIONS, SYSTEM
 from todo_service.routes.table import Route, expand, register
 from todo_service.routes.tasks import TASKS
@@ -33,7 +34,7 @@ from todo_service.wire.new_passwords import common_passwords
 
 log = structlog.get_logger()
 
-ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *USERS, *expand(TASKS))
+ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *USERS, *BATCH, *expand(TASKS))
 
 
 def build_app(settings: Settings) -> web.Application:

@@ -4,6 +4,7 @@ The order of refusals is the order of the lines of `_guarded`: 401, 403, then th
 only then the handler with its 404.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -24,6 +25,7 @@ PATTERNS = {
     "/api/{user_id}/": "/api/{user_id:(?!(?:" + "|".join(RESERVED) + ")/)[^/]+}/",
     "/api/users/{user_id}/": "/api/users/{user_id:[^/]+}/",
     "/{account_id}": "/{account_id:[^/]+}",
+    "/api/v1/tasks/{task_id}": "/api/v1/tasks/{task_id:(?!batch/?$)[^/]+}",  # a batch has a row of its own
 }
 
 
@@ -32,8 +34,8 @@ class Route:
     """One thing that can be asked.
 
     `handler` takes the request, then the checked body if `body` names a model (None for an absent one if it
-    `may_be_absent`), then the checked query if `query` names one. An administrator gets `as_admin` instead where the
-    family is for them.
+    `may_be_absent`), then the checked query if `query` names one. A body has at most `max_body` bytes. An administrator
+    gets `as_admin` instead where the family is for them.
     """
 
     method: str
@@ -43,6 +45,7 @@ class Route:
     summary: str
     body: type[Input] | None = None
     may_be_absent: bool = False
+    max_body: int = receive.MAX_BODY
     query: type[Input] | None = None
     as_admin: Callable[..., Awaitable[web.StreamResponse]] | None = None
     family: Family | None = None
@@ -103,10 +106,12 @@ def _guarded(route: Route) -> Handler:
 
 
 async def _body(request: web.Request, route: Route, model: type[Input]) -> Input | None:
-    raw = await receive.body(request)
+    raw = await receive.body(request, max_size=route.max_body)
     if not raw and route.may_be_absent:
         return None
-    return _checked(request, route, model, codec.load(raw), naming=route.family.naming if route.family else "snake")
+    is_large = len(raw) > receive.MAX_BODY  # then others have their turn while it is read
+    document = await asyncio.to_thread(codec.load_large, raw) if is_large else codec.load(raw)
+    return _checked(request, route, model, document, naming=route.family.naming if route.family else "snake")
 
 
 def _checked(request: web.Request, route: Route, model: type[Input], document: object, *, naming: Naming) -> Input:

@@ -8,6 +8,7 @@ from todo_service.errors import BadRequest, BodyTimeout, BodyTooLarge, Unsupport
 
 MAX_BODY = 64 * 1024  # bytes
 BODY_SECONDS = 10
+LARGE_BODY = 1024 * 1024  # bytes, for what holds many tasks
 JSON = "application/json"
 BODY = web.RequestKey("body", bytes)
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
