@@ -2,7 +2,7 @@
 
 import json
 
-from tests.client import PASSWORD, Api
+from tests.client import PASSWORD, Api, User
 from tests.conftest import fill
 from tests.families import DIALECTS
 from tests.process import served
@@ -63,6 +63,7 @@ async def every_kind_of_request(api: Api, database_url: str) -> None:
         assert (await api.post("/api/v1/auth/register", raw=raw)).status == 422
     many = await api.post("/api/v1/tasks", {"title": "t", "tags": [1] * 20_000}, as_=ada)
     assert (many.status, len(many.raw) < 1000) == (422, True)
+    await every_kind_of_batch(api, await api.new_user())
     await fill(database_url, ada.id)
     for family in DIALECTS:
         listed = await api.get(family.tasks(ada) + "?limit=1000", as_=ada)
@@ -73,3 +74,18 @@ async def every_kind_of_request(api: Api, database_url: str) -> None:
     await big_imports(api)
     for path in ("/", "/health", "/health/ready", "/nope", "/api/v1/auth/me"):
         await api.get(path, as_=ada)
+
+
+async def every_kind_of_batch(api: Api, user: User) -> None:
+    task = {"title": "t" * 255, "description": "d" * 5000, "tags": [f"tag {n}" for n in range(20)]}
+    few_tags = ["a", "b"] * 50
+    right = ({"op": "create", "task": task}, {"op": "create", "task": {"title": "t", "tags": few_tags}})
+    for operation in right:
+        answer = await api.post("/api/v1/tasks/batch", {"operations": [operation] * 100}, as_=user)
+        assert (answer.status, len(answer.body["results"])) == (200, 100)
+    wrong = {"op": "update", "id": "x", "if_version": -1, "task": dict.fromkeys(task, 1) | {"due_date": "x"}}
+    answer = await api.post("/api/v1/tasks/batch", {"operations": [wrong] * 100}, as_=user)
+    assert (answer.status, len(answer.raw) < 150_000) == (422, True)
+    for element, count in ((b"1", 520_000), (b'"["', 260_000), (b"[]", 340_000), (b"{}", 340_000)):
+        raw = b'{"operations": [' + b",".join([element] * count) + b"]}"
+        assert (await api.post("/api/v1/tasks/batch", raw=raw, as_=user)).status == 422

@@ -24,6 +24,7 @@ from todo_service.middleware.headers import set_headers
 from todo_service.queries import statement_names
 from todo_service.queries.sessions import select_user_from
 from todo_service.routes.auth import AUTH
+from todo_service.routes.batch import BATCH
 from todo_service.routes.sync import SYNC
 from todo_service.routes.system import MIGRATIONS, SYSTEM
 from todo_service.routes.table import Route, expand, register
@@ -36,7 +37,7 @@ from todo_service.wire.transfers import READERS, Readers
 
 log = structlog.get_logger()
 
-ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *USERS, *SYNC, *TRANSFERS, *expand(TASKS))
+ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *USERS, *SYNC, *TRANSFERS, *BATCH, *expand(TASKS))
 
 
 def build_app(settings: Settings) -> web.Application:

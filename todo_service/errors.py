@@ -23,7 +23,9 @@ class FieldError:
 
 
 class ApiError(Exception):
-    """A refusal: `detail` is a sentence the caller can act on, `headers` go on the answer."""
+    """A refusal: `detail` is a sentence the caller can act on, `headers` go on the answer, `index` is that of the
+    failing operation where several were asked for.
+    """
 
     status: int
     name: ClassVar[str]
@@ -32,10 +34,17 @@ class ApiError(Exception):
     remedy: ClassVar[str]
     headers: Mapping[str, str] = {}
     errors: tuple[FieldError, ...] = ()
+    index: int | None = None
 
     def __init__(self, detail: str | None = None) -> None:
         self.detail = detail or f"{self.meaning} {self.remedy}"
         super().__init__(self.detail)
+
+    def name_operation(self, index: int) -> None:
+        """Make it the refusal of one operation of several (0 is the first): the answer has no task's `ETag` then."""
+        self.index = index
+        self.detail = f"Operation {index}: {self.detail}"
+        self.headers = {name: value for name, value in self.headers.items() if name != "ETag"}
 
 
 class BadRequest(ApiError):

@@ -19,7 +19,7 @@ async def new_user(db: Connection, name: str) -> str:
 
 
 async def merge(db: Connection, owner_id: str, *sent: SentTask, limit: int = 100) -> Merged | None:
-    assert await transfers.lock_clock(db, owner_id=owner_id) is not None
+    assert await clocks.lock(db, owner_id=owner_id) is not None
     file = packed(sent, precision="microseconds")
     return await transfers.merge(db, owner_id=owner_id, max_tasks=limit, sent=file)
 
@@ -69,11 +69,11 @@ async def test_beyond_the_limit_nothing_is_done(db: Connection) -> None:
 
 
 async def test_the_clock_is_made_for_somebody_from_elsewhere(db: Connection) -> None:
-    assert await transfers.lock_clock(db, owner_id="outsider") is None
+    assert await clocks.lock(db, owner_id="outsider") is None
     for _ in range(2):
-        assert await transfers.lock_clock_first(db, owner_id="outsider", email="o@example.com") == 0
+        assert await clocks.lock_first(db, owner_id="outsider", email="o@example.com") == 0
     assert await merge(db, "outsider", SentTask(uuid4(), "t")) == Merged(1, 0, 0, version=1)
-    assert await transfers.lock_clock_first(db, owner_id="outsider", email=None) == 1
+    assert await clocks.lock_first(db, owner_id="outsider", email=None) == 1
 
 
 async def test_a_calendars_seconds_do_not_cut_what_is_stored(db: Connection) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.client import Api, User
 from tests.families import Dialect, in_every_family
-from todo_service.errors import MalformedBody
+from todo_service.errors import MalformedBody, ValidationFailed
 from todo_service.wire import codec
 
 MALFORMED = [
@@ -82,3 +82,17 @@ def test_any_bytes_are_json_or_malformed(raw: bytes) -> None:
 def test_a_repeated_key_is_found_in_any_spelling_and_depth(raw: bytes) -> None:
     with pytest.raises(MalformedBody, match="the same key twice"):
         codec.load(raw)
+
+
+def test_a_large_body_may_hold_20_000_values() -> None:
+    at_most = b"[" + b"{}," * 9_999 + b"[]]"
+    assert codec.load_large(at_most) == [*[{}] * 9_999, []]
+    named = json.dumps({f'"\\{n}': "[,{" for n in range(20_000)}).encode()
+    assert codec.load_large(named) == json.loads(named)
+    for crowded in (at_most.replace(b"[]", b"[[]]"), b"[" * 1_000_000, b"[" + b'"",' * 300_000, b"1," * 500_000):
+        with pytest.raises(ValidationFailed):
+            codec.load_large(crowded)
+    with pytest.raises(MalformedBody):
+        codec.load_large(b'"' + b'\\"[' * 300_000)
+    text = '[{"\\,' * 50_000
+    assert codec.load_large(json.dumps(text).encode()) == text

@@ -5,11 +5,12 @@ from uuid import UUID
 
 import structlog
 
+from todo_service.auth.caller import Caller, Kind
 from todo_service.auth.passwords import Passwords
 from todo_service.connect import Connection
 from todo_service.database import Database
 from todo_service.errors import LastAdmin, Unauthenticated, WrongPassword
-from todo_service.queries import audit_log, refresh_tokens, users
+from todo_service.queries import audit_log, clocks, refresh_tokens, users
 from todo_service.queries.audit_log import Act
 from todo_service.queries.users import UserRow
 
@@ -80,3 +81,13 @@ async def refuse_last_admin(db: Connection, user_id: str) -> None:
     """Hold every active administrator as they are until the transaction ends; raise `LastAdmin` if it is this one."""
     if await users.lock_active_admins(db) == [user_id]:
         raise LastAdmin
+
+
+async def hold_tasks(db: Connection, caller: Caller) -> None:
+    """Let nobody else change the caller's tasks until the transaction ends. Whoever comes from elsewhere gets a row
+    with the first of them. Raises `Unauthenticated` for an account that is gone: it stays gone.
+    """
+    if caller.kind is not Kind.ACCOUNT:
+        await clocks.lock_first(db, owner_id=caller.user_id, email=caller.email)
+    elif await clocks.lock(db, owner_id=caller.user_id) is None:
+        raise Unauthenticated(GONE)

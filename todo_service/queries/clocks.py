@@ -11,6 +11,38 @@ async def select_version(db: Connection, *, owner_id: str) -> int | None:
     return version
 
 
+# The user's row comes before the clock's, as in a deletion, so that the two never wait for each other.
+LOCK = """
+WITH owner AS MATERIALIZED (
+    SELECT id FROM users WHERE id = $1 FOR KEY SHARE
+)
+SELECT clock.version FROM owner, task_clocks AS clock WHERE clock.user_id = owner.id AND clock.user_id = $1
+FOR UPDATE OF clock"""
+
+
+async def lock(db: Connection, *, owner_id: str) -> int | None:
+    """Hold off every other change of this user's tasks until the transaction ends. What `select_version` says."""
+    version: int | None = await db.fetchval(LOCK, owner_id)
+    return version
+
+
+# The update changes nothing: it locks a clock that is there.
+LOCK_FIRST = """
+WITH newcomer AS (
+    INSERT INTO users (id, email) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id
+)
+INSERT INTO task_clocks AS clock (user_id, version, task_count)
+SELECT $1, 0, 0 FROM (SELECT count(*) FROM newcomer) AS made
+ON CONFLICT (user_id) DO UPDATE SET version = clock.version
+RETURNING clock.version"""
+
+
+async def lock_first(db: Connection, *, owner_id: str, email: str | None) -> int:
+    """The same for an owner who may have no row yet: it is made, with this email."""
+    version: int = await db.fetchval(LOCK_FIRST, owner_id, email)
+    return version
+
+
 COUNT_CLOCKS = "SELECT count(user_id) FROM task_clocks"
 
 

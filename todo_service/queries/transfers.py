@@ -65,34 +65,6 @@ def packed(tasks: Iterable[SentTask], *, precision: str) -> Sent:
     return Sent(f"[{documents.decode()}]", precision)
 
 
-LOCK_CLOCK = "SELECT version FROM task_clocks WHERE user_id = $1 FOR UPDATE"
-
-
-async def lock_clock(db: Connection, *, owner_id: str) -> int | None:
-    """Keep everybody else from changing the owner's tasks until the transaction ends; the version, None if the owner
-    is gone.
-    """
-    version: int | None = await db.fetchval(LOCK_CLOCK, owner_id)
-    return version
-
-
-# The user's row comes before the clock's, as in a deletion. The update changes nothing: it locks a clock that is there.
-LOCK_CLOCK_FIRST = """
-WITH newcomer AS (
-    INSERT INTO users (id, email) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id
-)
-INSERT INTO task_clocks AS clock (user_id, version, task_count)
-SELECT $1, 0, 0 FROM (SELECT count(*) FROM newcomer) AS made
-ON CONFLICT (user_id) DO UPDATE SET version = clock.version
-RETURNING clock.version"""
-
-
-async def lock_clock_first(db: Connection, *, owner_id: str, email: str | None) -> int:
-    """The same for an owner who may have no row yet: it is made, with this email."""
-    version: int = await db.fetchval(LOCK_CLOCK_FIRST, owner_id, email)
-    return version
-
-
 class Merged(NamedTuple):
     """What an import came to: how many tasks were new, changed and as they were, and the owner's version after it."""
 

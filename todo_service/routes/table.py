@@ -4,6 +4,7 @@ The order of refusals is the order of the lines of `_guarded`: 401, 403, then th
 only then the handler with its 404.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -24,6 +25,7 @@ PATTERNS = {
     "/api/{user_id}/": "/api/{user_id:(?!(?:" + "|".join(RESERVED) + ")/)[^/]+}/",
     "/api/users/{user_id}/": "/api/users/{user_id:[^/]+}/",
     "/{account_id}": "/{account_id:[^/]+}",
+    "/api/v1/tasks/{task_id}": "/api/v1/tasks/{task_id:(?!batch/?$)[^/]+}",  # a batch has a row of its own
 }
 
 
@@ -111,7 +113,9 @@ async def _body(request: web.Request, route: Route, model: type[Input] | type[by
         return raw
     if not raw and route.may_be_absent:
         return None
-    return _checked(request, route, model, codec.load(raw), naming=route.family.naming if route.family else "snake")
+    is_large = len(raw) > receive.MAX_BODY  # then others have their turn while it is read
+    document = await asyncio.to_thread(codec.load_large, raw) if is_large else codec.load(raw)
+    return _checked(request, route, model, document, naming=route.family.naming if route.family else "snake")
 
 
 def _checked(request: web.Request, route: Route, model: type[Input], document: object, *, naming: Naming) -> Input:

@@ -7,12 +7,12 @@ from uuid import UUID
 from aiohttp import hdrs, web
 
 from todo_service import pieces
-from todo_service.auth.accounts import GONE
-from todo_service.auth.caller import CALLER, OWNER, Caller, Kind
+from todo_service.auth.accounts import hold_tasks
+from todo_service.auth.caller import CALLER, OWNER
 from todo_service.auth.gates import Access
 from todo_service.connect import Connection
 from todo_service.database import DATABASE
-from todo_service.errors import QuotaExceeded, Unauthenticated
+from todo_service.errors import QuotaExceeded
 from todo_service.queries import transfers
 from todo_service.queries.tasks import TaskRow
 from todo_service.queries.transfers import Sent
@@ -48,19 +48,11 @@ async def import_tasks(request: web.Request, body: bytes) -> web.Response:
 
 async def _import(request: web.Request, db: Connection, sent: Sent) -> web.Response:
     limit = request.app[SETTINGS].max_tasks_per_user
-    await _lock(db, request[CALLER])
+    await hold_tasks(db, request[CALLER])
     merged = await transfers.merge(db, owner_id=request[OWNER], max_tasks=limit, sent=sent)
     if merged is None:
         raise QuotaExceeded(f"With these you would hold more than {limit:,} tasks. {QuotaExceeded.remedy}")
     return reply.json(answer(merged), headers=reply.PRIVATE)
-
-
-async def _lock(db: Connection, caller: Caller) -> None:
-    """Whoever comes from elsewhere gets a row with the first tasks; an account that is gone stays gone."""
-    if caller.kind is not Kind.ACCOUNT:
-        await transfers.lock_clock_first(db, owner_id=caller.user_id, email=caller.email)
-    elif await transfers.lock_clock(db, owner_id=caller.user_id) is None:
-        raise Unauthenticated(GONE)
 
 
 async def _pages(request: web.Request, first: list[TaskRow]) -> AsyncIterator[list[TaskRow]]:

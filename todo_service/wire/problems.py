@@ -1,7 +1,5 @@
 """Refusals as JSON: problem documents of RFC 9457, the same keys for every error of every route."""
 
-from dataclasses import asdict
-
 from todo_service.errors import ApiError
 from todo_service.wire.codec import dump
 
@@ -17,8 +15,10 @@ def document(error: ApiError, *, request_id: str) -> bytes:
         "detail": error.detail,
         "request_id": request_id,
     }
+    if error.index is not None:
+        members["index"] = error.index
     if error.errors:
-        members["errors"] = [asdict(field) for field in error.errors]
+        members["errors"] = error.errors
     return dump(members)
 
 

@@ -56,6 +56,7 @@ Status = Literal["TODO", "IN_PROGRESS", "COMPLETED"]
 Priority = Annotated[Literal["URGENT", "HIGH", "MEDIUM", "LOW"], BeforeValidator(_capitals)]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), STORABLE]
 Description = Annotated[str, StringConstraints(max_length=5000), STORABLE]
+TaskId = Annotated[UUID, BeforeValidator(_client_id)]
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50), STORABLE]
 Tags = Annotated[list[Tag], Field(fail_fast=True), AfterValidator(_distinct)]  # the first wrong tag is enough to say
 

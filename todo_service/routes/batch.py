@@ -1,0 +1,70 @@
+"""Batches: several changes of one's own tasks in one transaction, all of them or none."""
+
+import asyncio
+
+from aiohttp import web
+
+from todo_service.auth.accounts import hold_tasks
+from todo_service.auth.caller import CALLER
+from todo_service.auth.gates import Access
+from todo_service.connect import Connection
+from todo_service.errors import ApiError, NotFound
+from todo_service.queries import tasks
+from todo_service.routes import reply
+from todo_service.routes.once import once
+from todo_service.routes.table import Route
+from todo_service.routes.tasks import NO_SUCH_TASK, create
+from todo_service.settings import SETTINGS
+from todo_service.wire import batch
+from todo_service.wire.batch import Batch, Change, Create, Delete, Operation
+from todo_service.wire.receive import LARGE_BODY
+
+
+async def run_batch(request: web.Request, body: Batch) -> web.Response:
+    """Carry out all operations in order, or none of them; the first that fails is named by its index."""
+    operations = await asyncio.to_thread(batch.read, body.operations, request.app[SETTINGS])
+
+    async def act(db: Connection) -> web.Response:
+        await hold_tasks(db, request[CALLER])
+        results = [await _nth(db, request, index, operation) for index, operation in enumerate(operations)]
+        return reply.json({"results": results}, headers=reply.PRIVATE)
+
+    return await once(request, act, atomic=True)
+
+
+async def _nth(db: Connection, request: web.Request, index: int, operation: Operation) -> dict[str, object]:
+    try:
+        return await _carry_out(db, request, operation)
+    except ApiError as error:
+        error.name_operation(index)
+        raise
+
+
+async def _carry_out(db: Connection, request: web.Request, operation: Operation) -> dict[str, object]:
+    owner_id = request[CALLER].user_id
+    match operation:
+        case Create(task):
+            inserted = await create(db, request, task)
+            return batch.result("create", inserted.task, status=201 if inserted.is_new else 200)
+        case Change(op, task_id, changes, if_versions):
+            row = await tasks.update(db, owner_id=owner_id, task_id=task_id, changes=changes, if_versions=if_versions)
+            if row is None:
+                raise NotFound(NO_SUCH_TASK)
+            return batch.result(op, row)
+        case Delete(task_id, if_versions):
+            if await tasks.delete(db, owner_id=owner_id, task_id=task_id, if_versions=if_versions) is None:
+                raise NotFound(NO_SUCH_TASK)
+            return batch.deleted(task_id)
+
+
+BATCH = (
+    Route(
+        "POST",
+        "/api/v1/tasks/batch",
+        run_batch,
+        Access.USER,
+        "Change several tasks, all or nothing",
+        body=Batch,
+        max_body=LARGE_BODY,
+    ),
+)
