@@ -87,7 +87,8 @@ async def hold_tasks(db: Connection, caller: Caller) -> None:
     """Let nobody else change the caller's tasks until the transaction ends. Whoever comes from elsewhere gets a row
     with the first of them. Raises `Unauthenticated` for an account that is gone: it stays gone.
     """
-    if caller.kind is not Kind.ACCOUNT:
-        await clocks.lock_first(db, owner_id=caller.user_id, email=caller.email)
-    elif await clocks.lock(db, owner_id=caller.user_id) is None:
+    if await clocks.lock(db, owner_id=caller.user_id) is not None:
+        return
+    if caller.kind is Kind.ACCOUNT:
         raise Unauthenticated(GONE)
+    await clocks.lock_first(db, owner_id=caller.user_id, email=caller.email)

@@ -26,7 +26,7 @@ async def lock(db: Connection, *, owner_id: str) -> int | None:
     return version
 
 
-# The update changes nothing: it locks a clock that is there.
+# The update changes nothing: it locks a clock that somebody else has made meanwhile.
 LOCK_FIRST = """
 WITH newcomer AS (
     INSERT INTO users (id, email) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id
@@ -38,7 +38,7 @@ RETURNING clock.version"""
 
 
 async def lock_first(db: Connection, *, owner_id: str, email: str | None) -> int:
-    """The same for an owner who may have no row yet: it is made, with this email."""
+    """The same for an owner who had no row just now: it is made, with this email."""
     version: int = await db.fetchval(LOCK_FIRST, owner_id, email)
     return version
 
