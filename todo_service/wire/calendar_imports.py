@@ -40,7 +40,7 @@ FIELDS = {
     "COMPLETED": "completed_at",
 }
 MOMENTS = {"RECURRENCE-ID", "DUE", "CREATED", "LAST-MODIFIED", "COMPLETED"}
-LONGEST = 65_536  # characters of a property: a million in categories would be half a gigabyte in the library
+LONGEST = 65_536  # characters of a property: a mebibyte of categories takes the library 130 MB, and stalls when freed
 
 _NAME = re.compile(r"[\w.-]{1,40}")
 # The library would read any property as the type VALUE names, and look TZID up part by part in files, whose errors
