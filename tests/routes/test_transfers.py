@@ -211,7 +211,7 @@ async def test_a_client_that_does_not_read_its_export_is_not_waited_for(
 
 
 async def test_an_export_takes_constant_memory(api: Api, ada: User, database_url: str) -> None:
-    """Of a process of its own: 10,000 tasks of 5,000 characters are 50 MB; calendars, which take longer, have a fifth."""
+    """Of a process of its own: 10,000 tasks of 5,000 characters are 50 MB; of calendars, which take longer, a fifth."""
     await fill(database_url, ada.id, description="d" * 5000)
     eve = await api.new_user()
     await fill(database_url, eve.id, count=2000, description="d" * 5000)
