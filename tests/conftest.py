@@ -64,7 +64,11 @@ async def temporary_database(server_url: str, *, template: str = "template1") ->
     name = f"test_{secrets.token_hex(6)}"
     await run_sql(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield sibling(server_url, name)
-    await run_sql(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+    while True:
+        try:
+            return await run_sql(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+        except asyncpg.InsufficientPrivilegeError:  # the server itself is cleaning up in there
+            await asyncio.sleep(0.1)
 
 
 async def fill(database_url: str, user_id: str, *, count: int = 10_000, description: str = "") -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar
@@ -165,5 +166,5 @@ def _spelled(field: str, naming: Naming) -> str:
 def _field_error(detail: ErrorDetails, naming: Naming) -> FieldError:
     field, *path = detail["loc"] or ("body",)
     name = "".join([_spelled(str(field), naming), *(f"[{step}]" for step in path)])
-    pydantic_words = detail["msg"].replace("Input should", "must").replace("String should", "must")
+    pydantic_words = re.sub("^(Input|String|List) should", "must", detail["msg"])
     return FieldError(name, MESSAGES.get(detail["type"], pydantic_words), detail["type"])
