@@ -64,7 +64,16 @@ async def temporary_database(server_url: str, *, template: str = "template1") ->
     name = f"test_{secrets.token_hex(6)}"
     await run_sql(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield sibling(server_url, name)
-    await run_sql(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+    await _drop(server_url, name)
+
+
+async def _drop(server_url: str, name: str) -> None:
+    """Drop a database, as soon as the server itself is not cleaning up in there."""
+    try:
+        await run_sql(server_url, f"DROP DATABASE {name} WITH (FORCE)")
+    except asyncpg.InsufficientPrivilegeError:
+        await asyncio.sleep(0.1)
+        await _drop(server_url, name)
 
 
 async def fill(database_url: str, user_id: str, *, count: int = 10_000, description: str = "") -> None:

@@ -22,7 +22,7 @@ FLOORS = (
     {"database", "embedded"},
     {"connect", "logs", "embedded_programs"},
     {"settings", "life", "pieces"},
-    {"tls", "keys"},
+    {"tls", "keys", "shares"},
     {"dsn", "errors", "outages"},
     {"dsn_parameters", "strict_json"},
 )

@@ -155,7 +155,7 @@ class Conversation(RuleBasedStateMachine):
         self.model = after
         gone = self.documents.keys() - after.tasks.keys()
         for result in answer.body["results"]:
-            if "task" in result and result["id"] not in gone:
+            if "task" in result and result["id"] in after.tasks:
                 self.documents[result["id"]] = result["task"]
         for task_id in gone:
             del self.documents[task_id]

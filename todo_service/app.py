@@ -21,6 +21,7 @@ from todo_service.database import DATABASE, Database
 from todo_service.life import LIFE, Life
 from todo_service.middleware import CHAIN
 from todo_service.middleware.headers import set_headers
+from todo_service.pieces import MAX_UNSENT, MAX_UNSENT_OF_ONE, UNSENT
 from todo_service.queries import statement_names
 from todo_service.queries.sessions import select_user_from
 from todo_service.routes.auth import AUTH
@@ -32,6 +33,7 @@ from todo_service.routes.tasks import TASKS
 from todo_service.routes.transfers import TRANSFERS
 from todo_service.routes.users import USERS
 from todo_service.settings import SETTINGS, Settings, secret
+from todo_service.shares import Room
 from todo_service.wire.new_passwords import common_passwords
 from todo_service.wire.transfers import READERS, Readers
 
@@ -62,6 +64,7 @@ def build_app(settings: Settings) -> web.Application:
     app[ISSUERS] = issuers(app)
     app[SESSION_TOKENS] = session_tokens(app)
     app[CACHE] = Cache()
+    app[UNSENT] = Room(total=MAX_UNSENT, each=MAX_UNSENT_OF_ONE)
     app[READERS] = Readers(settings)
     common_passwords()
     app.cleanup_ctx.extend([database, revocations, key_set, password_threads, import_threads])

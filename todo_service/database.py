@@ -19,6 +19,7 @@ from aiohttp import web
 from todo_service.connect import CLOSE_SECONDS, CannotConnectError, Connection, Connector, wanted
 from todo_service.outages import FAILOVER_STATES, unavailable
 from todo_service.settings import Settings
+from todo_service.shares import USER, Turns
 
 CANCEL_SECONDS = 0.2
 LONGEST_IDLE_TRANSACTION_SECONDS = 5.0
@@ -61,6 +62,7 @@ class Database:
         self._pool: Any = None
         self._keeper: asyncio.Task[None] | None = None
         self._abandoned: set[asyncio.Task[None]] = set()
+        self._turns = Turns(each=max(1, settings.database_pool_max // 2))
         self._longest = settings.database_acquire_timeout + 0.9 * settings.database_statement_timeout
 
     async def open(self) -> None:
@@ -101,7 +103,11 @@ class Database:
                 log.warning("database_connections_closed_by_force", reason=type(error).__name__)
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """Borrow a connection for the block; the wait and the block are bounded and end in an `unavailable` error."""
+        """Borrow a connection for the block; the wait and the block are bounded and end in an `unavailable` error.
+
+        One user has half of all connections at most, and waits for another one behind themselves; raises `Overloaded`
+        if that takes too long.
+        """
         return self._borrowed(self._settings.database_acquire_timeout, self._longest)
 
     @asynccontextmanager
@@ -129,7 +135,7 @@ class Database:
             raise CannotConnectError("The database is not opened.")
         db = None
         try:
-            async with asyncio.timeout(longest):
+            async with asyncio.timeout(longest), self._turns.turn(USER.get(), seconds=acquire_seconds):
                 db = await pool.acquire(timeout=acquire_seconds)
                 yield db
         except (TimeoutError, asyncio.CancelledError):

@@ -223,7 +223,7 @@ class PreconditionFailed(ApiError):
     name = "precondition-failed"
     title = "The task has changed"
     meaning = "The task is no longer at the version that `If-Match` or `if_version` names."
-    remedy = "Read it again, make your change to what it is now, and send that with its new `ETag`."
+    remedy = "Read it again, make your change to what it is now, and send that with the version it has then."
 
     def __init__(self, version: int) -> None:
         super().__init__(f"The task has changed: it is at version {version} now. {self.remedy}")

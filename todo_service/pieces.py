@@ -7,9 +7,13 @@ import structlog
 from aiohttp import web
 
 from todo_service.outages import unavailable
+from todo_service.shares import Room
 
 PIECE = 256 * 1024  # bytes
 PIECE_SECONDS = 30  # how long a client may take to make room for the next piece
+
+MAX_UNSENT = 256 * 1024 * 1024  # bytes of all answers that are being sent, in each worker
+MAX_UNSENT_OF_ONE = 64 * 1024 * 1024  # of one user's
 
 log = structlog.get_logger()
 
@@ -50,3 +54,6 @@ def _is_cut(request: web.Request) -> bool:
 def _cut(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
+
+
+UNSENT = web.AppKey("unsent", Room)

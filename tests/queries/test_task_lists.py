@@ -176,6 +176,7 @@ async def test_a_list_that_is_known_costs_one_row(crowd: Connection) -> None:
     epoch = await crowd.fetchval("SELECT epoch FROM task_clocks WHERE user_id = 'user 7'")
     for variant, filters in (("title", ""), ("title filtered", ", 'TODO', false, 'LOW', '{a}', NULL, NULL, NULL, 'x'")):
         found = await plan(crowd, SELECT_PAGE[variant], f"'user 7', {epoch}, 100, 20, 0{filters}")
-        scans = [line for line in found.splitlines() if "Scan" in line and "never executed" not in line]
-        assert len(scans) == 1, found
-        assert "task_clocks_pkey" in scans[0]
+        scans = [line for line in found.splitlines() if " Scan " in line and "never executed" not in line]
+        read = [line for line in scans if "CTE Scan" not in line]
+        assert all("task_clocks_pkey" in line for line in read), found
+        assert 1 <= len(read) <= 2

@@ -162,3 +162,24 @@ async def test_a_first_write_that_meets_a_deletion_is_whole_or_asks_to_be_tried_
     assert left.total == left.stamp.version
     for connection in connections:
         await connection.close()
+
+
+async def test_while_a_users_tasks_are_held_nobody_else_changes_them(database_url: str) -> None:
+    """What an import has read of them is still so when it writes."""
+    holder, writer = [await asyncpg.connect(database_url) for _ in range(2)]
+    owner_id = await _user(holder, uuid4().hex)
+    row = await add(holder, owner_id)
+    for change in (
+        lambda: add(writer, owner_id),
+        lambda: tasks.update(writer, owner_id=owner_id, task_id=row.id, changes=Changes(toggles_completed=True)),
+        lambda: tasks.delete(writer, owner_id=owner_id, task_id=row.id),
+    ):
+        async with holder.transaction():
+            version = await clocks.lock(holder, owner_id=owner_id)
+            changing = asyncio.ensure_future(change())
+            await asyncio.sleep(0.1)
+            assert not changing.done()
+            assert await clocks.select_version(holder, owner_id=owner_id) == version
+        await changing
+    for connection in (holder, writer):
+        await connection.close()

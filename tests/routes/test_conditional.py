@@ -14,7 +14,7 @@ from tests.routes.test_users import admin as admin
 FOREIGN = [
     '"0"', '"999"', '"abc"', '"1-2-3"', "1", "garbage", '"', '""', 'W/"', ",,,",
     '"' + "9" * 30 + '"', '"' + "x" * 7000 + '"',
-    '"\u00ff\u00fe"', '"-1"', '"+1"', '"\u0661"', "",
+    '"\u00ff\u00fe"', '"-1"', '"+1"', '"01"', '"\u0661"', "",
 ]  # fmt: skip
 
 
@@ -57,6 +57,14 @@ async def test_a_lists_tag_says_which_list_of_whom(api: Api, ada: User, bob: Use
     await created(api, ada)
     assert tags[0] != (await api.get("/api/v1/tasks", as_=ada)).headers["ETag"]
     assert (await api.get("/api/v1/tasks", as_=bob)).headers["ETag"] in tags, "ada's change is not bob's"
+
+
+async def test_another_release_has_other_tags(api: Api, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may write the same list in another way."""
+    tag = (await api.get("/api/v1/tasks", as_=ada)).headers["ETag"]
+    monkeypatch.setattr("todo_service.wire.task_lists.__version__", "99.0")
+    answer = await api.get("/api/v1/tasks", as_=ada, headers={"If-None-Match": tag})
+    assert (answer.status, answer.headers["ETag"] != tag) == (200, True)
 
 
 @in_every_family

@@ -196,9 +196,12 @@ async def test_wrong_tasks_of_a_calendar_are_named_by_the_line_they_begin_at(api
     wrong = [
         ("DUE:20261224T100000", "due_date", "floating_time"), ("DUE:tomorrow", "due_date", "moment_format"),
         ("DUE;TZID=Mars/Base:20261224T100000", "due_date", "time_zone"),
-        ("DUE:20261324", "due_date", "due_date_format"),
+        ("DUE:20261324", "due_date", "moment_format"),
         ("DUE;TZID=" + "/a" * 5000 + ":20261224T100000", "due_date", "time_zone"),
         ("CREATED:20261224T250000Z", "created_at", "moment_format"), ("PRIORITY:x", "priority", "priority"),
+        ("DESCRIPTION:" + "x" * 70_000, "description", "too_long"), ("DESCRIPTION", "description", "content_line"),
+        ("COMPLETED:20261224", "completed_at", "moment_format"), ("DUE:P1D", "due_date", "moment_format"),
+        ("DUE;TZID=America/New_York:99991231T235959", "due_date", "moment_format"),
         ("STATUS:DONE", "status", "literal_error"), ("SUMMARY:again", "title", "repeated"),
         ('DESCRIPTION;X="a:b', "description", "content_line"),
         ("COMPLETED:19690101T000000Z", "completed_at", "due_date_range"),

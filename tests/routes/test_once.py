@@ -16,6 +16,7 @@ from tests.routes.test_identities import bearer
 from tests.routes.test_identities import open_api as open_api
 from tests.routes.test_tasks import created
 from tests.routes.test_users import admin as admin
+from todo_service.queries import clocks, idempotency_keys
 
 
 async def keyed(api: Api, method: str, path: str, key: str, body: Any = ABSENT, **options: Any) -> Answer:
@@ -228,6 +229,31 @@ async def test_the_end_of_an_account_ends_its_kept_answers(api: Api, ada: User, 
     await run_sql(database_url, f"DELETE FROM users WHERE id = '{ada.id}'")
     db = await asyncpg.connect(database_url)
     assert await db.fetchval("SELECT count(*) FROM idempotency_keys WHERE user_id = $1", ada.id) == 0
+    await db.close()
+
+
+@pytest.mark.parametrize("kind", ["account", "outside"])
+async def test_a_key_taken_again_and_the_end_of_its_user_never_wait_for_each_other(
+    database_url: str, kind: str
+) -> None:
+    """An expired key is a row that is there already: no foreign key holds its user then."""
+    user_id = uuid4().hex
+    await run_sql(database_url, f"INSERT INTO users (id) VALUES ('{user_id}')")
+    await run_sql(database_url, f"INSERT INTO task_clocks (user_id) VALUES ('{user_id}')")
+    await run_sql(
+        database_url,
+        f"INSERT INTO idempotency_keys VALUES ('{user_id}', 'k', '', now() - interval '25 hours', 201, '{{}}', '')",
+    )
+    db = await asyncpg.connect(database_url)
+    async with db.transaction():
+        if kind == "account":
+            await idempotency_keys.claim(db, user_id=user_id, key="k", fingerprint=b"f")
+        else:
+            await idempotency_keys.claim_first(db, user_id=user_id, email=None, key="k", fingerprint=b"f")
+        deletion = asyncio.create_task(run_sql(database_url, f"DELETE FROM users WHERE id = '{user_id}'"))
+        await asyncio.sleep(0.2)
+        assert await clocks.lock(db, owner_id=user_id) == 0
+    await deletion
     await db.close()
 
 

@@ -7,6 +7,7 @@ from aiohttp import web
 from todo_service.auth.caller import CALLER, OWNER, Kind
 from todo_service.auth.credentials import identify
 from todo_service.errors import AdminOnly, Forbidden, NoPasswordAccount
+from todo_service.shares import USER
 
 
 class Access(Enum):
@@ -26,9 +27,11 @@ async def admit(request: web.Request, access: Access) -> None:
     Raises what `identify` raises, `NoPasswordAccount`, `AdminOnly`, or `Forbidden` if the path names another user:
     nobody, not even an administrator, uses somebody else's path.
     """
+    USER.set(None)  # a connection may have served somebody else before
     if access is Access.PUBLIC:
         return
     caller = request[CALLER] = await identify(request)
+    USER.set(caller.user_id)
     if access is Access.ACCOUNT and caller.kind is not Kind.ACCOUNT:
         raise NoPasswordAccount
     if access is Access.ADMIN and not caller.is_admin:

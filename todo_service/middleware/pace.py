@@ -6,19 +6,25 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from todo_service import pieces
+from todo_service.shares import USER
 
 
 @web.middleware
 async def send_in_pieces(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Send a big answer piece by piece; a smaller one is written at once."""
+    """Send a big answer piece by piece; a smaller one is written at once. Raises `Overloaded` if too much is unsent."""
     response = await handler(request)
     if not isinstance(response, web.Response) or request.method == hdrs.METH_HEAD:
         return response
     if not isinstance(response.body, bytes) or len(response.body) <= pieces.PIECE:
         return response
+    with request.app[pieces.UNSENT].taken(USER.get(), len(response.body)):
+        return await _paced(request, response, response.body)
+
+
+async def _paced(request: web.Request, response: web.Response, body: bytes) -> web.StreamResponse:
     paced = web.StreamResponse(status=response.status, headers=response.headers)
-    paced.content_length = len(response.body)
-    await pieces.send(request, paced, _whole(response.body))
+    paced.content_length = len(body)
+    await pieces.send(request, paced, _whole(body))
     return paced
 
 

@@ -39,9 +39,11 @@ ON CONFLICT (user_id, key) DO UPDATE SET
     body = CASE WHEN {_EXPIRED} THEN NULL ELSE kept.body END
 RETURNING fingerprint, status, headers, body"""
 
+# The user's row comes before the key's, as in a deletion, so that the two never wait for each other: an expired key is
+# taken over without its foreign key being asked.
 CLAIM = f"""
 INSERT INTO idempotency_keys AS kept (user_id, key, fingerprint, created_at)
-SELECT id, $2, $3, statement_timestamp() FROM users WHERE id = $1
+SELECT id, $2, $3, statement_timestamp() FROM users WHERE id = $1 FOR KEY SHARE
 {_OR_FIND}"""
 
 
@@ -53,9 +55,12 @@ async def claim(db: Connection, *, user_id: str, key: str, fingerprint: bytes) -
 CLAIM_FIRST = f"""
 WITH newcomer AS (
     INSERT INTO users (id, email) VALUES ($1, $4) ON CONFLICT DO NOTHING RETURNING id
+), held AS MATERIALIZED (
+    SELECT id FROM users WHERE id = $1 FOR KEY SHARE
 )
 INSERT INTO idempotency_keys AS kept (user_id, key, fingerprint, created_at)
-SELECT $1, $2, $3, statement_timestamp() FROM (SELECT count(*) FROM newcomer) AS made
+SELECT $1, $2, $3, statement_timestamp()
+FROM (SELECT count(*) FROM newcomer) AS made, (SELECT count(*) FROM held) AS here
 {_OR_FIND}"""
 
 

@@ -146,26 +146,43 @@ def _by(order: _Order, *ties: str) -> str:
     return ", ".join(f"{part} {order.direction}" for part in (order.key, *ties))
 
 
+_CHANGED = "(clock.epoch, clock.version) IS DISTINCT FROM ($2::bigint, $3::bigint)"
+
+
 def _owners_page(sort: str, *, after: bool, filtered: bool) -> str:
     order = _ORDERS[sort]
-    changed = "(clock.epoch, clock.version) IS DISTINCT FROM ($2::bigint, $3::bigint)"
-    where = f"user_id = $1 AND {changed}"
-    total = "clock.task_count"
     if filtered:
-        conditions = _conditions(7 if after else 6)
-        where += f" AND {conditions}"
-        total = f"CASE WHEN {changed} THEN (SELECT count(*) FROM tasks WHERE user_id = $1 AND {conditions}) END"
-    if after:
-        where += f" AND ({order.key}, id) {order.sign} ({order.position.format('$5')}, $6::uuid)"
+        return _owners_filtered_page(order, after=after)
+    where = f"AND ({order.key}, id) {order.sign} ({order.position.format('$5')}, $6::uuid)" if after else ""
     return f"""
-SELECT clock.epoch, clock.version, {total}, {_PAGE_COLUMNS}
+SELECT clock.epoch, clock.version, clock.task_count, {_PAGE_COLUMNS}
 FROM task_clocks AS clock
 LEFT JOIN LATERAL (
-    SELECT {_COLUMNS} FROM tasks WHERE {where}
+    SELECT {_COLUMNS} FROM tasks WHERE user_id = $1 AND {_CHANGED} {where}
     ORDER BY {_by(order, "id")} LIMIT $4::bigint {"" if after else "OFFSET $5::bigint"}
 ) AS page ON true
 WHERE clock.user_id = $1
 ORDER BY {_by(order, "id")}"""
+
+
+def _owners_filtered_page(order: _Order, *, after: bool) -> str:
+    """The filters are asked once of each task: the total has to look at all of them anyway. Within one statement a row
+    keeps its place (`ctid`), so what is wanted is found again without an index.
+    """
+    by = f"key {order.direction}, id {order.direction}"
+    where = f"WHERE (key, id) {order.sign} ({order.position.format('$5')}, $6::uuid)" if after else ""
+    return f"""
+WITH matching AS MATERIALIZED (
+    SELECT tasks.ctid AS place, id, {order.key} AS key FROM task_clocks AS clock, tasks
+    WHERE clock.user_id = $1 AND {_CHANGED} AND tasks.user_id = $1 AND {_conditions(7 if after else 6)}
+), wanted AS MATERIALIZED (
+    SELECT place, id, key FROM matching {where} ORDER BY {by} LIMIT $4::bigint {"" if after else "OFFSET $5::bigint"}
+)
+SELECT clock.epoch, clock.version, (SELECT count(*) FROM matching), {_PAGE_COLUMNS}
+FROM task_clocks AS clock
+LEFT JOIN (wanted JOIN tasks AS page ON page.user_id = $1 AND page.ctid = wanted.place) ON true
+WHERE clock.user_id = $1
+ORDER BY wanted.key {order.direction}, wanted.id {order.direction}"""
 
 
 def _any_owners_page(sort: str, *, after: bool, filtered: bool) -> str:

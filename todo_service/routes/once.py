@@ -10,7 +10,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from todo_service.auth.accounts import GONE
-from todo_service.auth.caller import CALLER, Kind
+from todo_service.auth.caller import CALLER, OWNER, Kind
 from todo_service.connect import Connection
 from todo_service.database import DATABASE
 from todo_service.errors import IdempotencyKeyReused, Unauthenticated, invalid
@@ -89,9 +89,9 @@ def _key(request: web.Request) -> str | None:
 
 
 def _fingerprint(request: web.Request) -> bytes:
-    """What tells this request from another one under the same key."""
+    """What tells this request from another one under the same key; whose tasks it is about may depend on a role."""
     path, _, query = request.raw_path.partition("?")
-    parts = (request.method, path.rstrip("/"), query)
+    parts = (request.method, path.rstrip("/"), query, request.content_type, request[OWNER])
     return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape") + b"\0" + request[BODY]).digest()
 
 

@@ -1,23 +1,22 @@
 """Calendars that other programs wrote: every VTODO in them is a task, whatever else they hold.
 
-The grammar of lines and values is `icalendar`'s; which lines belong to which VTODO, and where it begins, is found here,
-in one pass, because a file from outside may nest as deep and be as broken as it likes.
+The properties of a VTODO are read by `icalendar`. Which lines are whose, and where a VTODO begins, is found here, in
+one pass, because the library keeps no line numbers, and a file from outside may nest as deep as it likes.
 """
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from functools import cache
+from datetime import UTC, date, datetime, tzinfo
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
-from zoneinfo import ZoneInfo, available_timezones
 
-from icalendar.parser import Contentline, split_on_unescaped_comma, unescape_backslash
-from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
+from icalendar import Component, Todo, vBroken, vDDDTypes
 
 from todo_service.errors import FieldError, MalformedBody, invalid
 from todo_service.wire.imported_tasks import Record
 from todo_service.wire.tasks import read_task_id
+from todo_service.wire.time_zones import Zones
 
 UID_NAMESPACE = UUID("5d0c2f0e-6f0b-5c7e-9a41-3d6f1e2b7a90")  # ids of UIDs that are no UUIDs; it never changes
 STATUSES = {
@@ -40,11 +39,24 @@ FIELDS = {
     "LAST-MODIFIED": "updated_at",
     "COMPLETED": "completed_at",
 }
+MOMENTS = {"RECURRENCE-ID", "DUE", "CREATED", "LAST-MODIFIED", "COMPLETED"}
+LONGEST = 65_536  # characters of a property: a mebibyte of categories takes the library 130 MB, and stalls when freed
 
-_NAME = re.compile(r"[A-Za-z0-9-]{1,40}")
-_PLAIN = re.compile(r"([A-Za-z0-9-]+):")
-_DAY = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
-_MOMENT = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(Z?)", re.ASCII)
+_NAME = re.compile(r"[\w.-]{1,40}")
+# The library would read any property as the type VALUE names, and look TZID up part by part in files, whose errors
+# escape it, and keep what it finds for good. So it gets them by other names.
+_PREFIX = "X-TODO-SERVICE-"
+_HIDDEN = re.compile(r";[ \t]*(VALUE|TZID)[ \t]*=", re.IGNORECASE)
+
+
+class Tolerant(Todo):
+    """A VTODO whose unreadable properties are found as such, where `Todo` refuses the whole."""
+
+    name = _PREFIX + "VTODO"
+    ignore_exceptions = True
+
+
+Component.register(Tolerant)
 
 
 class Line(NamedTuple):
@@ -52,14 +64,6 @@ class Line(NamedTuple):
 
     number: int
     text: str
-
-
-class Property(NamedTuple):
-    """A line of a VTODO: its name, its time zone if it names one, its raw value."""
-
-    name: str
-    zone: str | None
-    value: str
 
 
 class UnreadableError(Exception):
@@ -76,7 +80,8 @@ def read(raw: bytes) -> Iterator[Record]:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise MalformedBody("The body is not UTF-8. Save the file in that encoding.") from None
-    return (_record(number, lines) for number, lines in _todos(_unfolded(text)))
+    zones = Zones()
+    return (_record(number, lines, zones) for number, lines in _todos(_unfolded(text)))
 
 
 def _unfolded(text: str) -> Iterator[Line]:
@@ -120,104 +125,108 @@ def _todos(lines: Iterator[Line]) -> Iterator[tuple[int, list[str]]]:
         raise invalid("body", f"is not a whole calendar: {what}", "calendar")
 
 
-def _record(number: int, lines: list[str]) -> Record:
+def _record(number: int, lines: list[str], zones: Zones) -> Record:
     task: dict[str, Any] = {}
-    seen: dict[str, str] = {}
-    wrong: dict[str, FieldError] = {}
-    for line in lines:
-        name = _NAME.match(line)
-        field = FIELDS.get(name[0].upper()) if name else None
-        if field is None or field in wrong:
-            continue
+    wrong: list[FieldError] = []
+    sent = _wanted(lines)
+    refused = {name: refusal for name, its in sent.items() if (refusal := _refusal(name, its))}
+    found = _values({name: its for name, its in sent.items() if name not in refused})
+    for name, its in sent.items():
         try:
-            found = _property(line)
-            if found.name in seen and found.name != "CATEGORIES":
-                raise UnreadableError("is there more than once", "repeated")
-            seen[found.name] = found.value
-            if field == "tags":
-                task.setdefault(field, []).extend(_tags(found.value))
-            else:
-                task[field] = _value(found)
+            if name in refused:
+                raise refused[name]
+            if len(found.get(name, [])) < len(its):
+                raise UnreadableError("is not a line as RFC 5545 has them", "content_line")
+            task[FIELDS[name]] = _tags(found[name]) if name == "CATEGORIES" else _value(name, found[name][0], zones)
         except UnreadableError as error:
-            wrong[field] = FieldError(field, str(error), error.code)
-    _identify(task, seen)
+            wrong.append(FieldError(FIELDS[name], str(error), error.code))
+    _identify(task)
     if "status" not in task and "completed_at" in task:
         task["status"] = "COMPLETED"
-    return Record(f"line {number}: ", task, tuple(wrong.values()))
+    return Record(f"line {number}: ", task, tuple(wrong))
 
 
-def _identify(task: dict[str, Any], seen: dict[str, str]) -> None:
+def _wanted(lines: list[str]) -> dict[str, list[str]]:
+    """The lines of the properties that are read, by name. No other reaches the library, and no BEGIN in disguise."""
+    wanted: dict[str, list[str]] = {}
+    for line in lines:
+        match = _NAME.match(line)
+        name = match[0].upper() if match else ""
+        if name in FIELDS:
+            wanted.setdefault(name, []).append(line.rstrip() if name in MOMENTS else line)
+    return wanted
+
+
+def _refusal(name: str, lines: list[str]) -> UnreadableError | None:
+    """Why the library shall not see the lines of a property."""
+    if len(lines) > 1 and name != "CATEGORIES":
+        return UnreadableError("is there more than once", "repeated")
+    if sum(map(len, lines)) > LONGEST:
+        return UnreadableError(f"is longer than {LONGEST:,} characters", "too_long")
+    return None
+
+
+def _values(sent: dict[str, list[str]]) -> dict[str, list[Any]]:
+    """What the library makes of the lines: the values by name. A line that is none leaves no value."""
+    lines = (_HIDDEN.sub(rf";{_PREFIX}\1=", line) for line in chain.from_iterable(sent.values()))
+    todo = Component.from_ical("\r\n".join((f"BEGIN:{Tolerant.name}", *lines, f"END:{Tolerant.name}")))
+    return {name: found if isinstance(found, list) else [found] for name, found in todo.items()}
+
+
+def _identify(task: dict[str, Any]) -> None:
     """Set the id: the UID if it is a UUID, else one made of it, another one for each instance of a series."""
-    uid = seen.get("UID", "").strip()
-    instance = seen.get("RECURRENCE-ID")
-    task.pop("id", None)
+    uid = task.pop("id", "").strip()
+    instance = task.pop("instance", None)
     if instance is not None:
         uid = f"{uid}\n{instance}"
     if uid:
         task["id"] = str(read_task_id(uid) or uuid5(UID_NAMESPACE, uid))
 
 
-def _property(line: str) -> Property:
-    plain = _PLAIN.match(line)
-    if plain:  # no parameters: three times as fast
-        return Property(plain[1].upper(), None, line[plain.end() :])
-    try:
-        name, parameters, value = Contentline(line).raw_parts()  # type: ignore[no-untyped-call]
-    except ValueError:
-        raise UnreadableError("is not a line as RFC 5545 has them", "content_line") from None
-    zone = parameters.get("TZID")
-    return Property(name.upper(), zone if isinstance(zone, str) else None, value)
+def _tags(values: list[Any]) -> list[str]:
+    return [str(tag) for categories in values for tag in categories if tag.strip()]
 
 
-def _tags(value: str) -> list[str]:
-    return [tag for tag in split_on_unescaped_comma(value) if tag.strip()]
-
-
-def _value(found: Property) -> str:
+def _value(name: str, value: Any, zones: Zones) -> str:
     """What the property says, in the words of JSON."""
-    match found.name:
+    match name:
         case "STATUS":
-            known = STATUSES.get(found.value.strip().upper())
+            known = STATUSES.get(value.strip().upper())
             if known is None:
                 raise UnreadableError(f"must be {', '.join(STATUSES)}", "literal_error")
             return known
         case "PRIORITY":
-            digit = found.value.strip()
-            if len(digit) != 1 or digit not in "0123456789":
+            if isinstance(value, vBroken) or not 0 <= value < len(PRIORITIES):
                 raise UnreadableError("must be a digit, 0 to 9", "priority")
-            return PRIORITIES[int(digit)]
-        case "DUE" if _DAY.fullmatch(found.value.strip()):
-            return "-".join(_DAY.fullmatch(found.value.strip()).groups())  # type: ignore[union-attr]
+            return PRIORITIES[value]
+        case "RECURRENCE-ID" if isinstance(value, vDDDTypes) and isinstance(value.dt, date):
+            return value.to_ical().decode()
+        case "DUE" if isinstance(value, vDDDTypes) and type(value.dt) is date:
+            return value.dt.isoformat()
         case "DUE" | "COMPLETED" | "CREATED" | "LAST-MODIFIED":
-            return _moment(found.value.strip(), found.zone)
+            return _moment(value, zones)
         case _:
-            return str(unescape_backslash(found.value))
+            return str(value)
 
 
-def _moment(value: str, zone: str | None) -> str:
-    parts = _MOMENT.fullmatch(value)
-    if parts is None:
+def _moment(value: Any, zones: Zones) -> str:
+    moment = value.dt if isinstance(value, vDDDTypes) else None
+    if not isinstance(moment, datetime):
         raise UnreadableError("must be a date (20261224) or a moment (20261224T180000Z)", "moment_format")
-    *numbers, utc = parts.groups()
-    if not utc and zone is None:
-        message = "is a floating time: end it with Z, or name its zone in TZID; it would move by a day for somebody"
-        raise UnreadableError(message, "floating_time")
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=_zone(value.params.get(_PREFIX + "TZID"), zones))
     try:
-        moment = datetime(*map(int, numbers), tzinfo=UTC if utc else _zone(zone or ""))  # type: ignore[misc,arg-type]
         return moment.astimezone(UTC).isoformat()
     except (ValueError, OverflowError):
         raise UnreadableError("is no moment there is", "moment_format") from None
 
 
-@cache
-def _known_zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def _zone(name: str) -> ZoneInfo:
-    """The zone of that name: an IANA name, one of Windows, or an IANA name behind a program's own prefix."""
-    parts = name.strip("/").split("/")
-    for candidate in (name, WINDOWS_TO_OLSON.get(name, ""), *("/".join(parts[-count:]) for count in (3, 2, 1))):
-        if candidate in _known_zones():
-            return ZoneInfo(candidate)
-    raise UnreadableError("names a time zone not known here: use UTC or a name such as Europe/Berlin", "time_zone")
+def _zone(name: object, zones: Zones) -> tzinfo:
+    if not isinstance(name, str):
+        message = "is a floating time: end it with Z, or name its zone in TZID; it would move by a day for somebody"
+        raise UnreadableError(message, "floating_time")
+    zone = zones[name]
+    if zone is None:
+        message = "names a time zone not known here: use UTC or a name such as Europe/Berlin"
+        raise UnreadableError(message, "time_zone")
+    return zone

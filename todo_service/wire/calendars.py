@@ -1,81 +1,70 @@
-"""Tasks as an iCalendar file (RFC 5545): one VTODO a task.
-
-Written here and not by `icalendar`: that takes a backslash before an N in a text for a line break, which loses text,
-and folds a character at a time.
-"""
+"""Tasks as an iCalendar file (RFC 5545): one VTODO a task, written by `icalendar`."""
 
 import re
-from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from codecs import BOM_UTF8
+from collections.abc import Sequence
+
+from icalendar import Calendar, Todo, vCategory, vText
 
 from todo_service.queries.tasks import TaskRow
 
-OPENING = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//Todo Service//Todo Service//EN\r\n"
-SEPARATOR = b""
-CLOSING = b"END:VCALENDAR\r\n"
 PRIORITIES = {"URGENT": 1, "HIGH": 3, "MEDIUM": 5, "LOW": 7}
 STATUSES = {"TODO": "NEEDS-ACTION", "IN_PROGRESS": "IN-PROCESS", "COMPLETED": "COMPLETED"}
-LONGEST_LINE = 75  # octets, without the line end
 
-_LINE_END = re.compile(r"\r\n|\r")
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")  # what TEXT may not hold (section 3.3.11)
-_SPECIAL = re.compile(r"[\\;,\n]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # what TEXT may not hold (section 3.3.11); no line ends
+
+
+class Texts(vCategory):
+    """One text or more that come back as they were, but for line ends, which become line feeds, and control characters,
+    which become U+FFFD.
+    """
+
+    def to_ical(self) -> bytes:
+        """TEXT values (section 3.3.11), separated by commas."""
+        raw = b",".join(map(_escaped, self))
+        return BOM_UTF8 + raw if raw.startswith(BOM_UTF8) else raw  # the library takes one off
+
+
+def _escaped(text: str) -> bytes:
+    # The library takes a backslash before an N for a line break, so it gets a NUL there, which no clean text has.
+    hidden = _CONTROL.sub("\ufffd", text).replace(r"\N", "\0")
+    return vText(hidden).to_ical().replace(b"\0", rb"\\N")
+
+
+def _frame() -> tuple[bytes, bytes]:
+    """What stands before the tasks and behind them."""
+    calendar = Calendar()
+    calendar.add("VERSION", "2.0")
+    calendar.add("PRODID", "-//Todo Service//Todo Service//EN")
+    end = b"END:VCALENDAR\r\n"
+    return calendar.to_ical().removesuffix(end), end
+
+
+OPENING, CLOSING = _frame()
+SEPARATOR = b""
 
 
 def write(rows: Sequence[TaskRow]) -> bytes:
-    """Some tasks, one VTODO each. Seconds are the finest a calendar knows, line ends become line feeds, and control
-    characters, which it has not, U+FFFD.
-    """
-    return b"".join(_folded(line) for row in rows for line in _lines(row))
+    """Some tasks, one VTODO each. Seconds are the finest a calendar knows."""
+    return b"".join(_todo(row).to_ical() for row in rows)
 
 
-def _lines(row: TaskRow) -> Iterable[str]:
-    yield "BEGIN:VTODO"
-    yield f"UID:{row.id}"
-    yield f"DTSTAMP:{_moment(row.updated_at)}"
-    yield f"CREATED:{_moment(row.created_at)}"
-    yield f"LAST-MODIFIED:{_moment(row.updated_at)}"
-    yield f"SUMMARY:{escaped(row.title)}"
+def _todo(row: TaskRow) -> Todo:
+    todo = Todo()
+    todo.add("UID", str(row.id))
+    todo.add("DTSTAMP", row.updated_at)
+    todo.add("CREATED", row.created_at)
+    todo.add("LAST-MODIFIED", row.updated_at)
+    todo.add("SUMMARY", Texts([row.title]))
     if row.description:
-        yield f"DESCRIPTION:{escaped(row.description)}"
-    if row.due_at is not None:
-        yield f"DUE:{_moment(row.due_at)}"
-    if row.due_on is not None:
-        yield f"DUE;VALUE=DATE:{_day(row.due_on)}"
-    yield f"PRIORITY:{PRIORITIES[row.priority]}"
-    yield f"STATUS:{STATUSES[row.status]}"
+        todo.add("DESCRIPTION", Texts([row.description]))
+    due = row.due_at or row.due_on
+    if due is not None:
+        todo.add("DUE", due)
+    todo.add("PRIORITY", PRIORITIES[row.priority])
+    todo.add("STATUS", STATUSES[row.status])
     if row.completed_at is not None:
-        yield f"COMPLETED:{_moment(row.completed_at)}"
+        todo.add("COMPLETED", row.completed_at)
     if row.tags:
-        yield f"CATEGORIES:{','.join(map(escaped, row.tags))}"
-    yield "END:VTODO"
-
-
-def escaped(text: str) -> str:
-    """A TEXT value (section 3.3.11)."""
-    clean = _CONTROL.sub("\ufffd", _LINE_END.sub("\n", text))
-    return _SPECIAL.sub(lambda found: r"\n" if found[0] == "\n" else "\\" + found[0], clean)
-
-
-def _folded(line: str) -> bytes:
-    """The line with its end, in pieces of 75 octets at most that break no character (section 3.1)."""
-    raw = line.encode()
-    if len(raw) <= LONGEST_LINE:
-        return raw + b"\r\n"
-    pieces, start, room = [], 0, LONGEST_LINE
-    while len(raw) - start > room:
-        end = start + room
-        while raw[end] & 0xC0 == 0x80:  # inside a character
-            end -= 1
-        pieces.append(raw[start:end])
-        start, room = end, LONGEST_LINE - 1  # the space that says "goes on" takes one
-    pieces.append(raw[start:])
-    return b"\r\n ".join(pieces) + b"\r\n"
-
-
-def _moment(value: datetime) -> str:
-    return f"{value.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-
-
-def _day(value: date) -> str:
-    return f"{value:%Y%m%d}"
+        todo.add("CATEGORIES", Texts(row.tags))
+    return todo

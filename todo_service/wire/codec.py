@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar
@@ -55,13 +56,21 @@ def dump(value: object) -> bytes:
 
 
 async def array(rows: Sequence[Row], write: Callable[[Row], object]) -> orjson.Fragment:
-    """Rows as a JSON array, made in slices: ten thousand at once would hold up everybody else's requests."""
-    parts = []
+    """Rows as a JSON array, made in slices: ten thousand at once would hold up everybody else's requests. To copy
+    fifty megabytes takes 40 ms: they are put together once, and in a turn of its own.
+    """
+    parts = [b"["]
     for start in range(0, len(rows), SLICE):
         if start:
-            await asyncio.sleep(0)
+            parts.append(b",")
         parts.append(orjson.dumps([write(row) for row in rows[start : start + SLICE]])[1:-1])
-    return orjson.Fragment(b"[" + b",".join(parts) + b"]")
+        await asyncio.sleep(0)
+    parts.append(b"]")
+    whole = b"".join(parts)
+    del parts
+    if len(rows) > SLICE:
+        await asyncio.sleep(0)
+    return orjson.Fragment(whole)
 
 
 def load(raw: bytes) -> object:
@@ -157,5 +166,5 @@ def _spelled(field: str, naming: Naming) -> str:
 def _field_error(detail: ErrorDetails, naming: Naming) -> FieldError:
     field, *path = detail["loc"] or ("body",)
     name = "".join([_spelled(str(field), naming), *(f"[{step}]" for step in path)])
-    pydantic_words = detail["msg"].replace("Input should", "must").replace("String should", "must")
+    pydantic_words = re.sub("^(Input|String|List) should", "must", detail["msg"])
     return FieldError(name, MESSAGES.get(detail["type"], pydantic_words), detail["type"])

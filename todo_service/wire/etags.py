@@ -11,7 +11,7 @@ from todo_service.queries.task_lists import Stamp
 ANY = "*"
 _TAG = re.compile(r'[ \t]*(?:W/)?"([\x21\x23-\x7e\x80-\U0010ffff]*)"[ \t]*')
 _ENCODING = re.compile(r"-(?:gzip|br|zstd|deflate)$")
-_VERSION = re.compile(r"[0-9]{1,18}", re.ASCII)
+_VERSION = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _STAMP = re.compile(r"([0-9]{1,18})-([0-9a-f]{1,15})-([0-9a-f]+)", re.ASCII)
 
 

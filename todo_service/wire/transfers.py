@@ -18,7 +18,6 @@ from todo_service.wire import calendar_imports, calendars, csv_files, imported_t
 from todo_service.wire.codec import Input
 from todo_service.wire.imported_tasks import Record
 
-SLICE = 50  # tasks, of the largest about 5 ms
 THREADS = 1
 MAX_WAITING = 8  # files, with their megabyte each
 
@@ -32,7 +31,7 @@ class ExportQuery(Input):
 @dataclass(frozen=True, slots=True)
 class Format:
     """How tasks are written to a file, with what stands before, between and behind them, and how one is read.
-    `precision` is what its moments are exact to.
+    `precision` is what its moments are exact to, `slice` how many of the largest tasks are written in 5 to 10 ms.
     """
 
     name: str
@@ -43,13 +42,14 @@ class Format:
     closing: bytes
     read: Callable[[bytes], Iterator[Record]]
     precision: str = "microseconds"
+    slice: int = 50
 
     async def file(self, pages: AsyncIterator[Sequence[TaskRow]]) -> AsyncIterator[bytes]:
         """The whole file, part by part; others have their turn between the parts."""
         before = self.opening
         async for rows in pages:
-            for start in range(0, len(rows), SLICE):
-                yield before + self.write(rows[start : start + SLICE])
+            for start in range(0, len(rows), self.slice):
+                yield before + self.write(rows[start : start + self.slice])
                 before = self.separator
                 await asyncio.sleep(0)
         yield (before if before is self.opening else b"") + self.closing
@@ -65,7 +65,7 @@ FORMATS = {
     ),
     "ics": Format(
         "ics", "text/calendar", calendars.OPENING, calendars.write, calendars.SEPARATOR, calendars.CLOSING,
-        calendar_imports.read, precision="second",
+        calendar_imports.read, precision="second", slice=3,
     ),
 }  # fmt: skip
 BY_MEDIA_TYPE = {file.media_type: file for file in FORMATS.values()}
