@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ from todo_service.shared_windows import SharedWindows
 HERE = "postgresql://u@127.0.0.1/unused"
 BACK_SECONDS = 10
 LITTLE = 0.06  # seconds that a request may take longer because Redis does not answer
+MARGIN = 0.1  # seconds for a machine that is busy with other tests
+PATIENT = "from todo_service import shared_windows; shared_windows.PATIENCE = 9; import todo_service.__main__"
 
 
 @pytest.fixture
@@ -31,6 +34,12 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis may take its time: on a busy machine it does, and then what is exact without it would not be."""
+    monkeypatch.setattr(shared_windows, "PATIENCE", 9)
 
 
 class Witness:
@@ -78,7 +87,7 @@ async def until_back(witness: Witness) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_two_that_share_admit_exactly_the_limit(valkey: Valkey) -> None:
+async def test_two_that_share_admit_exactly_the_limit(valkey: Valkey, patient: None) -> None:
     async with limits_of(sharing(valkey)) as one, limits_of(sharing(valkey)) as other:
         usages = await asyncio.gather(*(spend(limits) for _ in range(100) for limits in (one, other)))
         assert sorted(usage.remaining for usage in usages if usage.admitted) == list(range(100))
@@ -87,7 +96,7 @@ async def test_two_that_share_admit_exactly_the_limit(valkey: Valkey) -> None:
         assert (await spend(other, limit=Limit.WRITE)).remaining == 29
 
 
-async def test_the_window_slides(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_window_slides(valkey: Valkey, patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_windows, "SECONDS", 0.8)
     async with opened(valkey) as windows:
         first = [await windows.spend("k", 2)]
@@ -109,13 +118,13 @@ async def opened(valkey: Valkey) -> AsyncIterator[SharedWindows]:
     await windows.close()
 
 
-async def test_many_at_once_fly_together(valkey: Valkey) -> None:
+async def test_many_at_once_fly_together(valkey: Valkey, patient: None) -> None:
     async with opened(valkey) as windows:
         answers = await asyncio.gather(*(windows.spend(f"k{number % 7}", 100) for number in range(1200)))
         assert sum(spent is not None and spent.admitted for spent in answers) == 700
 
 
-async def test_whose_client_has_gone_does_not_mix_up_the_answers(valkey: Valkey) -> None:
+async def test_whose_client_has_gone_does_not_mix_up_the_answers(valkey: Valkey, patient: None) -> None:
     async with opened(valkey) as windows:
         for turn in range(50):
             gone = asyncio.ensure_future(windows.spend("gone", 1000))
@@ -127,7 +136,7 @@ async def test_whose_client_has_gone_does_not_mix_up_the_answers(valkey: Valkey)
             assert spent.remaining == 999 - turn
 
 
-async def test_redis_holds_digests_for_a_minute_and_not_who_asked(valkey: Valkey) -> None:
+async def test_redis_holds_digests_for_a_minute_and_not_who_asked(valkey: Valkey, patient: None) -> None:
     async with limits_of(sharing(valkey)) as limits, Redis.from_url(valkey.url, decode_responses=True) as redis:
         for who in ("email ada@example.com", "address 198.51.100.1", "user \u20ac " + "x" * 255):
             for _ in range(150):
@@ -135,7 +144,7 @@ async def test_redis_holds_digests_for_a_minute_and_not_who_asked(valkey: Valkey
         keys = await redis.keys()
         assert len(keys) == 3
         for key in keys:
-            assert key.startswith("todo:auth:")
+            assert str(key).startswith("todo:auth:")
             assert len(key) == len("todo:auth:") + 32
             assert await redis.llen(key) == 20
             assert 0 < await redis.pttl(key) <= 60_000
@@ -144,7 +153,7 @@ async def test_redis_holds_digests_for_a_minute_and_not_who_asked(valkey: Valkey
         assert (await spend(apart, "email ada@example.com", Limit.AUTH)).admitted, "another key, another digest"
 
 
-async def test_a_frozen_redis_costs_one_short_wait_and_is_used_again(valkey: Valkey) -> None:
+async def test_while_redis_is_frozen_one_short_wait_is_all_it_costs(valkey: Valkey, patient: None) -> None:
     witness = Witness()
     async with limits_of(sharing(valkey), witness) as limits, limits_of(sharing(valkey)) as neighbour:
         for _ in range(30):
@@ -152,21 +161,40 @@ async def test_a_frozen_redis_costs_one_short_wait_and_is_used_again(valkey: Val
         for _ in range(20):
             await spend(neighbour)
         valkey.freeze()
-        started = time.perf_counter()
-        assert (await asyncio.gather(*(spend(limits) for _ in range(50))))[-1].remaining == 20, "it knows its own 30"
-        assert time.perf_counter() - started < LITTLE + 0.04  # the machine may be busy with other tests
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shared_windows, "PATIENCE", 0.05)
+            started = time.perf_counter()
+            usages = await asyncio.gather(*(spend(limits) for _ in range(50)))
+            assert time.perf_counter() - started < LITTLE + MARGIN
+        assert usages[-1].remaining == 20, "it knows the 30 of its own"
         started = time.perf_counter()
         for _ in range(10):
             await spend(limits)
-        assert time.perf_counter() - started < 0.02, "nobody waits any more"
+        assert time.perf_counter() - started < MARGIN, "nobody waits any more"
+        valkey.thaw()
+        await asyncio.sleep(0.3)
+        assert (await spend(neighbour)).remaining == 0, "Redis has seen 30, 20, and the 50 it was late for"
+        assert not (await spend(limits)).admitted, "shared again at once"
+        assert (witness.states, witness.errors) == ([False, True], 1)
+
+
+async def test_a_redis_that_stays_frozen_is_away_and_is_found_again(valkey: Valkey, patient: None) -> None:
+    witness = Witness()
+    async with limits_of(sharing(valkey), witness) as limits:
+        valkey.freeze()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shared_windows, "PATIENCE", 0.05)
+            await spend(limits, "user bob")
+        await asyncio.sleep(shared_windows.LOST_SECONDS + shared_windows.RETRY_SECONDS + 0.5)
+        assert witness.states == [False, True, False]
         valkey.thaw()
         await until_back(witness)
-        assert (await spend(limits)).remaining in {49, 0}, "shared again; what was asked while it was frozen may count"
-    assert witness.states == [False, True, False, True]
-    assert witness.errors >= 1
+        assert (await spend(limits)).remaining == 99
+        async with Redis.from_url(valkey.url) as redis:
+            assert len(await redis.keys()) >= 1
 
 
-async def test_a_redis_that_ends_and_begins_again(valkey: Valkey) -> None:
+async def test_a_redis_that_ends_and_begins_again(valkey: Valkey, patient: None) -> None:
     witness = Witness()
     async with limits_of(sharing(valkey), witness) as limits:
         for _ in range(100):
@@ -201,7 +229,7 @@ async def test_a_start_without_redis(valkey: Valkey) -> None:
     assert witness.states == [False, True]
 
 
-async def test_a_redis_that_refuses_to_write_counts_as_away(valkey: Valkey) -> None:
+async def test_a_redis_that_refuses_to_write_counts_as_away(valkey: Valkey, patient: None) -> None:
     witness = Witness()
     async with limits_of(sharing(valkey), witness) as limits, Redis.from_url(valkey.url) as redis:
         await redis.config_set("maxmemory", 1)
@@ -211,7 +239,7 @@ async def test_a_redis_that_refuses_to_write_counts_as_away(valkey: Valkey) -> N
         assert (await spend(limits)).remaining == 99
 
 
-async def test_scripts_that_were_flushed_are_loaded_again(valkey: Valkey) -> None:
+async def test_scripts_that_were_flushed_are_loaded_again(valkey: Valkey, patient: None) -> None:
     witness = Witness()
     async with limits_of(sharing(valkey), witness) as limits, Redis.from_url(valkey.url) as redis:
         await redis.script_flush()
@@ -254,7 +282,7 @@ async def test_requests_go_on_while_redis_is_frozen_or_gone(database_url: str, a
             stop()
             started = time.perf_counter()
             assert (await api.get("/api/v1/auth/me", as_=ada)).status == 200
-            assert time.perf_counter() - started < usual + LITTLE + 0.1
+            assert time.perf_counter() - started < usual + LITTLE + MARGIN
             assert await median_of(api, ada) < usual + 0.02
 
 
@@ -262,7 +290,8 @@ async def test_two_processes_share_their_limits_and_tell_of_redis(database_url: 
     environment = {
         "DATABASE_URL": database_url, "REDIS_URL": valkey.url, "RATE_LIMIT_ENABLED": "true", "RATE_LIMIT_READ": "40",
     }  # fmt: skip
-    async with served(**environment) as (process, one), served(**environment) as (_, other):
+    command = (sys.executable, "-c", PATIENT)
+    async with served(*command, **environment) as (process, one), served(*command, **environment) as (_, other):
         ada = await one.new_user()
         answers = await asyncio.gather(*(api.get("/api/tasks", as_=ada) for _ in range(40) for api in (one, other)))
         assert sorted(answer.status for answer in answers) == [200] * 40 + [429] * 40

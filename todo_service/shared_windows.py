@@ -2,14 +2,15 @@
 
 One task has one connection. It takes all questions that have come up meanwhile, asks them in one flight, and hands the
 answers out; so a question costs one round trip, and the requests never touch the connection. If Redis fails, or takes
-longer than `PATIENCE`, all who wait are told to count for themselves, and so is everybody until that same task has
-found Redis again. The time is that of Redis: the clocks of the processes do not count.
+longer than `PATIENCE`, all who wait are told to count for themselves, and so is everybody until that same task hears
+from Redis again. The time is that of Redis: the clocks of the processes do not count.
 """
 
 import asyncio
+import re
 import time
-from collections.abc import Coroutine
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import structlog
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
@@ -18,7 +19,8 @@ from redis.backoff import NoBackoff
 
 from todo_service.windows import SECONDS, Spent
 
-PATIENCE = 0.05  # seconds a flight may take
+PATIENCE = 0.05  # seconds that a request waits for a flight
+LOST_SECONDS = 2.0  # after so many more the flight is lost, and Redis away
 CONNECT_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 IDLE_SECONDS = 5.0  # after so long without a question Redis is asked whether it is there
@@ -58,7 +60,7 @@ class Observer(Protocol):
         """Redis is used from now on, or no longer; told at each change and once at the start."""
 
     def redis_error(self) -> None:
-        """A flight or an attempt to connect failed."""
+        """A flight was late or was lost, or an attempt to connect failed."""
 
 
 class Question(NamedTuple):
@@ -81,6 +83,7 @@ class SharedWindows:
         self._task: asyncio.Task[None] | None = None
         self._warned: float | None = None
         self._told = False
+        self._used = False
         self.up = False
 
     async def open(self) -> None:
@@ -134,13 +137,34 @@ class SharedWindows:
             return
         flight = self._questions[:FLIGHT]
         commands = [("EVALSHA", script, 1, asked.key, asked.quota, SECONDS * 1000) for asked in flight]
-        answers = await _in_time(_asked(self._connection, commands))
+        answers = await self._answers(commands)
         del self._questions[: len(flight)]
         if not self._questions:
             self._asked.clear()
         for question, (admitted, used, reset) in zip(flight, answers, strict=True):
-            if not question.answer.done():  # whose client has gone
+            if not question.answer.done():  # whose client has gone, or who did not wait any longer
                 question.answer.set_result(Spent(bool(admitted), max(0, question.quota - used), reset / 1000))
+
+    async def _answers(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """The answers of Redis; it is away after `LOST_SECONDS`, and while it is merely late nobody waits for it.
+
+        Unlike `asyncio.timeout`, this counts as in time what arrived while our own event loop was held up.
+        """
+        asking = asyncio.ensure_future(_asked(self._connection, commands))
+        try:
+            await asyncio.wait([asking], timeout=PATIENCE)
+            if not asking.done():
+                self.up = False
+                self._give_up()
+                self._observer.redis_error()
+                await asyncio.wait([asking], timeout=LOST_SECONDS)
+            if not asking.done():
+                raise TimeoutError
+            answers = asking.result()
+        finally:
+            asking.cancel()
+        self.up = True
+        return answers
 
     def _give_up(self) -> None:
         questions, self._questions = self._questions, []
@@ -150,7 +174,7 @@ class SharedWindows:
                 question.answer.set_result(None)
 
     def _is_up(self) -> None:
-        self.up = True
+        self.up = self._used = True
         self._tried.set()
         self._observer.redis_up(True)
         if self._told:
@@ -158,7 +182,8 @@ class SharedWindows:
             self._told = False
 
     def _is_away(self, error: Exception) -> None:
-        if self.up:
+        if self._used:
+            self._used = False
             self._observer.redis_up(False)
         self._observer.redis_error()
         self._tried.set()
@@ -172,6 +197,9 @@ class SharedWindows:
 def connection_to(url: str) -> AbstractConnection:
     """A connection, not yet made, to the Redis at `url`. Raises `ValueError` for a URL that cannot be used."""
     try:
+        parts = urlsplit(url)
+        if parts.scheme != "unix" and not (parts.hostname and re.fullmatch("/?[0-9]*", parts.path)):
+            raise ValueError("the library would take the host for localhost, the database for 0")
         pool = ConnectionPool.from_url(
             url, decode_responses=True, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=None
         )
@@ -187,17 +215,3 @@ async def _asked(connection: AbstractConnection, commands: list[tuple[Any, ...]]
     """The answers to commands that are sent at once. Raises what the library raises, for an error of Redis too."""
     await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
     return [await connection.read_response() for _ in commands]
-
-
-async def _in_time(asking: Coroutine[Any, Any, list[Any]]) -> list[Any]:
-    """Its answers; `TimeoutError` after `PATIENCE`. Unlike with `asyncio.timeout`, answers that arrived while our own
-    event loop was held up count as in time.
-    """
-    task = asyncio.ensure_future(asking)
-    try:
-        await asyncio.wait([task], timeout=PATIENCE)
-        if not task.done():
-            raise TimeoutError
-        return task.result()
-    finally:
-        task.cancel()
