@@ -211,9 +211,13 @@ async def test_a_redis_that_ends_and_begins_again(valkey: Valkey, patient: None)
 async def test_a_redis_that_dies_while_nobody_asks_is_noticed(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_windows, "IDLE_SECONDS", 0.1)
     witness = Witness()
-    async with limits_of(sharing(valkey), witness):
+    async with limits_of(sharing(valkey), witness) as limits:
         await asyncio.sleep(0.5)
         assert witness.states == [False, True]
+        valkey.freeze()
+        await asyncio.sleep(0.3)
+        async with asyncio.timeout(MARGIN):
+            assert (await spend(limits)).admitted, "nobody waits for an answer to that question either"
         valkey.kill()
         await asyncio.sleep(0.5)
         assert witness.states == [False, True, False]

@@ -9,6 +9,7 @@ from Redis again. The time is that of Redis: the clocks of the processes do not 
 import asyncio
 import re
 import time
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -123,7 +124,8 @@ class SharedWindows:
             finally:
                 self.up = False
                 self._give_up()
-                await self._connection.disconnect(nowait=True)
+                with suppress(Exception):
+                    await self._connection.disconnect(nowait=True)
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _fly(self, script: str) -> None:
@@ -132,8 +134,7 @@ class SharedWindows:
             async with asyncio.timeout(IDLE_SECONDS):
                 await self._asked.wait()
         except TimeoutError:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await _asked(self._connection, [("PING",)])
+            await self._answers([("PING",)])
             return
         flight = self._questions[:FLIGHT]
         commands = [("EVALSHA", script, 1, asked.key, asked.quota, SECONDS * 1000) for asked in flight]
@@ -146,7 +147,7 @@ class SharedWindows:
                 question.answer.set_result(Spent(bool(admitted), max(0, question.quota - used), reset / 1000))
 
     async def _answers(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        """The answers of Redis; it is away after `LOST_SECONDS`, and while it is merely late nobody waits for it.
+        """The answers of Redis. While it is late nobody waits for it; `TimeoutError` if it takes `LOST_SECONDS` more.
 
         Unlike `asyncio.timeout`, this counts as in time what arrived while our own event loop was held up.
         """

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 SECONDS = 60
-MAX_KEYS = 100_000  # about 25 MB if each has asked a few times
+MAX_KEYS = 100_000  # about 30 MB
 _FORGOTTEN_AT_ONCE = 2
 
 
