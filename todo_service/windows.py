@@ -26,7 +26,7 @@ class Spent:
 
 
 class Windows:
-    """A window for each key; of more than `max_keys` the one that was asked for longest ago begins anew."""
+    """A window for each key; of more than `max_keys` the one whose last admission is longest ago begins anew."""
 
     def __init__(self, max_keys: int = MAX_KEYS, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_keys = max_keys
@@ -52,7 +52,5 @@ class Windows:
     def _forget(self, now: float) -> None:
         for _ in range(_FORGOTTEN_AT_ONCE):
             key, times = next(iter(self._times.items()))
-            if len(self._times) > self._max_keys or (times and times[-1] <= now - SECONDS) or not times:
+            if len(self._times) > self._max_keys or times[-1] <= now - SECONDS:
                 del self._times[key]
-            if not self._times:
-                return
