@@ -98,9 +98,9 @@ async def _make_template(server_url: str) -> None:
 
 
 def make_settings(database_url: str, **others: object) -> Settings:
-    """Settings as a development environment would give them, with the cheapest bcrypt."""
-    values = {"database_url": database_url, "secret_key": SECRET_KEY, "bcrypt_rounds": 4, **others}
-    return Settings.model_validate(values)
+    """Settings as a development environment would give them, with the cheapest bcrypt and without rate limits."""
+    usual = {"secret_key": SECRET_KEY, "bcrypt_rounds": 4, "rate_limit_enabled": False}
+    return Settings.model_validate({"database_url": database_url, **usual, **others})
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ async def served(*command: str, **environment: str) -> AsyncIterator[tuple[async
     with server.bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
     settings = {"SECRET_KEY": SECRET_KEY, "SERVER_PORT": str(port), "BCRYPT_ROUNDS": "4"}
+    settings["RATE_LIMIT_ENABLED"] = "false"
     process = await asyncio.create_subprocess_exec(
         *(command or (sys.executable, "-m", "todo_service")), env=os.environ | settings | environment, cwd=ROOT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,

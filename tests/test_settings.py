@@ -158,6 +158,48 @@ def test_production_with_all_it_needs(environment: pytest.MonkeyPatch) -> None:
         assert secret not in str(settings)
 
 
+@pytest.mark.parametrize(
+    "url", ["localhost:6379", "http://127.0.0.1:6379", "redis://h:port/0", "redis://h:6379/zero", "redis://h/0?nonsense=1",
+            "memcached://127.0.0.1", "redis://[::1", "redis+cluster://127.0.0.1", "redis://127.0.0.1:99999", "redis:///0"],
+)  # fmt: skip
+def test_addresses_of_redis_that_are_refused(environment: pytest.MonkeyPatch, url: str) -> None:
+    assert "redis://" in wrong(environment, REDIS_URL=url)["REDIS_URL"]
+
+
+def test_addresses_of_redis(environment: pytest.MonkeyPatch) -> None:
+    for url in (
+        "redis://127.0.0.1", "redis://:p4ssw0rd@127.0.0.1:6379/0", "rediss://user:p%40ss@redis.example.com:6380/1",
+        "unix:///run/redis.sock?db=1", "unix://:p4ssw0rd@/run/redis.sock", "redis://[::1]:6379",
+        "rediss://redis.example.com?ssl_cert_reqs=none",
+    ):  # fmt: skip
+        environment.setenv("REDIS_URL", url)
+        settings = Settings.load()
+        assert settings.redis_url
+        assert url not in repr(settings)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "0.0.0.0/0", "::/0", "proxy.example.com", "*", "10.0.0.0/8;::1"])
+def test_trusted_proxies_that_are_refused(environment: pytest.MonkeyPatch, text: str) -> None:
+    assert "must" in wrong(environment, TRUSTED_PROXIES=text)["TRUSTED_PROXIES"]
+
+
+def test_trusted_proxies(environment: pytest.MonkeyPatch) -> None:
+    assert Settings.load().trusted_proxies == ()
+    environment.setenv("TRUSTED_PROXIES", " 10.0.0.0/8, 192.0.2.7 ,fd00::/8")
+    assert [str(network) for network in Settings.load().trusted_proxies] == ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]
+
+
+def test_limits_that_are_refused(environment: pytest.MonkeyPatch) -> None:
+    reasons = wrong(
+        environment,
+        RATE_LIMIT_READ="0",
+        RATE_LIMIT_WRITE="many",
+        RATE_LIMIT_AUTH="100001",
+        RATE_LIMIT_ENABLED="perhaps",
+    )
+    assert len(reasons) == 4
+
+
 def test_port_as_hosting_platforms_set_it(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("PORT", "9000")
     assert Settings.load().server_port == 9000

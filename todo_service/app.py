@@ -19,6 +19,7 @@ from todo_service.auth.tokens import MAX_LIFETIME, AccessTokens
 from todo_service.cache import CACHE, Cache
 from todo_service.database import DATABASE, Database
 from todo_service.life import LIFE, Life
+from todo_service.limits import LIMITS, Limits
 from todo_service.middleware import CHAIN
 from todo_service.middleware.headers import set_headers
 from todo_service.pieces import MAX_UNSENT, MAX_UNSENT_OF_ONE, UNSENT
@@ -66,8 +67,9 @@ def build_app(settings: Settings) -> web.Application:
     app[CACHE] = Cache()
     app[UNSENT] = Room(total=MAX_UNSENT, each=MAX_UNSENT_OF_ONE)
     app[READERS] = Readers(settings)
+    app[LIMITS] = Limits(settings)
     common_passwords()
-    app.cleanup_ctx.extend([database, revocations, key_set, password_threads, import_threads])
+    app.cleanup_ctx.extend([database, revocations, key_set, limits, password_threads, import_threads])
     app.on_response_prepare.append(set_headers)
     register(app, ROUTES)
     return app
@@ -123,6 +125,13 @@ async def key_set(app: web.Application) -> AsyncIterator[None]:
     await app[KEY_SET].open()
     yield
     await app[KEY_SET].close()
+
+
+async def limits(app: web.Application) -> AsyncIterator[None]:
+    """The Redis that limits are shared through."""
+    await app[LIMITS].open()
+    yield
+    await app[LIMITS].close()
 
 
 async def password_threads(app: web.Application) -> AsyncIterator[None]:

@@ -270,6 +270,18 @@ class IdempotencyKeyReused(ApiError):
     remedy = "Send a request again exactly as it was, or give a new one a key of its own."
 
 
+class RateLimited(ApiError):
+    status = 429
+    name = "rate-limited"
+    title = "Too many requests"
+    meaning = "You have sent more requests within a minute than you may."
+    remedy = "Wait as long as `Retry-After` says and try again."
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"{self.meaning} The next one is answered in {seconds} s.")
+        self.headers = {"Retry-After": str(seconds)}
+
+
 class InternalError(ApiError):
     status = 500
     name = "internal-error"

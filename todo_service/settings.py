@@ -11,10 +11,11 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from todo_service import dsn, keys, tls
+from todo_service import dsn, keys, shared_windows, tls
+from todo_service.client_address import Network, networks
 
 ROOT = Path(__file__).resolve().parent.parent
 SIGNING_SECRETS = ("secret_key", "secret_key_previous")
@@ -23,6 +24,10 @@ BCRYPT_ROUNDS_IN_PRODUCTION = 12
 DRAIN_SECONDS_IN_PRODUCTION = 5
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+PerMinute = Annotated[int, Field(ge=1, le=100_000)]
+Networks = Annotated[
+    tuple[Network, ...], NoDecode, BeforeValidator(lambda text: networks(text) if isinstance(text, str) else text)
+]
 
 
 class SettingsError(Exception):
@@ -78,6 +83,12 @@ class Settings(BaseSettings):
     service_auth_token: SecretStr | None = None
 
     max_tasks_per_user: int = Field(10_000, ge=1, le=1_000_000)
+    rate_limit_enabled: bool = True
+    rate_limit_read: PerMinute = 100
+    rate_limit_write: PerMinute = 30
+    rate_limit_auth: PerMinute = 20
+    redis_url: SecretStr | None = None
+    trusted_proxies: Networks = ()
 
     @classmethod
     def load(cls) -> Self:
@@ -153,6 +164,13 @@ class Settings(BaseSettings):
     def _readable(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             tls.context(dsn.parse(value.get_secret_value()))
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _usable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            shared_windows.connection_to(value.get_secret_value())
         return value
 
     @field_validator(*SECRETS)

@@ -4,9 +4,11 @@ from enum import Enum
 
 from aiohttp import web
 
-from todo_service.auth.caller import CALLER, OWNER, Kind
+from todo_service.auth.caller import CALLER, OWNER, Caller, Kind
+from todo_service.auth.charges import charge_address, charge_user
 from todo_service.auth.credentials import identify
-from todo_service.errors import AdminOnly, Forbidden, NoPasswordAccount
+from todo_service.errors import AdminOnly, ApiError, Forbidden, NoPasswordAccount
+from todo_service.limits import Limit
 from todo_service.shares import USER
 
 
@@ -21,16 +23,18 @@ class Access(Enum):
     ADMIN = "admin"
 
 
-async def admit(request: web.Request, access: Access) -> None:
-    """Let the caller through and remember them in the request.
+async def admit(request: web.Request, access: Access, limit: Limit) -> None:
+    """Let the caller through, count the request against their limit, and remember them in the request.
 
-    Raises what `identify` raises, `NoPasswordAccount`, `AdminOnly`, or `Forbidden` if the path names another user:
-    nobody, not even an administrator, uses somebody else's path.
+    Raises what `identify` raises, `RateLimited`, `NoPasswordAccount`, `AdminOnly`, or `Forbidden` if the path names
+    another user: nobody, not even an administrator, uses somebody else's path.
     """
     USER.set(None)  # a connection may have served somebody else before
     if access is Access.PUBLIC:
+        await charge_address(request, limit)
         return
-    caller = request[CALLER] = await identify(request)
+    caller = request[CALLER] = await _identified(request, limit)
+    await charge_user(request, limit, caller.user_id)
     USER.set(caller.user_id)
     if access is Access.ACCOUNT and caller.kind is not Kind.ACCOUNT:
         raise NoPasswordAccount
@@ -40,3 +44,12 @@ async def admit(request: web.Request, access: Access) -> None:
     if owner_in_path != caller.user_id:
         raise Forbidden
     request[OWNER] = caller.user_id
+
+
+async def _identified(request: web.Request, limit: Limit) -> Caller:
+    """Who is nobody is counted by address; a good credential is not refused for what others did at the same one."""
+    try:
+        return await identify(request)
+    except ApiError:
+        await charge_address(request, limit)
+        raise

@@ -4,6 +4,7 @@ from collections.abc import MutableMapping
 
 from aiohttp import web
 
+from todo_service.auth.charges import USAGE
 from todo_service.life import LIFE
 from todo_service.middleware.request_id import HEADER, named
 from todo_service.settings import SETTINGS, Settings
@@ -19,10 +20,12 @@ HTTPS_ONLY = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"
 
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Give the answer its request id and the security headers; what a handler set itself stays."""
+    """Give the answer its request id, the state of its limit and the security headers; what a handler set stays."""
     if request.app[LIFE].draining:
         response.force_close()
         response.headers["Connection"] = "close"
+    if USAGE in request:
+        response.headers.update(request[USAGE].headers)
     complete(response.headers, request.app[SETTINGS], named(request))
 
 

@@ -4,12 +4,14 @@ from aiohttp import web
 
 from todo_service.auth import accounts, sign_in
 from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
+from todo_service.auth.charges import charge_email
 from todo_service.auth.credentials import TOKENS, identify
 from todo_service.auth.gates import Access
 from todo_service.auth.sessions import SESSIONS, Session
 from todo_service.auth.sign_in import PASSWORDS
 from todo_service.database import DATABASE
 from todo_service.errors import NoPasswordAccount, NotFound, Unauthenticated, invalid
+from todo_service.limits import Limit
 from todo_service.queries import users
 from todo_service.queries.users import UserRow
 from todo_service.routes import reply
@@ -146,6 +148,7 @@ async def _account_id(request: web.Request) -> str:
 
 
 async def _registered(request: web.Request, body: Registration) -> UserRow:
+    await charge_email(request, body.email_key)
     return await sign_in.register(
         request.app[DATABASE],
         request.app[PASSWORDS],
@@ -158,6 +161,7 @@ async def _registered(request: web.Request, body: Registration) -> UserRow:
 
 
 async def _signed_in(request: web.Request, body: SignIn) -> UserRow:
+    await charge_email(request, body.email_key)
     return await sign_in.sign_in(
         request.app[DATABASE],
         request.app[PASSWORDS],
@@ -185,20 +189,40 @@ def _answer(
 
 
 AUTH = (
-    Route("POST", "/api/v1/auth/register", register, Access.PUBLIC, "Make an account", body=Registration),
-    Route("POST", "/api/auth/register", register_signed_in, Access.PUBLIC, "Make an account", body=Registration),
-    Route("POST", "/api/auth/signup", sign_up, Access.PUBLIC, "Make an account", body=Registration),
-    Route("POST", "/api/v1/auth/login", log_in, Access.PUBLIC, "Sign in", body=SignIn),
-    Route("POST", "/api/auth/login", log_in, Access.PUBLIC, "Sign in", body=SignIn),
-    Route("POST", "/api/auth/signin", sign_in_older, Access.PUBLIC, "Sign in", body=SignIn),
-    Route("POST", "/api/v1/auth/refresh", refresh, Access.PUBLIC, "Refresh my tokens", body=Refresh),
-    Route("POST", "/api/auth/refresh", refresh, Access.PUBLIC, "Refresh my tokens", body=Refresh),
+    Route(
+        "POST", "/api/v1/auth/register", register, Access.PUBLIC, "Make an account", body=Registration, limit=Limit.AUTH
+    ),
+    Route(
+        "POST",
+        "/api/auth/register",
+        register_signed_in,
+        Access.PUBLIC,
+        "Make an account",
+        body=Registration,
+        limit=Limit.AUTH,
+    ),
+    Route("POST", "/api/auth/signup", sign_up, Access.PUBLIC, "Make an account", body=Registration, limit=Limit.AUTH),
+    Route("POST", "/api/v1/auth/login", log_in, Access.PUBLIC, "Sign in", body=SignIn, limit=Limit.AUTH),
+    Route("POST", "/api/auth/login", log_in, Access.PUBLIC, "Sign in", body=SignIn, limit=Limit.AUTH),
+    Route("POST", "/api/auth/signin", sign_in_older, Access.PUBLIC, "Sign in", body=SignIn, limit=Limit.AUTH),
+    Route("POST", "/api/v1/auth/refresh", refresh, Access.PUBLIC, "Refresh my tokens", body=Refresh, limit=Limit.AUTH),
+    Route("POST", "/api/auth/refresh", refresh, Access.PUBLIC, "Refresh my tokens", body=Refresh, limit=Limit.AUTH),
     Route("POST", "/api/v1/auth/logout", log_out, Access.PUBLIC, "Sign out", body=SignOut),
     Route("POST", "/api/auth/logout", log_out, Access.PUBLIC, "Sign out", body=SignOut),
     Route("GET", "/api/v1/auth/me", read_me, Access.USER, "Read my profile"),
     Route("GET", "/api/auth/me", read_me, Access.USER, "Read my profile"),
     Route("PATCH", "/api/v1/auth/me", update_me, Access.ACCOUNT, "Change my profile", body=ProfileUpdate),
-    Route("DELETE", "/api/v1/auth/me", delete_me, Access.ACCOUNT, "Delete my account", body=Confirmation),
-    Route("POST", "/api/v1/auth/password", change_password, Access.ACCOUNT, "Change my password", body=PasswordChange),
+    Route(
+        "DELETE", "/api/v1/auth/me", delete_me, Access.ACCOUNT, "Delete my account", body=Confirmation, limit=Limit.AUTH
+    ),
+    Route(
+        "POST",
+        "/api/v1/auth/password",
+        change_password,
+        Access.ACCOUNT,
+        "Change my password",
+        body=PasswordChange,
+        limit=Limit.AUTH,
+    ),
     Route("GET", "/api/auth/verify", verify, Access.USER, "Check my token"),
 )

@@ -7,6 +7,7 @@ from todo_service.auth.gates import Access
 from todo_service.database import DATABASE
 from todo_service.errors import NotFound, kinds
 from todo_service.life import LIFE
+from todo_service.limits import Limit
 from todo_service.migrations import Migration
 from todo_service.outages import unavailable
 from todo_service.routes import reply
@@ -73,8 +74,8 @@ async def _not_ready(app: web.Application) -> str | None:
 
 SYSTEM = (
     Route("GET", "/", read_root, Access.PUBLIC, "What this is"),
-    Route("GET", "/health", read_health, Access.PUBLIC, "Health"),
-    Route("GET", "/health/live", read_live, Access.PUBLIC, "Liveness"),
-    Route("GET", "/health/ready", read_ready, Access.PUBLIC, "Readiness"),
+    Route("GET", "/health", read_health, Access.PUBLIC, "Health", limit=Limit.NONE),
+    Route("GET", "/health/live", read_live, Access.PUBLIC, "Liveness", limit=Limit.NONE),
+    Route("GET", "/health/ready", read_ready, Access.PUBLIC, "Readiness", limit=Limit.NONE),
     Route("GET", "/problems/{name}", read_problem, Access.PUBLIC, "What an error means"),
 )

@@ -1,7 +1,7 @@
 """Routes are data: one row says method, path, who may, what comes in. Here a row becomes a handler aiohttp can call.
 
-The order of refusals is the order of the lines of `_guarded`: 401, 403, then the body (413, 415, 408, 400, 422), and
-only then the handler with its 404.
+The order of refusals is the order of the lines of `_guarded`: 401, 429, 403, then the body (413, 415, 408, 400,
+422), and only then the handler with its 404.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from todo_service.auth.caller import CALLER
 from todo_service.auth.gates import Access, admit
+from todo_service.limits import Limit
 from todo_service.settings import SETTINGS
 from todo_service.wire import codec, receive
 from todo_service.wire.codec import Input, Naming
@@ -36,7 +37,8 @@ class Route:
     `handler` takes the request, then the checked body if `body` names a model (None for an absent one if it
     `may_be_absent`) or the bytes themselves if it is `bytes`, then the checked query if `query` names one. A body has
     at most `max_body` bytes and is of one of the `media` types (none named: JSON). An administrator gets `as_admin`
-    instead where the family is for them.
+    instead where the family is for them. It is counted as `limit` says; if that says nothing, a GET
+    reads and everything else writes.
     """
 
     method: str
@@ -51,6 +53,11 @@ class Route:
     query: type[Input] | None = None
     as_admin: Callable[..., Awaitable[web.StreamResponse]] | None = None
     family: Family | None = None
+    limit: Limit | None = None
+
+    @property
+    def counted_as(self) -> Limit:
+        return self.limit or (Limit.READ if self.method == hdrs.METH_GET else Limit.WRITE)
 
     @property
     def invalid_status(self) -> int:
@@ -90,7 +97,7 @@ def _guarded(route: Route) -> Handler:
     as_admin = route.as_admin if route.family and route.family.for_admins else None
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        await admit(request, route.access)
+        await admit(request, route.access, route.counted_as)
         if route.family:
             request[FAMILY] = route.family
         inputs: list[Input | bytes | None] = []
