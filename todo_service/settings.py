@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from todo_service import dsn, keys, tls
+from todo_service import allowed, dsn, keys, tls
 
 ROOT = Path(__file__).resolve().parent.parent
 SIGNING_SECRETS = ("secret_key", "secret_key_previous")
@@ -23,6 +23,7 @@ BCRYPT_ROUNDS_IN_PRODUCTION = 12
 DRAIN_SECONDS_IN_PRODUCTION = 5
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+Names = Annotated[tuple[str, ...], NoDecode]
 
 
 class SettingsError(Exception):
@@ -47,6 +48,8 @@ class Settings(BaseSettings):
     server_host: str = "127.0.0.1"
     server_port: int = Field(8000, ge=1, le=65535, validation_alias=AliasChoices("SERVER_PORT", "PORT"))
     drain_seconds: float | None = Field(None, ge=0, le=300)
+    cors_origins: Names = ()
+    allowed_hosts: Names = ()
 
     data_dir: Path = ROOT / ".data"
     database_url: SecretStr | None = None
@@ -97,6 +100,11 @@ class Settings(BaseSettings):
         return self.environment == "production"
 
     @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts to answer for, none for all of them: development answers for all."""
+        return () if self.environment == "development" else self.allowed_hosts
+
+    @property
     def drain(self) -> float:
         """Seconds for which new connections are still taken after SIGTERM, so that a load balancer can notice."""
         if self.drain_seconds is not None:
@@ -118,6 +126,24 @@ class Settings(BaseSettings):
     @classmethod
     def _capitals(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("cors_origins", "allowed_hosts", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return allowed.listed(value)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        allowed.refuse_wrong_origins(value, in_production=_in_production(info))
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        lower = tuple(pattern.lower() for pattern in value)
+        allowed.refuse_wrong_hosts(lower)
+        return lower
 
     @field_validator("debug")
     @classmethod

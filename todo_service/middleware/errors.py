@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 from todo_service import errors
 from todo_service.auth.caller import REQUEST_ID
 from todo_service.errors import ApiError
+from todo_service.middleware.hosts import refuse_other_hosts
 from todo_service.outages import unavailable
 from todo_service.wire import problems
 
@@ -18,6 +19,7 @@ log = structlog.get_logger()
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer, or say in the one shape of all errors why not."""
     try:
+        refuse_other_hosts(request)
         refuse_what_no_route_takes(request)
         return await handler(request)
     except Exception as error:
@@ -76,6 +78,6 @@ def meaning(error: Exception) -> ApiError:
 def of_framework(error: web.HTTPException) -> ApiError:
     """The refusals that aiohttp itself raises."""
     if isinstance(error, web.HTTPMethodNotAllowed):
-        return errors.MethodNotAllowed(error.allowed_methods)
+        return errors.MethodNotAllowed(error.allowed_methods | {hdrs.METH_OPTIONS})
     by_status = {404: errors.NotFound, 417: errors.ExpectationFailed}
     return by_status.get(error.status, errors.BadRequest)()
