@@ -74,7 +74,6 @@ TESTED_ELSEWHERE = {
     "commands/serve.py": "tests/test_serve.py",
     "allowed.py": "tests/test_settings.py",
     "middleware/errors.py": "tests/middleware/test_chain.py",
-    "middleware/headers.py": "tests/middleware/test_chain.py",
     "middleware/pace.py": "tests/middleware/test_chain.py",
     "middleware/request_id.py": "tests/middleware/test_chain.py",
     "middleware/request_log.py": "tests/test_server.py",
