@@ -23,7 +23,7 @@ FLOORS = (
     {"connect", "logs", "embedded_programs"},
     {"settings", "life", "pieces"},
     {"tls", "keys"},
-    {"allowed", "dsn", "errors", "outages"},
+    {"allowed", "dsn", "errors", "outages", "tracebacks"},
     {"dsn_parameters", "strict_json"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -36,6 +36,7 @@ WITHOUT_AIOHTTP = (
     "dsn.py",
     "dsn_parameters.py",
     "outages.py",
+    "tracebacks.py",
     "tls.py",
     "embedded.py",
     "embedded_programs.py",
@@ -52,7 +53,6 @@ TESTED_ELSEWHERE = {
     "errors.py": "tests/routes/test_system.py",
     "dsn_parameters.py": "tests/test_dsn.py",
     "embedded_programs.py": "tests/test_embedded.py",
-    "logs.py": "tests/test_server.py",
     "auth/caller.py": "tests/routes/test_table.py",
     "auth/gates.py": "tests/routes/test_table.py",
     "auth/administration.py": "tests/routes/test_users.py",
@@ -81,6 +81,7 @@ TESTED_ELSEWHERE = {
     "wire/cursors.py": "tests/routes/test_task_lists.py",
     "wire/etags.py": "tests/routes/test_conditional.py",
     "wire/task_lists.py": "tests/routes/test_task_lists.py",
+    "routes/events.py": "tests/test_logs.py",
     "queries/clocks.py": "tests/queries/test_tasks.py",
     "routes/reply.py": "tests/routes/test_tasks.py",
     "wire/calendar_imports.py": "tests/routes/test_imports.py",

@@ -6,10 +6,10 @@ from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.typedefs import Handler
 
 from todo_service import errors
-from todo_service.auth.caller import REQUEST_ID
+from todo_service.auth.caller import PROBLEM, REQUEST_ID
 from todo_service.errors import ApiError
 from todo_service.middleware.hosts import refuse_other_hosts
-from todo_service.outages import unavailable
+from todo_service.outages import told, unavailable
 from todo_service.wire import problems
 
 log = structlog.get_logger()
@@ -25,7 +25,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception as error:
         if _client_is_gone(request, error):
             raise
-        return problem(meaning(error), request_id=request[REQUEST_ID])
+        refusal = meaning(error)
+        request[PROBLEM] = refusal.name
+        return problem(refusal, request_id=request[REQUEST_ID])
 
 
 def refuse_what_no_route_takes(request: web.Request) -> None:
@@ -66,7 +68,7 @@ def meaning(error: Exception) -> ApiError:
         if known:
             return known
     if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
-        log.error("schema_does_not_fit", error=str(error), remedy="run bin/migrate up, then look at /health/ready")
+        log.error("schema_does_not_fit", error=told(error), remedy="run bin/migrate up, then look at /health/ready")
         return errors.DatabaseUnavailable()
     if unavailable(error):
         log.warning("database_unavailable", kind=type(error).__name__)
