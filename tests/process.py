@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import ClientError, ClientSession
 
@@ -17,15 +18,19 @@ START_SECONDS = 20
 
 
 @asynccontextmanager
-async def served(*command: str, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Api]]:
-    """The service on a port of its own, live; what it writes to standard output can be read."""
+async def served(
+    *command: str, output: Any = None, **environment: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, Api]]:
+    """The service on a port of its own, live. What it writes to standard output can be read. With an `output` file,
+    that and what it writes to standard error go there.
+    """
     with server.bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
     settings = {"SECRET_KEY": SECRET_KEY, "SERVER_PORT": str(port), "BCRYPT_ROUNDS": "4"}
     settings["RATE_LIMIT_ENABLED"] = "false"
     process = await asyncio.create_subprocess_exec(
         *(command or (sys.executable, "-m", "todo_service")), env=os.environ | settings | environment, cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        stdout=output or asyncio.subprocess.PIPE, stderr=output or asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         async with ClientSession() as session:

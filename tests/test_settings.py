@@ -1,5 +1,6 @@
 """Settings: one message names every wrong variable, and no value is ever in it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SECRET_KEY
+from todo_service.allowed import refuse_wrong_origins
 from todo_service.keys import derived
 from todo_service.settings import ROOT, Settings, SettingsError
 
@@ -120,6 +122,68 @@ def test_good_names_of_tables(environment: pytest.MonkeyPatch) -> None:
     for table in ("user_sessions", "session", "auth.Session", "a" * 63):
         environment.setenv("SESSION_TABLE", table)
         assert Settings.load().session_table == table
+
+
+@pytest.mark.parametrize(
+    ("origins", "reason"),
+    [
+        ("null", "is null"), ("site.test", "has no scheme"), ("https://app.example.com/", "slash at its end"),
+        ("https://app.example.com/login", "has a path"), ("https://App.example.com", "capital letters"),
+        ("https://app.example.com:443", "port 443"), ("http://localhost:80", "port 80"),
+        ("https://*.example.com", "is not"), ("https://a:99999", "above 65535"),
+        ("https://bücher.example", "is not"), ("https://u:p@app.example.com", "is not"),
+        ("https://", "slash at its end"), ("//a.test", "has no scheme"),
+        ("https://a:b", "is not"), ("https://a:", "is not"), ("https://a b", "is not"),
+        ("https://a;b", "is not"), ('["https://a.test", 1]', "strings"), ('["https://a.test"', "JSON list"),
+        ("https://a.test,null", "entry 2 is null"), ("*,https://a.test", "* alone"), ("https://a.test?x", "is not"),
+        ("https://a.test\n", "is not"),
+    ],
+)  # fmt: skip
+def test_origins_are_as_browsers_send_them(environment: pytest.MonkeyPatch, origins: str, reason: str) -> None:
+    if origins.endswith("\n"):
+        with pytest.raises(ValueError, match="is not"):
+            refuse_wrong_origins([origins], in_production=False)
+    else:
+        reasons = wrong(environment, CORS_ORIGINS=origins)
+        assert reason in reasons.pop("CORS_ORIGINS")
+        assert not reasons
+
+
+def test_good_origins(environment: pytest.MonkeyPatch) -> None:
+    origins = ("https://app.example.com", "http://localhost:3000", "http://[::1]:5173", "capacitor://localhost")
+    for written in (",".join(origins), " , ".join(origins) + ",", json.dumps(origins), f" {json.dumps(origins)}"):
+        environment.setenv("CORS_ORIGINS", written)
+        assert Settings.load().cors_origins == origins
+    for nothing in ("", " ", ",", "[]"):
+        environment.setenv("CORS_ORIGINS", nothing)
+        assert Settings.load().cors_origins == ()
+    environment.setenv("CORS_ORIGINS", "*")
+    assert Settings.load().cors_origins == ("*",)
+
+
+def test_production_names_its_origins(environment: pytest.MonkeyPatch) -> None:
+    for everybody in ("*", '["*"]', "https://a.test,*"):
+        reasons = wrong(environment, **GOOD, ENVIRONMENT="production", CORS_ORIGINS=everybody)
+        assert "must name origins in production" in reasons["CORS_ORIGINS"]
+
+
+@pytest.mark.parametrize(
+    "hosts", ["*", "https://a.test", "a.test:80", "a b", "*.", "a.*", "**.a.test", ".a.test", "a_.test", "a..b", "[x]",
+              "bücher.example", "a.test,*", '["a.test"'],
+)  # fmt: skip
+def test_hosts_are_names_without_ports(environment: pytest.MonkeyPatch, hosts: str) -> None:
+    assert set(wrong(environment, ALLOWED_HOSTS=hosts)) == {"ALLOWED_HOSTS"}
+
+
+def test_good_hosts(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ALLOWED_HOSTS", "API.example.com, *.example.com,192.0.2.7,[::1],localhost")
+    settings = Settings.load()
+    assert settings.allowed_hosts == ("api.example.com", "*.example.com", "192.0.2.7", "[::1]", "localhost")
+    assert settings.hosts == ()
+    environment.setenv("ENVIRONMENT", "staging")
+    for name, value in GOOD.items():
+        environment.setenv(name, value)
+    assert Settings.load().hosts == settings.allowed_hosts
 
 
 def test_a_service_token_fits_in_a_header(environment: pytest.MonkeyPatch) -> None:

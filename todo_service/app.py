@@ -1,4 +1,4 @@
-"""The only place where everything meets: resources, chain, routes."""
+"""The only place where everything meets: resources, chain, routes, CORS."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from todo_service.cache import CACHE, Cache
 from todo_service.database import DATABASE, Database
 from todo_service.life import LIFE, Life
 from todo_service.limits import LIMITS, Limits
-from todo_service.middleware import CHAIN
+from todo_service.middleware import CHAIN, cors
 from todo_service.middleware.headers import set_headers
 from todo_service.pieces import MAX_UNSENT, MAX_UNSENT_OF_ONE, UNSENT
 from todo_service.queries import statement_names
@@ -72,7 +72,19 @@ def build_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.extend([database, revocations, key_set, limits, password_threads, import_threads])
     app.on_response_prepare.append(set_headers)
     register(app, ROUTES)
+    cors.set_up(app)
+    app.on_startup.append(warn_of_gaps)
     return app
+
+
+async def warn_of_gaps(app: web.Application) -> None:
+    """Say in the log what production lacks and can be run without."""
+    settings = app[SETTINGS]
+    if settings.in_production and not settings.allowed_hosts:
+        log.warning("allowed_hosts_not_set", detail="Requests for every host are answered; set ALLOWED_HOSTS.")
+    plain = [origin for origin in settings.cors_origins if origin.startswith("http://")]
+    if settings.in_production and plain:
+        log.warning("cors_origins_not_encrypted", origins=plain, detail="Whoever is on the way can be these pages.")
 
 
 def issuers(app: web.Application) -> Issuers:

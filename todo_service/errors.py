@@ -131,6 +131,14 @@ class AdminOnly(ApiError):
     headers: Mapping[str, str] = {"WWW-Authenticate": f'Bearer realm="{REALM}", error="insufficient_scope"'}
 
 
+class PreflightRefused(ApiError):
+    status = 403
+    name = "preflight-refused"
+    title = "Not for this page"
+    meaning = "The page's origin, or the method or a header it wants to send, is not allowed here."
+    remedy = "Ask the operator to add the origin to `CORS_ORIGINS`, and use a method and headers of this API."
+
+
 class AccountInactive(ApiError):
     status = 403
     name = "account-inactive"
@@ -260,6 +268,14 @@ class ExpectationFailed(ApiError):
     title = "Expectation failed"
     meaning = "The only expectation known here is `100-continue`."
     remedy = "Send the request without the `Expect` header."
+
+
+class MisdirectedRequest(ApiError):
+    status = 421
+    name = "misdirected-request"
+    title = "Not a host of this service"
+    meaning = "The request is meant for a host that this service does not answer for."
+    remedy = "Use the address you were given; the operator adds others to `ALLOWED_HOSTS`."
 
 
 class IdempotencyKeyReused(ApiError):

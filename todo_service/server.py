@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from todo_service import errors
+from todo_service import errors, logs
 from todo_service.life import LIFE
 from todo_service.middleware.errors import meaning, problem
 from todo_service.middleware.headers import complete
@@ -127,6 +127,7 @@ async def serve(app: web.Application, listener: socket.socket, *, on_ready: Call
             os._exit(1)
         stopping.set()
 
+    asyncio.get_running_loop().set_exception_handler(logs.of_loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     runner = Runner(app)

@@ -14,7 +14,7 @@ from aiohttp import web
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from todo_service import dsn, keys, shared_windows, tls
+from todo_service import allowed, dsn, keys, shared_windows, tls
 from todo_service.client_address import Network, networks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +28,7 @@ PerMinute = Annotated[int, Field(ge=1, le=100_000)]
 Networks = Annotated[
     tuple[Network, ...], NoDecode, BeforeValidator(lambda text: networks(text) if isinstance(text, str) else text)
 ]
+Names = Annotated[tuple[str, ...], NoDecode]
 
 
 class SettingsError(Exception):
@@ -52,6 +53,8 @@ class Settings(BaseSettings):
     server_host: str = "127.0.0.1"
     server_port: int = Field(8000, ge=1, le=65535, validation_alias=AliasChoices("SERVER_PORT", "PORT"))
     drain_seconds: float | None = Field(None, ge=0, le=300)
+    cors_origins: Names = ()
+    allowed_hosts: Names = ()
 
     data_dir: Path = ROOT / ".data"
     database_url: SecretStr | None = None
@@ -108,6 +111,11 @@ class Settings(BaseSettings):
         return self.environment == "production"
 
     @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts to answer for, none for all of them: development answers for all."""
+        return () if self.environment == "development" else self.allowed_hosts
+
+    @property
     def drain(self) -> float:
         """Seconds for which new connections are still taken after SIGTERM, so that a load balancer can notice."""
         if self.drain_seconds is not None:
@@ -129,6 +137,24 @@ class Settings(BaseSettings):
     @classmethod
     def _capitals(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("cors_origins", "allowed_hosts", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return allowed.listed(value)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        allowed.refuse_wrong_origins(value, in_production=_in_production(info))
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        lower = tuple(pattern.lower() for pattern in value)
+        allowed.refuse_wrong_hosts(lower)
+        return lower
 
     @field_validator("debug")
     @classmethod

@@ -109,11 +109,11 @@ async def test_every_wrong_method_is_405_with_allow(api: Api, ada: User) -> None
         allowed.setdefault(route.path, set()).update(methods)
     for path, methods in allowed.items():
         url = path.format(user_id=ada.id, task_id=uuid4(), name="not-found", account_id=ada.id)
-        for method in {*METHODS, "OPTIONS", "TRACE", "PROPFIND"} - methods:
+        for method in {*METHODS, "TRACE", "PROPFIND"} - methods:
             for slash in ("", "/") if path != "/" else ("",):
                 answer = await api.send(method, url + slash)
                 assert answer.status == 405, (method, url)
-                assert set(answer.headers["Allow"].split(", ")) == methods
+                assert set(answer.headers["Allow"].split(", ")) == methods | {"OPTIONS"}
                 if method != "HEAD":
                     assert answer.problem() == "method-not-allowed"
 

@@ -1,4 +1,4 @@
-"""What is known of a request: its id, its caller, and whose tasks it is about."""
+"""What is known of a request: its id, its caller, whose tasks it is about, and why it was refused."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -33,5 +33,6 @@ class Caller:
 
 
 REQUEST_ID = web.RequestKey("request_id", str)
+PROBLEM = web.RequestKey("problem", str)
 CALLER = web.RequestKey("caller", Caller)
 OWNER = web.RequestKey("owner", str)

@@ -65,6 +65,7 @@ class Sessions:
             )
         if not begun:
             raise WrongPassword
+        log.info("session_begun", user_id=user.id, session=str(session.id))
         return session
 
     async def rotate(self, shown: str) -> Session:
@@ -84,17 +85,20 @@ class Sessions:
             log.warning("refresh_token_reused", user_id=rotation.user.id, session=str(rotation.family_id))
             await self.end(rotation.user.id, rotation.family_id)
             raise Unauthenticated(OVER)
+        log.info("session_refreshed", user_id=rotation.user.id, session=str(rotation.family_id))
         return Session(rotation.family_id, rotation.user, successors[rotation.successor])
 
     async def end(self, user_id: str, session_id: UUID) -> None:
         """End one session."""
         async with self._database.transaction() as db:
             await refresh_tokens.delete_family(db, user_id=user_id, family_id=session_id)
+        log.info("session_ended", user_id=user_id, session=str(session_id))
 
     async def end_all(self, user_id: str) -> None:
         """End every session of a user and every access token."""
         async with self._database.transaction() as db:
             await end_all(db, user_id)
+        log.info("sessions_ended", user_id=user_id)
 
     async def find(self, shown: str) -> tuple[str, UUID] | None:
         """The user and the session of a refresh token, None if it is over or never was."""

@@ -6,9 +6,10 @@ from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.typedefs import Handler
 
 from todo_service import errors
-from todo_service.auth.caller import REQUEST_ID
+from todo_service.auth.caller import PROBLEM, REQUEST_ID
 from todo_service.errors import ApiError
-from todo_service.outages import unavailable
+from todo_service.middleware.hosts import refuse_other_hosts
+from todo_service.outages import told, unavailable
 from todo_service.wire import problems
 
 log = structlog.get_logger()
@@ -18,12 +19,15 @@ log = structlog.get_logger()
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer, or say in the one shape of all errors why not."""
     try:
+        refuse_other_hosts(request)
         refuse_what_no_route_takes(request)
         return await handler(request)
     except Exception as error:
         if _client_is_gone(request, error):
             raise
-        return problem(meaning(error), request_id=request[REQUEST_ID])
+        refusal = meaning(error)
+        request[PROBLEM] = refusal.name
+        return problem(refusal, request_id=request[REQUEST_ID])
 
 
 def refuse_what_no_route_takes(request: web.Request) -> None:
@@ -64,7 +68,7 @@ def meaning(error: Exception) -> ApiError:
         if known:
             return known
     if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
-        log.error("schema_does_not_fit", error=str(error), remedy="run bin/migrate up, then look at /health/ready")
+        log.error("schema_does_not_fit", error=told(error), remedy="run bin/migrate up, then look at /health/ready")
         return errors.DatabaseUnavailable()
     if unavailable(error):
         log.warning("database_unavailable", kind=type(error).__name__)
@@ -76,6 +80,6 @@ def meaning(error: Exception) -> ApiError:
 def of_framework(error: web.HTTPException) -> ApiError:
     """The refusals that aiohttp itself raises."""
     if isinstance(error, web.HTTPMethodNotAllowed):
-        return errors.MethodNotAllowed(error.allowed_methods)
+        return errors.MethodNotAllowed(error.allowed_methods | {hdrs.METH_OPTIONS})
     by_status = {404: errors.NotFound, 417: errors.ExpectationFailed}
     return by_status.get(error.status, errors.BadRequest)()

@@ -2,7 +2,7 @@
 
 from collections.abc import MutableMapping
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from todo_service.auth.charges import USAGE
 from todo_service.life import LIFE
@@ -15,8 +15,10 @@ SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",  # is about images and scripts of other pages: CORS goes before it
 }
 HTTPS_ONLY = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+CREDENTIALS = ("Authorization", "X-Service-Auth", "X-User-ID")
 
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -38,3 +40,16 @@ def complete(headers: MutableMapping[str, str], settings: Settings, request_id: 
     headers.setdefault("Cache-Control", "no-store")
     if settings.in_production:
         headers.update(HTTPS_ONLY)
+    _vary(headers, settings)
+
+
+def _vary(headers: MutableMapping[str, str], settings: Settings) -> None:
+    """Name what the answer depends on, so that no cache gives it to another caller or page."""
+    depends = [*CREDENTIALS] if headers["Cache-Control"].startswith("private") else []
+    if settings.cors_origins:
+        depends.append(hdrs.ORIGIN)
+    named = headers.get(hdrs.VARY, "")
+    known = {name.strip().lower() for name in named.split(",")}
+    missing = [name for name in depends if name.lower() not in known]
+    if missing:
+        headers[hdrs.VARY] = ", ".join([named, *missing] if named else missing)

@@ -6,7 +6,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from todo_service.auth.caller import CALLER
+from todo_service.auth.caller import CALLER, PROBLEM
 from todo_service.database import TIMING, Timing
 from todo_service.routes.table import template
 
@@ -31,6 +31,7 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
             method=request.method,
             route=template(request),
             status=status,
+            problem=request.get(PROBLEM),
             user_id=caller.user_id if caller else None,
             caller=caller.kind.value if caller else None,
             ms=round((time.perf_counter() - started) * 1000, 2),

@@ -10,7 +10,7 @@ from todo_service.auth.gates import Access
 from todo_service.connect import Connection
 from todo_service.errors import ApiError, NotFound
 from todo_service.queries import tasks
-from todo_service.routes import reply
+from todo_service.routes import events, reply
 from todo_service.routes.once import once
 from todo_service.routes.table import Route
 from todo_service.routes.tasks import NO_SUCH_TASK, create
@@ -27,6 +27,7 @@ async def run_batch(request: web.Request, body: Batch) -> web.Response:
     async def act(db: Connection) -> web.Response:
         await hold_tasks(db, request[CALLER])
         results = [await _nth(db, request, index, operation) for index, operation in enumerate(operations)]
+        events.note(request, "batch_done", operations=len(results))
         return reply.json({"results": results}, headers=reply.PRIVATE)
 
     return await once(request, act, atomic=True)
@@ -50,10 +51,12 @@ async def _carry_out(db: Connection, request: web.Request, operation: Operation)
             row = await tasks.update(db, owner_id=owner_id, task_id=task_id, changes=changes, if_versions=if_versions)
             if row is None:
                 raise NotFound(NO_SUCH_TASK)
+            events.note_change(request, op, row)
             return batch.result(op, row)
         case Delete(task_id, if_versions):
             if await tasks.delete(db, owner_id=owner_id, task_id=task_id, if_versions=if_versions) is None:
                 raise NotFound(NO_SUCH_TASK)
+            events.note_deleted(request, task_id)
             return batch.deleted(task_id)
 
 

@@ -16,6 +16,7 @@ from todo_service.database import DATABASE
 from todo_service.errors import IdempotencyKeyReused, Unauthenticated, invalid
 from todo_service.queries import idempotency_keys
 from todo_service.queries.idempotency_keys import Answer, Claim
+from todo_service.routes import events
 from todo_service.routes.reply import PRIVATE
 from todo_service.wire.families import FAMILY
 from todo_service.wire.receive import BODY
@@ -36,12 +37,15 @@ async def once(request: web.Request, act: Act, *, atomic: bool = False) -> web.R
     """
     key = _key(request)
     try:
-        return await _in_time(request, act, key, atomic=atomic)
+        answer = await _in_time(request, act, key, atomic=atomic)
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name != "tasks_pkey":
             raise
         # Another create with this task id was committed meanwhile: now it is there to be compared with.
-        return await _in_time(request, act, key, atomic=atomic)
+        events.forget(request)
+        answer = await _in_time(request, act, key, atomic=atomic)
+    events.tell(request)
+    return answer
 
 
 async def _in_time(request: web.Request, act: Act, key: str | None, *, atomic: bool) -> web.Response:

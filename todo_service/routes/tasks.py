@@ -14,7 +14,7 @@ from todo_service.errors import AmbiguousTask, NotFound, QuotaExceeded, TaskIdTa
 from todo_service.queries import audit_log, clocks, tasks
 from todo_service.queries.audit_log import Act
 from todo_service.queries.tasks import Changes, Inserted, TaskRow
-from todo_service.routes import reply
+from todo_service.routes import events, reply
 from todo_service.routes.once import once
 from todo_service.routes.table import Route
 from todo_service.routes.task_lists import list_any_tasks, list_tasks
@@ -55,7 +55,9 @@ async def create(db: Connection, request: web.Request, body: TaskCreate) -> Inse
         inserted = await tasks.insert_first(db, owner_id=caller.user_id, email=caller.email, max_tasks=limit, task=task)
     if inserted is None:
         raise QuotaExceeded(f"You may hold at most {limit:,} tasks. {QuotaExceeded.remedy}")
-    if not inserted.is_new and not body.agrees(inserted.task):
+    if inserted.is_new:
+        events.note_created(request, inserted.task)
+    elif not body.agrees(inserted.task):
         raise TaskIdTaken
     return inserted
 
@@ -74,14 +76,16 @@ async def update_task(request: web.Request, body: TaskUpdate) -> web.Response:
     """Change the fields that were sent."""
     task_id = _task_id(request)
     async with request.app[DATABASE].connection() as db:
-        return await _change(db, request, task_id, body.changes())
+        answer = await _change(db, request, task_id, body.changes())
+    events.tell(request)
+    return answer
 
 
 async def complete_task(request: web.Request, body: TaskCompletion | None) -> web.Response:
     """Complete or reopen as the body says; toggle if there is none."""
     task_id = _task_id(request)
     changes = Changes(completed=body.completed) if body else Changes(toggles_completed=True)
-    return await once(request, lambda db: _change(db, request, task_id, changes))
+    return await once(request, lambda db: _change(db, request, task_id, changes, op="complete"))
 
 
 async def delete_task(request: web.Request) -> web.Response:
@@ -91,10 +95,14 @@ async def delete_task(request: web.Request) -> web.Response:
         version = await tasks.delete(db, owner_id=request[OWNER], task_id=task_id, if_versions=_if_versions(request))
     if version is None:
         raise NotFound(NO_SUCH_TASK)
+    events.note_deleted(request, task_id)
+    events.tell(request)
     return reply.nothing()
 
 
-async def _change(db: Connection, request: web.Request, task_id: UUID, changes: Changes) -> web.Response:
+async def _change(
+    db: Connection, request: web.Request, task_id: UUID, changes: Changes, *, op: str = "update"
+) -> web.Response:
     row = await tasks.update(
         db,
         owner_id=request[OWNER],
@@ -102,6 +110,8 @@ async def _change(db: Connection, request: web.Request, task_id: UUID, changes: 
         changes=changes,
         if_versions=_if_versions(request),
     )
+    if row is not None:
+        events.note_change(request, op, row)
     return _answer(request, row)
 
 

@@ -16,7 +16,7 @@ from todo_service.errors import QuotaExceeded
 from todo_service.queries import transfers
 from todo_service.queries.tasks import TaskRow
 from todo_service.queries.transfers import Sent
-from todo_service.routes import reply
+from todo_service.routes import events, reply
 from todo_service.routes.once import once
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
@@ -52,6 +52,7 @@ async def _import(request: web.Request, db: Connection, sent: Sent) -> web.Respo
     merged = await transfers.merge(db, owner_id=request[OWNER], max_tasks=limit, sent=sent)
     if merged is None:
         raise QuotaExceeded(f"With these you would hold more than {limit:,} tasks. {QuotaExceeded.remedy}")
+    events.note(request, "tasks_imported", **merged._asdict())
     return reply.json(answer(merged), headers=reply.PRIVATE)
 
 

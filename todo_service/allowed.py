@@ -1,0 +1,78 @@
+"""Whom the environment allows: origins of pages that may read our answers, hosts that requests may be meant for."""
+
+import json
+import re
+from collections.abc import Collection, Iterable
+
+ANY = "*"
+DEFAULT_PORTS = {"http": "80", "https": "443"}
+_LABEL = "[a-z0-9]([a-z0-9_-]*[a-z0-9])?"
+_NAME = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])"
+_ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://{_NAME}(?::(?P<port>[1-9][0-9]{{0,4}}))?", re.ASCII)
+_PATTERN = re.compile(rf"(?:\*\.)?{_NAME}", re.ASCII)
+_HOST = re.compile(rf"(?P<name>{_NAME})\.?(?::[0-9]{{0,5}})?", re.ASCII)
+
+
+def listed(value: object) -> object:
+    """The entries of a list as people write it: separated by commas, or as JSON. Raises `ValueError`."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return tuple(entry for part in value.split(",") if (entry := part.strip()))
+    try:
+        entries = json.loads(value)
+    except ValueError:
+        raise ValueError("must be separated by commas, or a JSON list") from None
+    if not all(isinstance(entry, str) for entry in entries):
+        raise ValueError("must be a list of strings")
+    return tuple(entry.strip() for entry in entries)
+
+
+def refuse_wrong_origins(origins: Collection[str], *, in_production: bool) -> None:
+    """Raise `ValueError` if one of them is no origin as browsers send it (RFC 6454, ASCII serialization), or if
+    everybody is allowed where that is too much.
+    """
+    if ANY in origins and in_production:
+        raise ValueError("must name origins in production: * lets every page read the answers")
+    if ANY in origins and len(origins) > 1:
+        raise ValueError("must be * alone, or name origins: those may send credentials, * may not")
+    for place, origin in enumerate(origins, 1):
+        if origin != ANY and (reason := _no_origin(origin)):
+            raise ValueError(f"entry {place} {reason}; write it like https://app.example.com or http://localhost:3000")
+
+
+def refuse_wrong_hosts(patterns: Iterable[str]) -> None:
+    """Raise `ValueError` if one of them is neither a host's name nor `*.` before one."""
+    for place, pattern in enumerate(patterns, 1):
+        if pattern == ANY:
+            raise ValueError("must not be *: leave it out to answer for every host")
+        if not _PATTERN.fullmatch(pattern):
+            raise ValueError(f"entry {place} must be a host such as api.example.com or *.example.com, without a port")
+
+
+def is_host_of(patterns: Iterable[str], shown: str) -> bool:
+    """Whether what a request shows as its host, a port with it or not, is one of these."""
+    match = _HOST.fullmatch(shown.lower())
+    if match is None:
+        return False
+    name = match["name"]
+    return any(name == pattern or (pattern[0] == ANY and name.endswith(pattern[1:])) for pattern in patterns)
+
+
+def _no_origin(text: str) -> str | None:
+    """Why this is no origin; None if it is one."""
+    if text == "null":
+        return "is null, which every sandboxed page and local file sends"
+    if "://" not in text:
+        return "has no scheme"
+    if text.rstrip("/") != text or "/" in text.partition("://")[2]:
+        return "has a path or a slash at its end"
+    if text != text.lower():
+        return "has capital letters, which browsers never send"
+    match = _ORIGIN.fullmatch(text)
+    if match is None:
+        return "is not scheme://host or scheme://host:port"
+    port = match["port"]
+    if port and (int(port) > 65535 or port == DEFAULT_PORTS.get(match["scheme"])):
+        return f"has port {port}, which browsers leave out" if int(port) <= 65535 else "has a port above 65535"
+    return None

@@ -1,0 +1,121 @@
+"""Which pages of other origins may read our answers (CORS): aiohttp-cors decides, for `CORS_ORIGINS` alone.
+
+It knows single resources. `_Everywhere` makes it decide for every request, so that what no route answers is decided on
+as well; `answer_options` asks it about preflights and puts its answers into the shapes of this service.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from aiohttp_cors import CorsConfig, ResourceOptions
+from aiohttp_cors.abc import AbstractRouterAdapter
+
+from todo_service.allowed import ANY
+from todo_service.errors import PreflightRefused
+from todo_service.settings import SETTINGS
+
+MAX_AGE = 2 * 60 * 60  # seconds for which a browser may remember a preflight; Chromium remembers no longer
+EXPOSED = (
+    "ETag", "X-Request-ID", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining",
+    "X-RateLimit-Reset", "Retry-After", "Link", "X-Total-Count", "Location", "Idempotency-Replayed",
+    "Content-Disposition", "WWW-Authenticate",
+)  # fmt: skip
+ACCEPTED = (
+    "Accept", "Accept-Language", "Authorization", "Cache-Control", "Content-Language", "Content-Type",
+    "Idempotency-Key", "If-Match", "If-None-Match", "Pragma", "X-Request-ID", "X-Requested-With",
+)  # fmt: skip
+PREFLIGHT_VARY = f"{hdrs.ACCESS_CONTROL_REQUEST_METHOD}, {hdrs.ACCESS_CONTROL_REQUEST_HEADERS}"
+
+Config = Mapping[str, ResourceOptions]
+Preflight = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class _Everywhere(AbstractRouterAdapter):
+    """Tells aiohttp-cors that one configuration holds for every path, and which methods a path has."""
+
+    preflight: Preflight
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def add_preflight_handler(self, routing_entity: object, handler: Preflight, webview: bool = False) -> None:
+        self.preflight = handler
+
+    def set_config_for_routing_entity(self, routing_entity: object, config: object) -> None:
+        """There is one configuration for all."""
+
+    def is_preflight_request(self, request: web.Request) -> bool:
+        return is_preflight(request)
+
+    def is_cors_enabled_on_request(self, request: web.Request) -> bool:
+        return True
+
+    async def get_preflight_request_config(self, request: web.Request, origin: str, requested_method: str) -> Config:
+        """Raises `KeyError` for a method that the path does not have."""
+        if requested_method not in (methods_of_path(request) or ()):
+            raise KeyError(requested_method)
+        return self.get_non_preflight_request_config(request)
+
+    def get_non_preflight_request_config(self, request: web.Request) -> Config:
+        return self._config if len(request.headers.getall(hdrs.ORIGIN, [])) == 1 else {}
+
+
+CORS = web.AppKey("cors", _Everywhere)
+
+
+def set_up(app: web.Application) -> None:
+    """Let aiohttp-cors decide on every answer of the application."""
+    everywhere = _Everywhere({origin: _options(origin) for origin in app[SETTINGS].cors_origins})
+    CorsConfig(app, router_adapter=everywhere).add(app.router)
+    app[CORS] = everywhere
+
+
+@web.middleware
+async def answer_options(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer OPTIONS on every path there is: what it allows, to a page what the page may send. Who is calling is not
+    asked: browsers send preflights without credentials. Raises `PreflightRefused`.
+    """
+    methods = methods_of_path(request) if request.method == hdrs.METH_OPTIONS else None
+    if methods is None:
+        return await handler(request)
+    if not is_preflight(request):
+        return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(sorted({*methods, hdrs.METH_OPTIONS}))})
+    try:
+        granted = await request.app[CORS].preflight(request)
+    except web.HTTPForbidden:
+        raise PreflightRefused from None
+    return _completed(granted, methods)
+
+
+def is_preflight(request: web.Request) -> bool:
+    """Whether a browser asks on behalf of a page whether it may send a request (Fetch, section 3.2.2)."""
+    return (
+        request.method == hdrs.METH_OPTIONS
+        and hdrs.ORIGIN in request.headers
+        and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    )
+
+
+def methods_of_path(request: web.Request) -> Sequence[str] | None:
+    """The methods that an OPTIONS request's path answers to; None if there is no such path."""
+    error = request.match_info.http_exception
+    return sorted(error.allowed_methods) if isinstance(error, web.HTTPMethodNotAllowed) else None
+
+
+def _options(origin: str) -> Any:
+    options = ResourceOptions(  # type: ignore[no-untyped-call]
+        allow_credentials=origin != ANY, expose_headers=EXPOSED, allow_headers=ACCEPTED, max_age=MAX_AGE
+    )
+    return options._replace(expose_headers=EXPOSED)  # a set would come out in another order in each process
+
+
+def _completed(granted: web.Response, methods: Sequence[str]) -> web.Response:
+    """What was granted for one method and some headers, for all of the path: then one preflight is enough."""
+    granted.set_status(204)
+    granted.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = ", ".join(methods)
+    granted.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = ", ".join(ACCEPTED)
+    granted.headers[hdrs.ALLOW] = ", ".join(sorted({*methods, hdrs.METH_OPTIONS}))
+    granted.headers[hdrs.VARY] = PREFLIGHT_VARY
+    return granted
