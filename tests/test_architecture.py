@@ -16,7 +16,7 @@ FLOORS = (
     {"middleware"},
     {"routes"},
     {"auth", "wire"},
-    {"cache", "archives"},
+    {"cache", "archives", "demo"},
     {"queries"},
     {"migrations", "development"},
     {"database", "embedded"},
