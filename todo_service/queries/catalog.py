@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from todo_service.connect import Connection
 
-MADE_BY_US = "made by todo-service"  # the comment that migration 0008 leaves on a table that might be somebody else's
-OFTEN_SHARED = "user_sessions"
+_MADE_BY_US = "made by todo-service"  # the comment that migration 0008 leaves on a table that might be somebody else's
+_OFTEN_SHARED = "user_sessions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Table:
 SELECT_TABLES = f"""
 SELECT
     class.relname, format('%I.%I', space.nspname, class.relname),
-    class.relname = '{OFTEN_SHARED}' AND obj_description(class.oid, 'pg_class') IS DISTINCT FROM '{MADE_BY_US}'
+    class.relname = '{_OFTEN_SHARED}' AND obj_description(class.oid, 'pg_class') IS DISTINCT FROM '{_MADE_BY_US}'
 FROM pg_class AS class JOIN pg_namespace AS space ON space.oid = class.relnamespace
 WHERE class.oid IN (SELECT to_regclass(quote_ident(name)) FROM unnest($1::text[]) AS wanted (name))
 ORDER BY class.relname"""
