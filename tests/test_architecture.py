@@ -70,7 +70,6 @@ TESTED_ELSEWHERE = {
     "pieces.py": "tests/middleware/test_chain.py",
     "middleware/in_flight.py": "tests/test_server.py",
     "commands/create_admin.py": "tests/commands/test_users.py",
-    "commands/command.py": "tests/commands/test_users.py",
     "commands/epochs.py": "tests/commands/test_new_epoch.py",
     "commands/serve.py": "tests/test_serve.py",
     "demo.py": "tests/commands/test_seed_demo.py",

@@ -42,10 +42,9 @@ def _parser() -> command.Parser:
 
 
 def _steps(text: str) -> int:
-    steps = int(text)
-    if steps < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return steps
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number, 1 or more")
+    return int(text)
 
 
 async def _act(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -53,8 +53,9 @@ def main() -> int:
 
 
 async def _purge(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
+    expired = [(kind, await _count(kind, database)) for kind in KINDS]
     with Progress(console=Console(stderr=True)) as progress:
-        done = [await _purge_kind(kind, arguments.batch, database, progress) for kind in KINDS]
+        done = [await _purge_kind(kind, left, arguments.batch, database, progress) for kind, left in expired]
     outcome = list(zip(KINDS, done, strict=True))
     document: dict[str, object] = {
         kind.name.replace(" ", "_"): {"deleted": deleted, "passed_over": left} for kind, (deleted, left) in outcome
@@ -68,9 +69,9 @@ def _line(kind: Kind, deleted: int, left: int) -> str:
     return f"{deleted} {kind.name} deleted{passed_over}"
 
 
-async def _purge_kind(kind: Kind, batch: int, database: Database, progress: Progress) -> tuple[int, int]:
-    """Delete what can be deleted; returns how many rows that were, and how many are left."""
-    deleted, left, tries = 0, await _count(kind, database), TRIES
+async def _purge_kind(kind: Kind, left: int, batch: int, database: Database, progress: Progress) -> tuple[int, int]:
+    """Delete what can be deleted of the rows that are left; returns how many that were, and how many are left now."""
+    deleted, tries = 0, TRIES
     bar = progress.add_task(kind.name, total=left)
     while left and tries:
         async with database.connection() as db:

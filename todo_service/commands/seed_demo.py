@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=50, help="tasks of each new account (default: 50)")
     parser.add_argument("--seed", type=int, default=1, help="another number gives other people and tasks (default: 1)")
     today = datetime.now(UTC).date()
-    parser.add_argument("--today", type=date.fromisoformat, default=today, help="the day it is the demonstration of")
+    parser.add_argument("--today", type=_day, default=today, help="the day it is the demonstration of")
     parser.add_argument(
         "--password-file", type=Path, help="a file with the password alone; else one is made and printed"
     )
@@ -58,6 +58,13 @@ def main() -> int:
     except (OSError, UnicodeDecodeError) as error:
         return fail(f"No password: {error}", status=2)
     return command.run(partial(_seed, arguments, password))
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a date such as 2026-12-24") from None
 
 
 async def _seed(arguments: argparse.Namespace, password: str, settings: Settings) -> int:
