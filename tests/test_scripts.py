@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,23 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 VENV = Path(sys.prefix)
-SCRIPTS = ["serve", "migrate", "test", "check"]
+SCRIPTS = [
+    "serve", "migrate", "test", "check", "bench", "create-admin", "users", "purge", "new-epoch", "backup", "restore",
+    "seed-demo",
+]  # fmt: skip
+COMMANDS = [
+    ["migrate", "up"],
+    ["migrate", "status", "--json"],
+    ["migrate", "--check"],
+    ["create-admin", "ada@example.com", "--password-file", "FOLDER/password"],
+    ["users", "list", "--json"],
+    ["users", "deactivate", "ada@example.com"],
+    ["purge", "--json"],
+    ["new-epoch", "--yes", "--json"],
+    ["backup", "FOLDER/todo.dump", "--json"],
+    ["restore", "FOLDER/todo.dump"],
+    ["seed-demo", "--json"],
+]
 
 
 def run(script: Path, *arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -41,14 +58,45 @@ def test_each_explains_itself(name: str) -> None:
     done = run(ROOT / "bin" / name, "--help", TODO_SERVICE_VENV=str(VENV))
     assert (done.returncode, done.stderr) == (0, "")
     assert "usage:" in done.stdout
-    assert name in done.stdout or "migrations" in done.stdout
+    assert len(re.findall(rf"^.*bin/{name}\b", done.stdout, re.MULTILINE)) >= 2, "how it is used, and an example"
+    assert re.search("exit status", done.stdout, re.IGNORECASE)
 
 
-@pytest.mark.parametrize("name", ["serve", "migrate", "check", "create-admin", "users", "purge", "new-epoch"])
+def test_every_script_is_walked() -> None:
+    assert {path.name for path in (ROOT / "bin").iterdir()} == {*SCRIPTS, "_env"}
+
+
+@pytest.mark.parametrize("name", sorted({*SCRIPTS} - {"test"}))
 def test_an_unknown_option_is_refused(name: str) -> None:
     done = run(ROOT / "bin" / name, "--no-such-option", TODO_SERVICE_VENV=str(VENV))
     assert (done.returncode, done.stdout) == (2, "")
-    assert "usage:" in done.stderr or "see --help" in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "see --help." in line
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_an_unreachable_database_is_one_line(command: list[str], tmp_path: Path) -> None:
+    done = run_command(command, tmp_path, DATABASE_URL="postgresql://todo:p4ssw0rd@127.0.0.1:1/todo")
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert len(line) > 20
+    assert "p4ssw0rd" not in line
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ["serve"]], ids=" ".join)
+def test_wrong_settings_are_all_named(command: list[str], tmp_path: Path) -> None:
+    wrong = {"ENVIRONMENT": "production", "DATABASE_POOL_MIN": "9", "DATABASE_POOL_MAX": "3", "BCRYPT_ROUNDS": "x"}
+    done = run_command(command, tmp_path, **wrong)
+    assert (done.returncode, done.stdout) == (2, "")
+    named = set(re.findall("^  ([A-Z_]+): ", done.stderr, re.MULTILINE))
+    expected = {"DATABASE_URL", "DATABASE_POOL_MAX", "BCRYPT_ROUNDS"}
+    assert named == (expected | {"SECRET_KEY"} if command == ["serve"] else expected), "only the service signs"
+
+
+def run_command(command: list[str], folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    (folder / "password").write_text("correct horse 9")
+    name, *arguments = (word.replace("FOLDER", str(folder)) for word in command)
+    return run(ROOT / "bin" / name, *arguments, cwd=ROOT, TODO_SERVICE_VENV=str(VENV), **settings)
 
 
 def test_arguments_go_on_to_pytest() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import SECRET_KEY
 from todo_service.allowed import refuse_wrong_origins
 from todo_service.keys import derived
-from todo_service.settings import ROOT, Settings, SettingsError
+from todo_service.settings import ROOT, CommandSettings, Settings, SettingsError
 
 OTHER_SECRET = "for-tests-only-too-9876543210-zyxwvut"
 DERIVED = "72546084e445fef0e26c6a978dca2bb38850862c80f0d55bd54e52bad2fd7157"
@@ -262,6 +262,27 @@ def test_limits_that_are_refused(environment: pytest.MonkeyPatch) -> None:
         RATE_LIMIT_ENABLED="perhaps",
     )
     assert len(reasons) == 4
+
+
+def test_a_command_needs_no_secret_and_minds_only_its_own(environment: pytest.MonkeyPatch) -> None:
+    others = {"SECRET_KEY": "short", "SERVER_PORT": "http", "ALGORITHM": "none", "JWKS_URL": "x", "DEBUG": "true"}
+    for name, value in (GOOD | {"ENVIRONMENT": "production", "DATABASE_POOL_MAX": "7"} | others).items():
+        environment.setenv(name, value)
+    settings = CommandSettings.load()
+    assert (settings.in_production, settings.database_pool_max, settings.server_port) == (True, 7, 8000)
+    assert settings.secret_key is None
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+    assert all(name in str(refused.value) for name in others)
+
+
+def test_a_command_needs_its_database_all_the_same(environment: pytest.MonkeyPatch) -> None:
+    for name, value in {"ENVIRONMENT": "staging", "DATABASE_STATEMENT_TIMEOUT": "0", "SECRET_KEY": SECRET_KEY}.items():
+        environment.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        CommandSettings.load()
+    assert "DATABASE_URL: must be set outside development" in str(refused.value)
+    assert "DATABASE_STATEMENT_TIMEOUT" in str(refused.value)
 
 
 def test_port_as_hosting_platforms_set_it(environment: pytest.MonkeyPatch) -> None:

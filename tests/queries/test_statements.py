@@ -19,7 +19,9 @@ async def test_every_statement_prepares(db: Connection, sql: str) -> None:
 def test_no_statement_takes_all_columns() -> None:
     for sql in NAMES:
         assert not re.search(r"(SELECT|RETURNING)\s+(\w+\.)?\*", sql)
-        assert "users" in sql or "user_id" in sql or "audit_log" in sql or "token_hash" in sql or '"userId"' in sql
+        about_the_server = "pg_class" in sql or "_setting(" in sql or "set_config(" in sql
+        of_users = "users" in sql or "user_id" in sql or "audit_log" in sql or "token_hash" in sql or '"userId"' in sql
+        assert about_the_server or of_users
 
 
 def test_statements_have_distinct_names() -> None:

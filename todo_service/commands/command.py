@@ -1,37 +1,71 @@
-"""What all commands of an operator share: settings, a database, and one line instead of a traceback."""
+"""What all commands of an operator share: options, settings, a database, and one line instead of a traceback."""
 
+import argparse
 import asyncio
+import json
 import secrets
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
 
 import asyncpg
 
 from todo_service import logs
+from todo_service.archives import ArchiveError
 from todo_service.connect import CannotConnectError
 from todo_service.database import Database
 from todo_service.development import prepared
 from todo_service.embedded import EmbeddedError
 from todo_service.errors import ApiError, ValidationFailed
 from todo_service.migrations import MigrationError
-from todo_service.settings import Settings, SettingsError
+from todo_service.postgres_programs import ProgramError
+from todo_service.settings import CommandSettings, Settings, SettingsError
 
-EXPECTED = (ApiError, MigrationError, EmbeddedError, CannotConnectError, asyncpg.PostgresError, OSError)
+EXPECTED = (
+    ApiError, ArchiveError, MigrationError, EmbeddedError, CannotConnectError, ProgramError, asyncpg.PostgresError,
+    asyncpg.InterfaceError, OSError,
+)  # fmt: skip
 LONG = 60.0  # seconds: a command may wait longer for a connection or a statement than a request
+STATUS = (
+    "exit status: 0 done, 1 it could not be done, 2 wrong usage or settings; the reason is one line on standard error"
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """The options of one script. `--help` ends with examples; a wrong option is one line and exit status 2."""
+
+    def __init__(self, *, examples: Sequence[str] = (), **options: object) -> None:
+        lines = ["examples:", *(f"  {example}" for example in examples), "", STATUS] if examples else []
+        formatting = argparse.RawDescriptionHelpFormatter
+        super().__init__(epilog="\n".join(lines), formatter_class=formatting, **options)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see --help.\n")
+
+    def add_json(self) -> None:
+        """The option `--json`."""
+        self.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else")
+
+    def add_folder(self) -> None:
+        """Where relative paths begin: the script tells where it was called, for it runs in the project's folder."""
+        self.add_argument("--folder", type=Path, default=Path(), help=argparse.SUPPRESS)
 
 
 def run(act: Callable[[Settings], Awaitable[int]]) -> int:
-    """Do something with complete settings; returns the exit status: the act's own, 1 for a failure, 2 for wrong
-    settings or values. The embedded PostgreSQL of a service that is running is used as well.
+    """Do something with the settings that a command needs; returns the exit status: the act's own, 1 for a failure, 2
+    for wrong settings or values. The embedded PostgreSQL of a service that is running is used as well.
     """
     logs.silence()
     try:
-        with prepared(Settings.load(), join=True) as settings:
+        with prepared(CommandSettings.load(), join=True) as settings:
             return asyncio.run(_awaited(act, settings))
     except (SettingsError, ValidationFailed) as error:
         return fail(str(error), status=2)
+    except asyncpg.UndefinedTableError:
+        return fail("The database has not all tables of this release. Run bin/migrate up.")
     except EXPECTED as error:
-        return fail(str(error))
+        return fail(str(error) or type(error).__name__)
     except KeyboardInterrupt:
         return 130
 
@@ -57,9 +91,19 @@ def fail(reason: str, *, status: int = 1) -> int:
     return status
 
 
+def tell(document: dict[str, object], *lines: str, as_json: bool) -> None:
+    """Say what was done on standard output: as one JSON document, or in words."""
+    print(json.dumps(document) if as_json else "\n".join(lines))
+
+
 def request_id() -> str:
     """What stands for the request in the audit log when a command acts."""
     return f"command-{secrets.token_hex(8)}"
+
+
+def password_from(path: Path) -> str:
+    """The password that a file holds alone; one line end is dropped. Raises `OSError` or `UnicodeDecodeError`."""
+    return path.read_text().removesuffix("\n")
 
 
 async def _awaited(act: Callable[[Settings], Awaitable[int]], settings: Settings) -> int:

@@ -1,6 +1,5 @@
 """`bin/create-admin`: make an account that is an administrator. The password is asked for, or read from a file."""
 
-import argparse
 import getpass
 import sys
 from functools import partial
@@ -16,16 +15,23 @@ from todo_service.settings import Settings
 from todo_service.wire import codec
 from todo_service.wire.users import Registration
 
+EXAMPLES = (
+    "bin/create-admin ada@example.com",
+    "bin/create-admin ada@example.com --name Ada --password-file /run/secrets/ada",
+)
+
 
 def main() -> int:
     """Returns 0 when made, 1 if it could not be, 2 for misuse."""
-    parser = argparse.ArgumentParser(prog="bin/create-admin", description=__doc__)
+    parser = command.Parser(prog="bin/create-admin", description=__doc__, examples=EXAMPLES)
     parser.add_argument("email")
     parser.add_argument("--name", help="the full name")
     parser.add_argument("--password-file", type=Path, help="a file with the password alone; one line end is dropped")
+    parser.add_folder()
     arguments = parser.parse_args()
+    file = arguments.password_file
     try:
-        password = _from_file(arguments.password_file) if arguments.password_file else _asked()
+        password = command.password_from(arguments.folder / file) if file else _asked()
     except (OSError, UnicodeDecodeError, EOFError, ValueError) as error:
         return fail(f"No password: {error}", status=2)
     document = {"email": arguments.email, "password": password}
@@ -52,10 +58,6 @@ async def _create(document: dict[str, object], settings: Settings, database: Dat
     )
     print(f"{user.id}  {user.email} is an administrator")
     return 0
-
-
-def _from_file(path: Path) -> str:
-    return path.read_text().removesuffix("\n")
 
 
 def _asked() -> str:

@@ -11,6 +11,13 @@ from todo_service.connect import single_connection
 from todo_service.migrations import Migration, State
 from todo_service.settings import Settings
 
+EXAMPLES = (
+    "bin/migrate up",
+    "bin/migrate status --json",
+    "bin/migrate --check || echo 'not up to date'",
+    "bin/migrate down 2",
+)
+
 
 def main() -> int:
     """Run one action; returns 0 when done, 1 if it failed or `--check` found something to do, 2 for misuse."""
@@ -21,24 +28,23 @@ def main() -> int:
     return command.run(partial(_act, arguments))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bin/migrate", description=__doc__)
+def _parser() -> command.Parser:
+    parser = command.Parser(prog="bin/migrate", description=__doc__, examples=EXAMPLES)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a migration is pending or was edited")
     actions = parser.add_subparsers(dest="action")
     actions.add_parser("up", help="apply every pending migration")
     down = actions.add_parser("down", help="take back the newest migrations; their data is lost")
     down.add_argument("steps", nargs="?", type=_steps, default=1, help="how many (default: 1)")
-    actions.add_parser("status", help="list the migrations and whether each is applied")
+    actions.add_parser("status", help="list the migrations and whether each is applied").add_json()
     reset = actions.add_parser("reset", help="take back all and apply all: every row is lost")
     reset.add_argument("--yes", action="store_true", required=True, help="yes, delete everything")
     return parser
 
 
 def _steps(text: str) -> int:
-    steps = int(text)
-    if steps < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return steps
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number, 1 or more")
+    return int(text)
 
 
 async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -56,18 +62,23 @@ async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
                 applied = await migrations.up(db, known, print)
                 print(f"{applied} applied, up to date" if applied else "up to date")
             case _:
-                return _report(known, await migrations.state(db, known), check=arguments.check)
+                state = await migrations.state(db, known)
+                _report(known, state, as_json=not arguments.check and arguments.json)
+                return 1 if arguments.check and (state.pending or state.edited) else 0
     return 0
 
 
-def _report(known: tuple[Migration, ...], state: State, *, check: bool) -> int:
-    for migration in known:
-        word = "pending" if migration in state.pending else "EDITED " if migration in state.edited else "applied"
-        print(f"{word}  {migration.name}")
-    for number, name in state.applied.items():
-        if number > len(known):
-            print(f"newer    {name}")
-    return 1 if check and (state.pending or state.edited) else 0
+def _report(known: tuple[Migration, ...], state: State, *, as_json: bool) -> None:
+    found = [
+        (
+            migration.name,
+            "pending" if migration in state.pending else "EDITED" if migration in state.edited else "applied",
+        )
+        for migration in known
+    ]
+    found += [(name, "newer") for number, name in state.applied.items() if number > len(known)]
+    document: dict[str, object] = {"migrations": [{"name": name, "state": word.lower()} for name, word in found]}
+    command.tell(document, *(f"{word:7}  {name}" for name, word in found), as_json=as_json)
 
 
 if __name__ == "__main__":

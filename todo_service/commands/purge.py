@@ -19,6 +19,7 @@ from todo_service.settings import Settings
 BATCH = 1000
 TRIES = 5  # how often rows that are in use are tried again
 PAUSE = 0.2  # seconds before that
+EXAMPLES = ("bin/purge", "bin/purge --json", "bin/purge --batch 100   # where 1,000 rows at once hold others up")
 
 
 class _Delete(Protocol):
@@ -42,26 +43,35 @@ KINDS = (
 
 def main() -> int:
     """Returns 0 when done, 1 if it could not be, 2 for misuse."""
-    parser = argparse.ArgumentParser(prog="bin/purge", description=__doc__)
+    parser = command.Parser(prog="bin/purge", description=__doc__, examples=EXAMPLES)
     parser.add_argument("--batch", type=int, default=BATCH, help=f"rows in one statement (default: {BATCH})")
+    parser.add_json()
     arguments = parser.parse_args()
     if arguments.batch < 1:
         parser.error("--batch must be 1 or more")
-    return command.run_with_database(partial(_purge, arguments.batch))
+    return command.run_with_database(partial(_purge, arguments))
 
 
-async def _purge(batch: int, _: Settings, database: Database) -> int:
+async def _purge(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
+    expired = [(kind, await _count(kind, database)) for kind in KINDS]
     with Progress(console=Console(stderr=True)) as progress:
-        done = [await _purge_kind(kind, batch, database, progress) for kind in KINDS]
-    for kind, (deleted, left) in zip(KINDS, done, strict=True):
-        passed_over = f", {left} passed over because they are in use: run bin/purge again" if left else ""
-        print(f"{deleted} {kind.name} deleted{passed_over}")
+        done = [await _purge_kind(kind, left, arguments.batch, database, progress) for kind, left in expired]
+    outcome = list(zip(KINDS, done, strict=True))
+    document: dict[str, object] = {
+        kind.name.replace(" ", "_"): {"deleted": deleted, "passed_over": left} for kind, (deleted, left) in outcome
+    }
+    command.tell(document, *(_line(kind, deleted, left) for kind, (deleted, left) in outcome), as_json=arguments.json)
     return 0
 
 
-async def _purge_kind(kind: Kind, batch: int, database: Database, progress: Progress) -> tuple[int, int]:
-    """Delete what can be deleted; returns how many rows that were, and how many are left."""
-    deleted, left, tries = 0, await _count(kind, database), TRIES
+def _line(kind: Kind, deleted: int, left: int) -> str:
+    passed_over = f", {left} passed over because they are in use: run bin/purge again" if left else ""
+    return f"{deleted} {kind.name} deleted{passed_over}"
+
+
+async def _purge_kind(kind: Kind, left: int, batch: int, database: Database, progress: Progress) -> tuple[int, int]:
+    """Delete what can be deleted of the rows that are left; returns how many that were, and how many are left now."""
+    deleted, tries = 0, TRIES
     bar = progress.add_task(kind.name, total=left)
     while left and tries:
         async with database.connection() as db:

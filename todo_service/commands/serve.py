@@ -1,6 +1,5 @@
 """`bin/serve`: read the settings, make ready what development lacks, serve."""
 
-import argparse
 import asyncio
 import gc
 import sys
@@ -8,6 +7,7 @@ from functools import partial
 
 from todo_service import __version__, logs, migrations, server
 from todo_service.app import build_app
+from todo_service.commands import command
 from todo_service.connect import CannotConnectError, single_connection
 from todo_service.development import prepared
 from todo_service.embedded import EmbeddedError
@@ -32,8 +32,9 @@ Ctrl-C ends it.
 
 def main() -> int:
     """Run the service; returns 0 after a polite end, 1 if it could not start, 2 for wrong settings."""
-    parser = argparse.ArgumentParser(
+    parser = command.Parser(
         prog="bin/serve",
+        examples=("bin/serve", "SERVER_PORT=9000 bin/serve"),
         description="Serve the API. Without DATABASE_URL an embedded PostgreSQL is started, migrated and kept in "
         ".data. Settings come from the environment; README.md lists them.",
     )

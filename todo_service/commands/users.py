@@ -17,6 +17,12 @@ from todo_service.wire.users import SignIn, profile
 
 ACTOR = "bin/users"
 PAGE = 1000
+EXAMPLES = (
+    "bin/users list --role admin",
+    "bin/users list --inactive --json",
+    "bin/users deactivate ada@example.com",
+    "bin/users set-role ada@example.com admin",
+)
 
 
 def main() -> int:
@@ -26,8 +32,8 @@ def main() -> int:
     return command.run_with_database(partial(act, arguments))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bin/users", description=__doc__)
+def _parser() -> command.Parser:
+    parser = command.Parser(prog="bin/users", description=__doc__, examples=EXAMPLES)
     actions = parser.add_subparsers(required=True)
     listing = actions.add_parser("list", help="list accounts, newest first")
     listing.add_argument("--q", help="part of the email or the name")

@@ -1,5 +1,7 @@
 """`task_clocks`: each user's change counter and number of tasks. Only the statements of `tasks` raise it."""
 
+from dataclasses import dataclass
+
 from todo_service.connect import Connection
 
 SELECT_VERSION = "SELECT version FROM task_clocks WHERE user_id = $1"
@@ -70,3 +72,38 @@ async def update_epochs(db: Connection, *, after: str, at_most: int) -> tuple[in
     """
     [(count, last)] = await db.fetch(UPDATE_EPOCHS, after, at_most)
     return count, last
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What there is, and for how many users it does not agree with their clocks: another number of tasks than the
+    clock says, or a task or tombstone of a version that the clock has not reached.
+    """
+
+    users: int
+    tasks: int
+    miscounted: int
+    ahead: int
+
+
+SELECT_TOTALS = """
+WITH held AS (
+    SELECT user_id, count(id) AS tasks, max(version) AS newest FROM tasks GROUP BY user_id
+), buried AS (
+    SELECT user_id, max(version) AS newest FROM task_tombstones GROUP BY user_id
+)
+SELECT
+    (SELECT count(id) FROM users),
+    coalesce(sum(held.tasks), 0)::bigint,
+    count(clock.user_id) FILTER (WHERE clock.task_count <> coalesce(held.tasks, 0)),
+    count(clock.user_id) FILTER (WHERE greatest(held.newest, buried.newest) > clock.version)
+FROM task_clocks AS clock
+LEFT JOIN held ON held.user_id = clock.user_id
+LEFT JOIN buried ON buried.user_id = clock.user_id"""
+
+
+async def select_totals(db: Connection) -> Totals:
+    """Count everything and compare it with the clocks: reads every task, so only for an operator."""
+    row = await db.fetchrow(SELECT_TOTALS)
+    assert row is not None
+    return Totals(*row)

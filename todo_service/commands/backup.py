@@ -1,0 +1,133 @@
+"""`bin/backup`: write every table of the service into one file, as it is at one moment, while the service runs. The
+file is whole or it is not there, readable by its owner alone, and holds password hashes: keep it like the database.
+
+Not in it: a table `user_sessions` that an auth server made; its own backup has it.
+"""
+
+import argparse
+import asyncio
+import fcntl
+import os
+import stat
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from todo_service import archives, migrations, postgres_programs
+from todo_service.archives import ArchiveError
+from todo_service.commands import command
+from todo_service.connect import single_connection
+from todo_service.queries import catalog
+from todo_service.settings import Settings
+
+STANDARD_OUTPUT = "-"
+SHOW_SECONDS = 0.2
+EXAMPLES = (
+    "bin/backup                                 # todo-20261224T030000Z.dump, in this folder",
+    "bin/backup /var/backups/todo.dump --force",
+    "bin/backup - | gpg --encrypt -r ops@example.com >todo.dump.gpg",
+)
+
+
+def main() -> int:
+    """Returns 0 when done, 1 if it could not be, 2 for misuse."""
+    parser = command.Parser(prog="bin/backup", description=__doc__, examples=EXAMPLES)
+    parser.add_argument("file", nargs="?", metavar="FILE", help="default: todo-<moment>.dump; - is standard output")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
+    parser.add_json()
+    parser.add_folder()
+    arguments = parser.parse_args()
+    if arguments.file == STANDARD_OUTPUT:
+        if arguments.json or sys.stdout.isatty():
+            parser.error("the backup goes to standard output, which must be a pipe or a file and takes no --json")
+        return command.run(_to_standard_output)
+    name = arguments.file or datetime.now(UTC).strftime("todo-%Y%m%dT%H%M%SZ.dump")
+    return command.run(partial(_to_file, arguments, arguments.folder / name))
+
+
+async def _to_standard_output(settings: Settings) -> int:
+    await _dump(settings, sys.stdout.buffer)
+    return 0
+
+
+async def _to_file(arguments: argparse.Namespace, path: Path, settings: Settings) -> int:
+    with _part(path, replace=arguments.force) as part:
+        left_out = await _dump(settings, part)
+        size = part.seek(0, os.SEEK_END)
+    document = {"file": str(path), "bytes": size, "left_out": left_out}
+    command.tell(document, f"{path}  {size:,} bytes", as_json=arguments.json)
+    return 0
+
+
+@contextmanager
+def _part(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
+    """A file `….part` for the block, which becomes `path` at its end and is removed if the block fails."""
+    if path.exists() and not (replace and stat.S_ISREG(path.stat().st_mode)):
+        raise ArchiveError(f"{path} is there already. Name another file, or add --force to replace a backup.")
+    part = path.with_name(f"{path.name}.part")
+    with open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "wb") as file:  # noqa: PTH123
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArchiveError(f"Another backup is writing {part}.") from None
+        try:
+            os.fchmod(file.fileno(), 0o600)
+            file.truncate(0)
+            yield file
+            os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the new name survive a crash of the machine."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _dump(settings: Settings, target: IO[bytes]) -> list[str]:
+    """Write the backup; returns the tables that are left out."""
+    where = archives.session(settings)
+    async with single_connection(settings) as db:
+        version = await catalog.select_server_version(db)
+        tables = await archives.own_tables(db, migrations.find())
+    if not tables:
+        raise ArchiveError("The database has no tables of ours: there is nothing to back up.")
+    program = postgres_programs.find("pg_dump", oldest=version, needs_tls=where.needs_tls)
+    left_out = [table.name for table in tables if table.is_shared]
+    for name in left_out:
+        print(f"{name} is left out: an auth server made it.", file=sys.stderr)
+    await _shown(archives.dump(where, program, [table for table in tables if not table.is_shared], target), target)
+    return left_out
+
+
+async def _shown(dumping: Coroutine[None, None, None], target: IO[bytes]) -> None:
+    """Wait for the dump and show on standard error how much was written; of a pipe that is not known."""
+    columns = (SpinnerColumn(), TextColumn("backup"), DownloadColumn(), TimeElapsedColumn())
+    task = asyncio.create_task(dumping)
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            bar = progress.add_task("backup", total=None)
+            while not task.done():
+                await asyncio.wait([task], timeout=SHOW_SECONDS)
+                progress.update(bar, completed=os.fstat(target.fileno()).st_size)
+    finally:
+        task.cancel()  # asked to stop: so is the program
+        await task
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""A new history of changes for every user, in batches: what `bin/new-epoch` does, and `bin/restore` at its end."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from rich.console import Console
+from rich.progress import Progress
+
+from todo_service.connect import Connection
+from todo_service.queries import clocks
+
+BATCH = 10_000
+
+
+async def renew(connection: Callable[[], AbstractAsyncContextManager[Connection]]) -> int:
+    """Give every user's history a new epoch and show how far it is on standard error; returns how many there were.
+    `connection` lends one for each batch.
+    """
+    renewed, last = 0, ""
+    async with connection() as db:
+        total = await clocks.count_clocks(db)
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("epochs", total=total)
+        while True:
+            async with connection() as db:
+                count, newest = await clocks.update_epochs(db, after=last, at_most=BATCH)
+            if newest is None:
+                return renewed
+            renewed, last = renewed + count, newest
+            progress.update(bar, completed=renewed)

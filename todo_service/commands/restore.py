@@ -1,0 +1,161 @@
+"""`bin/restore`: bring a backup of bin/backup into a database. Stop every running service first.
+
+All of it is one transaction: what is there is dropped (only with --replace --yes), the file is loaded, pending
+migrations are applied, the counts are checked, and every user's history gets a new epoch, so that clients of delta sync
+start over. Whatever ends it before, power included, leaves the database as it was.
+"""
+
+import argparse
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import asyncpg
+
+from todo_service import archives, migrations
+from todo_service.archives import Archive, ArchiveError
+from todo_service.commands import command, epochs
+from todo_service.connect import Connection, single_connection
+from todo_service.migrations import Migration, MigrationError
+from todo_service.postgres_programs import ProgramError
+from todo_service.queries import catalog, clocks
+from todo_service.queries.clocks import Totals
+from todo_service.settings import Settings
+
+NEEDED = {"users", "task_clocks", "tasks", "schema_migrations"}
+UNCHANGED = "The database is as it was."
+UNSURE = (
+    "It happened at the very end: the database is either as it was or wholly restored. bin/users list and bin/migrate"
+    " status tell which; the same command may be run again."
+)
+FAILURES = (ArchiveError, MigrationError, ProgramError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+EXAMPLES = (
+    "bin/restore todo-20261224T030000Z.dump",
+    "bin/restore todo-20261224T030000Z.dump --replace --yes   # what the database holds now is lost",
+    "DATABASE_URL=postgresql://…/trial bin/restore todo.dump   # does the backup hold what it should?",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did: what there is now, and how many tables were dropped and migrations applied for it."""
+
+    totals: Totals
+    dropped: int
+    migrated: int
+    missing: list[str]
+
+
+def main() -> int:
+    """Returns 0 when done, 1 if it could not be, 2 for misuse."""
+    parser = command.Parser(prog="bin/restore", description=__doc__, examples=EXAMPLES)
+    parser.add_argument("file", type=Path, metavar="FILE", help="what bin/backup wrote")
+    parser.add_argument("--replace", action="store_true", help="drop the tables of ours that are there; needs --yes")
+    parser.add_argument("--yes", action="store_true", help="yes, everything in them is lost")
+    parser.add_json()
+    parser.add_folder()
+    arguments = parser.parse_args()
+    if arguments.replace and not arguments.yes:
+        parser.error("--replace drops every task and account that is there: add --yes")
+    return command.run(partial(_restore, arguments))
+
+
+async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
+    archives.session(settings)
+    known = migrations.find()
+    archive = await archives.open_archive(arguments.folder / arguments.file)
+    _check(archive, await archives.applied_migrations(archive), known)
+    is_loaded = False
+    async with single_connection(settings) as db:
+        try:
+            async with db.transaction():
+                done = await _exchange(db, archive, known, replace=arguments.replace)
+                is_loaded = True
+        except FAILURES as error:
+            raise ArchiveError(f"{_told(error)} {UNSURE if is_loaded else UNCHANGED}") from error
+    _report(arguments, archive, done)
+    return 0
+
+
+def _check(archive: Archive, applied: dict[int, str], known: tuple[Migration, ...]) -> None:
+    """Raise `ArchiveError` if this is no backup of ours, or not one that this release can bring up to date."""
+    if missing := NEEDED - archive.tables:
+        raise ArchiveError(
+            f"{archive.path} is no backup of Todo Service: it has no table {', '.join(sorted(missing))}."
+        )
+    if others := archive.tables - set(migrations.tables(known)):
+        names = ", ".join(sorted(others))
+        raise ArchiveError(f"{archive.path} has other tables too ({names}): bin/restore takes what bin/backup wrote.")
+    if applied and max(applied) > len(known):
+        raise ArchiveError(
+            f"{archive.path} is of a newer release (migration {max(applied)}): restore it with that one."
+        )
+    if edited := [
+        migration.name for migration in known if applied.get(migration.number, migration.sha256) != migration.sha256
+    ]:
+        raise ArchiveError(f"{archive.path} was made with other migrations than these: {', '.join(edited)}.")
+
+
+async def _exchange(db: Connection, archive: Archive, known: tuple[Migration, ...], *, replace: bool) -> Restored:
+    """Everything, inside the caller's transaction."""
+    await migrations.lock(db)
+    own = [table for table in await archives.own_tables(db, known) if not table.is_shared]
+    if own and not replace:
+        raise ArchiveError(f"The database has {len(own)} tables of ours: --replace --yes drops them first.")
+    await catalog.update_lock_timeout(db)
+    await catalog.drop(db, tables=own)
+    search_path = await catalog.select_search_path(db)
+    _say(f"Loading {archive.path} …")
+    await archives.load(db, archive)
+    await catalog.update_search_path(db, search_path)
+    migrated = await migrations.up(db, known, _say)
+    _say("Checking …")
+    tables = await archives.own_tables(db, known)
+    await catalog.analyze(db, tables=[table for table in tables if not table.is_shared])
+    totals = await clocks.select_totals(db)
+    if totals.miscounted or totals.ahead:
+        raise ArchiveError(
+            f"{archive.path} does not agree with itself: {totals.miscounted} users have another number of tasks than"
+            f" they are said to have, {totals.ahead} have changes ahead of their counter."
+        )
+    await epochs.renew(lambda: nullcontext(db))
+    missing = sorted({*migrations.tables(known)} - {table.name for table in tables})
+    return Restored(totals, len(own), migrated, missing)
+
+
+def _report(arguments: argparse.Namespace, archive: Archive, done: Restored) -> None:
+    users, tasks = done.totals.users, done.totals.tasks
+    document: dict[str, object] = {
+        "file": str(archive.path),
+        "users": users,
+        "tasks": tasks,
+        "tables_dropped": done.dropped,
+        "migrations_applied": done.migrated,
+        "missing": done.missing,
+    }
+    lines = [f"{archive.path} is restored: {users} users, {tasks} tasks; every user's history has a new epoch"]
+    for name in done.missing:
+        _say(f"{name} was not in the backup: an auth server made it. Restore it from that server's backup.")
+    command.tell(document, *lines, as_json=arguments.json)
+
+
+def _told(error: Exception) -> str:
+    match error:
+        case asyncpg.LockNotAvailableError():
+            return "A table is in use. Stop every running service, then try again."
+        case asyncpg.DependentObjectsStillExistError():
+            return f"Something that is not ours builds on a table of ours: {error.detail or error}."
+        case asyncpg.DuplicateObjectError() | asyncpg.DuplicateTableError():
+            return f"The database has something of this name already: {error}."
+        case _:
+            return f"{str(error).removesuffix('.')}."
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
