@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +20,8 @@ DEPLOY = ROOT / "deploy"
 
 def program(name: str) -> str:
     """The path of a program. Without it the test is skipped; where CI is set, nothing may be left out, so it fails."""
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    beside = Path(sys.executable).parent
+    found = shutil.which(name, path=f"{beside}:{os.environ['PATH']}:/usr/sbin:/sbin")
     if found is None and os.environ.get("CI"):
         pytest.fail(f"{name} is not installed", pytrace=False)
     if found is None:
