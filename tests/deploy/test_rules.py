@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.programs import DEPLOY, load, program, run
+from tests.test_documentation import anchors
 from todo_service.settings import ROOT
 
 FOLDER = DEPLOY / "prometheus"
@@ -17,12 +18,6 @@ CASES = sorted((FOLDER / "tests").glob("*.yml"))
 def rules(kind: str) -> list[dict[str, Any]]:
     """Every rule that records, or every one that alerts."""
     return [rule for path in RULES for group in load(path)["groups"] for rule in group["rules"] if kind in rule]
-
-
-def anchors(document: Path) -> set[str]:
-    """What a link to a heading ends in, as the usual viewers of Markdown make it."""
-    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_prometheus_takes_the_configuration() -> None:
