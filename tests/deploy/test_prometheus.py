@@ -18,6 +18,7 @@ from tests.deploy.programs import DEPLOY, load, program, running
 from tests.deploy.test_rules import RULES, rules
 from tests.process import served
 from todo_service import server
+from todo_service.settings import ROOT
 
 DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/todo-service.json").read_text())
 SECONDS = 60
@@ -156,3 +157,10 @@ def test_the_dashboard_is_found_and_names_its_panels_apart() -> None:
     assert len({panel["id"] for panel in panels}) == len(panels)
     assert len(list(queries())) > 40
     assert not [text for _, text in queries() if "$" in text]
+
+
+def test_every_metric_that_is_asked_for_is_explained() -> None:
+    explained = set(re.findall(r"`(todo_[a-z_]+)`", (ROOT / "docs/operations.md").read_text()))
+    expressions = [rule["expr"] for rule in (*rules("record"), *rules("alert"))] + [text for _, text in queries()]
+    asked = {name for expression in expressions for name in metrics_of(expression) if name.startswith("todo_")}
+    assert {re.sub("_(bucket|sum|count)$", "", name) for name in asked} <= explained
