@@ -1,0 +1,257 @@
+"""A real nginx in front of the real service: what the service says arrives as it was said."""
+
+import asyncio
+import io
+import json
+import re
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from aiohttp import ClientConnectorError, ClientSession, TCPConnector
+from aiohttp.web import BaseRequest, Response, Server, ServerRunner, SockSite
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.client import Answer, Api
+from tests.conftest import fill, template_name, temporary_database
+from tests.deploy.programs import DEPLOY, program, run, running
+from tests.process import START_SECONDS, served
+from todo_service import errors, server
+from todo_service.server import KEEPALIVE_SECONDS
+
+FILE = DEPLOY / "nginx/todo-service.conf"
+AROUND = """
+daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    {temporary}
+    include {folder}/todo-service.conf;
+}}
+"""
+PLACES = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+def free_port() -> int:
+    with server.bind("127.0.0.1", 0) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def write_certificate(folder: Path) -> None:
+    """A certificate for 127.0.0.1 that signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
+    pem = serialization.Encoding.PEM
+    (folder / "fullchain.pem").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(pem))
+    plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "privkey.pem").write_bytes(plain)
+
+
+def write_configuration(folder: Path, upstream: int) -> tuple[int, int]:
+    """The file as it is, but for addresses and folders; the ports of HTTP and HTTPS."""
+    write_certificate(folder)
+    plain, encrypted = free_port(), free_port()
+    text = FILE.read_text()
+    for old, new in (
+        ("listen 80;", f"listen 127.0.0.1:{plain};"),
+        ("listen 443 ssl;", f"listen 127.0.0.1:{encrypted} ssl;"),
+        ("server 127.0.0.1:8000;", f"server 127.0.0.1:{upstream};"),
+        ("/etc/letsencrypt/live/todo.example.com", str(folder)),
+        ("todo.example.com", "127.0.0.1"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "todo-service.conf").write_text(text)
+    temporary = " ".join(f"{place}_temp_path {folder}/{place};" for place in PLACES)
+    (folder / "nginx.conf").write_text(AROUND.format(folder=folder, temporary=temporary))
+    return plain, encrypted
+
+
+@asynccontextmanager
+async def proxied(folder: Path, upstream: int) -> AsyncIterator[tuple[Api, Api]]:
+    """nginx in front of that port, by HTTPS and by HTTP."""
+    plain, encrypted = write_configuration(folder, upstream)
+    trust = ssl.create_default_context(cafile=str(folder / "fullchain.pem"))
+    async with (
+        running(program("nginx"), "-p", folder, "-e", folder / "error.log", "-c", folder / "nginx.conf"),
+        ClientSession(connector=TCPConnector(ssl=trust)) as session,
+    ):
+        front = Api(session, f"https://127.0.0.1:{encrypted}")
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                try:
+                    await front.get("/health/live")
+                    break
+                except ClientConnectorError:
+                    await asyncio.sleep(0.05)
+        yield front, Api(session, f"http://127.0.0.1:{plain}")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("nginx")
+
+
+@pytest_asyncio.fixture(scope="module")
+async def web(folder: Path, postgres_url: str) -> AsyncIterator[tuple[Api, Api, Api, str]]:
+    """The service by HTTPS, by HTTP and directly; its database."""
+    program("nginx")
+    async with (
+        temporary_database(postgres_url, template=template_name()) as url,
+        served(DATABASE_URL=url, RATE_LIMIT_ENABLED="false", TRUSTED_PROXIES="127.0.0.1") as (_, direct),
+        proxied(folder, int(direct.base.rpartition(":")[2])) as (front, plain),
+    ):
+        yield front, plain, direct, url
+
+
+Web = tuple[Api, Api, Api, str]
+
+
+def test_nginx_takes_the_file(tmp_path: Path) -> None:
+    write_configuration(tmp_path, 8000)
+    done = run(program("nginx"), "-t", "-p", tmp_path, "-e", tmp_path / "error.log", "-c", tmp_path / "nginx.conf")
+    assert done.returncode == 0, done.stdout
+    assert "warn" not in done.stdout
+
+
+def test_nginx_lets_go_of_a_connection_before_the_service_does() -> None:
+    (seconds,) = re.findall(r"keepalive_timeout (\d+)s;  #", FILE.read_text())
+    assert int(seconds) < KEEPALIVE_SECONDS
+
+
+def test_its_own_refusals_are_of_kinds_that_are_explained() -> None:
+    kinds = {f"/problems/{kind.name}": kind for kind in errors.kinds()}
+    bodies = [json.loads(body) for body in re.findall(r"return \d+ '(.+)';", FILE.read_text())]
+    assert len(bodies) == 3
+    for body in bodies:
+        assert set(body) == {"type", "title", "status", "detail", "request_id"}
+        assert (kinds[body["type"]].title, kinds[body["type"]].status) == (body["title"], body["status"])
+
+
+async def test_conditional_requests_survive_compression(web: Web) -> None:
+    front = web[0]
+    ada = await front.new_user()
+    body = {"title": "a", "description": "long " * 900}
+    made = await front.post("/api/v1/tasks", body, as_=ada)
+    path = f"/api/v1/tasks/{made.body['id']}"
+    read = await front.get(path, as_=ada)
+    assert read.headers["Content-Encoding"] == "gzip"
+    assert "Accept-Encoding" in read.headers["Vary"]
+    tag = read.headers["ETag"]
+    assert tag.startswith("W/")
+    assert (await front.get(path, as_=ada, headers={"If-None-Match": tag})).status == 304
+    changed = await front.patch(path, {"title": "b"}, as_=ada, headers={"If-Match": tag})
+    assert changed.status == 200
+    assert (await front.patch(path, {"title": "c"}, as_=ada, headers={"If-Match": tag})).problem() == (
+        "precondition-failed"
+    )
+    listed = await front.get("/api/v1/tasks", as_=ada)
+    assert listed.headers["Content-Encoding"] == "gzip"
+    again = await front.get("/api/v1/tasks", as_=ada, headers={"If-None-Match": listed.headers["ETag"]})
+    assert (again.status, again.raw) == (304, b"")
+
+
+async def test_answers_with_tokens_are_not_compressed(web: Web) -> None:
+    for path in ("/api/auth/signin", "/api/v1/auth/login"):
+        answer = await web[0].post(path, {"email": "x@example.com", "password": "p" * 3000})
+        assert answer.status == 401
+        assert "Content-Encoding" not in answer.headers
+
+
+async def test_an_export_comes_whole_and_begins_before_it_ends(web: Web) -> None:
+    front, _, _, url = web
+    ada = await front.new_user()
+    await fill(url, ada.id, count=4000, description="words " * 100)
+    headers = {"Authorization": f"Bearer {ada.token}"}
+    async with front.session.get(front.base + "/api/v1/export?format=json", headers=headers) as answer:
+        assert answer.headers.get("Transfer-Encoding") == "chunked"
+        pieces = [piece async for piece in answer.content.iter_any()]
+    assert len(json.loads(b"".join(pieces))["tasks"]) == 4000
+    assert len(pieces) > 10
+
+
+async def test_bodies_that_are_too_large_are_refused_by_the_service(web: Web) -> None:
+    front = web[0]
+    ada = await front.new_user()
+    headers = {"Authorization": f"Bearer {ada.token}", "Content-Type": "application/json"}
+    for path, size in (("/api/v1/tasks", 64 * 1024 + 1), ("/api/v1/import", 2**20 + 1), ("/api/v1/tasks", 5 * 2**20)):
+        body = io.BytesIO(b" " * size)
+        async with front.session.post(front.base + path, data=body, headers=headers) as response:
+            answer = Answer(response.status, response.headers, await response.read())
+        assert (answer.status, answer.problem()) == (413, "body-too-large")
+    assert (await front.post("/api/v1/import", {"tasks": [{"title": "x" * 200}] * 4000}, as_=ada)).status == 200
+    assert (await front.post("/api/v1/tasks", raw=b" " * 70_000)).problem() == "unauthenticated"
+
+
+async def test_the_callers_request_id_passes_if_it_is_a_sane_one(web: Web) -> None:
+    front = web[0]
+    assert (await front.get("/", headers={"X-Request-ID": "mine-1"})).headers["X-Request-ID"] == "mine-1"
+    named = (await front.get("/", headers={"X-Request-ID": 'no "quotes"'})).headers["X-Request-ID"]
+    assert re.fullmatch("[0-9a-f]{32}", named)
+
+
+async def test_long_headers_are_the_services_to_judge(web: Web) -> None:
+    front = web[0]
+    assert (await front.get("/api/v1/tasks", token="x" * 8100)).problem() == "unauthenticated"
+    for size in (9000, 20_000):
+        assert (await front.get("/", headers={"X-Long": "x" * size})).problem() == "bad-request"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "//metrics", "/%6detrics", "/x/../metrics", "/metrics?a=b"])
+async def test_metrics_are_not_public(web: Web, path: str) -> None:
+    from yarl import URL
+
+    front = web[0]
+    async with front.session.get(URL(front.base + path, encoded=True)) as answer:
+        assert answer.status == 404
+        assert (await answer.json(content_type="application/problem+json"))["type"] == "/problems/not-found"
+
+
+async def test_http_is_sent_to_https(web: Web) -> None:
+    async with web[1].session.get(web[1].base + "/api/v1/tasks?limit=1", allow_redirects=False) as answer:
+        assert answer.status == 308
+        assert answer.headers["Location"] == "https://127.0.0.1/api/v1/tasks?limit=1"
+
+
+async def test_the_service_is_told_who_nginx_sees_and_not_what_a_client_claims(tmp_path: Path) -> None:
+    """The limit of sign-ins goes by address: whoever could choose one would have none."""
+    program("nginx")
+    seen: list[Mapping[str, str]] = []
+
+    async def remember(request: BaseRequest) -> Response:
+        seen.append({name.title(): ", ".join(request.headers.getall(name)) for name in request.headers})
+        return Response()
+
+    runner = ServerRunner(Server(remember))
+    await runner.setup()
+    listener = server.bind("127.0.0.1", 0)
+    await SockSite(runner, listener).start()
+    claims = dict.fromkeys(("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded"), "192.0.2.1")
+    try:
+        async with proxied(tmp_path, listener.getsockname()[1]) as (front, _):
+            await front.get("/", headers=claims)
+    finally:
+        await runner.cleanup()
+    told = seen[-1]
+    assert (told["X-Forwarded-For"], told["X-Forwarded-Proto"], told["Host"]) == ("127.0.0.1", "https", "127.0.0.1")
+    assert not {"X-Forwarded-Host", "Forwarded", "Connection"} & set(told)
+
+
+async def test_a_service_that_is_away_is_a_503_problem(tmp_path: Path) -> None:
+    program("nginx")
+    async with proxied(tmp_path, free_port()) as (front, _):
+        answer = await front.get("/api/v1/tasks", headers={"X-Request-ID": "mine-2"})
+    assert (answer.status, answer.problem()) == (503, "overloaded")
+    assert answer.headers["Retry-After"] == "2"
+    assert answer.headers["X-Request-ID"] == "mine-2"

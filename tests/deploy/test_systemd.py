@@ -1,0 +1,48 @@
+"""The systemd units: read without a word, closed in, and with the times of the service."""
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.programs import DEPLOY, program, run
+from todo_service import server
+from todo_service.settings import DRAIN_SECONDS_IN_PRODUCTION, ROOT
+
+UNITS = sorted((DEPLOY / "systemd").iterdir())
+SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
+MOST_EXPOSED = 1.5  # of 10, by systemd's own count
+
+
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    for unit in UNITS:
+        (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/todo-service/bin", str(ROOT / "bin")))
+    done = run(program("systemd-analyze"), "verify", "--man=no", *(tmp_path / unit.name for unit in UNITS))
+    said = [line for line in done.stdout.splitlines() if "todo-service" in line]
+    assert (done.returncode, said) == (0, []), done.stdout
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.stem)
+def test_little_is_exposed(unit: Path) -> None:
+    done = run(program("systemd-analyze"), "security", "--offline=true", "--no-pager", unit)
+    found = re.search(r"exposure level for .*: ([\d.]+)", done.stdout)
+    assert found, done.stdout
+    assert float(found[1]) <= MOST_EXPOSED
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.stem)
+def test_what_it_runs_is_there_and_secrets_are_in_a_file_of_their_own(unit: Path) -> None:
+    text = unit.read_text()
+    (command,) = re.findall(r"^ExecStart=/opt/todo-service/(\S+)$", text, re.MULTILINE)
+    assert (ROOT / command).exists()
+    assert "EnvironmentFile=/etc/todo-service/environment\n" in text
+    assert not re.search(r"^Environment=.*(SECRET|PASSWORD|DATABASE_URL)", text, re.MULTILINE)
+
+
+def test_it_is_given_the_time_a_polite_end_takes() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.read(DEPLOY / "systemd/todo-service.service")
+    needed = DRAIN_SECONDS_IN_PRODUCTION + server.LINGER_SECONDS + server.SHUTDOWN_SECONDS
+    assert int(unit["Service"]["TimeoutStopSec"]) > needed
+    assert unit["Service"]["RestartPreventExitStatus"] == "2"
