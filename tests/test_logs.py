@@ -107,7 +107,8 @@ async def walk(api: Api, user: User, tokens: list[str]) -> None:
     """Ask everything of every route, well and badly, with every credential."""
     body = {
         "title": "canary-title", "email": "canary-ada@example.com", "password": OTHER_PASSWORD,
-        "full_name": "canary-name", "refresh_token": SESSION_TOKEN, "current_password": OTHER_PASSWORD, "new_password": PASSWORD,
+        "full_name": "canary-name", "refresh_token": SESSION_TOKEN, "current_password": OTHER_PASSWORD,
+        "new_password": PASSWORD,
     }  # fmt: skip
     for route in ROUTES:
         if route.path.endswith("/users/{account_id}") and route.method != "GET":
