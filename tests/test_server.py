@@ -148,8 +148,9 @@ async def test_the_log_is_json_with_request_ids_and_no_secret(database_url: str)
         output = (await process.communicate())[0].decode()
     lines = [line for line in output.splitlines() if line.startswith("{")]
     entries = [json.loads(line) for line in lines]
-    written = next(entry for entry in entries if entry.get("request_id") == request_id)
-    assert written["event"] == "request"
+    created, written = (entry for entry in entries if entry.get("request_id") == request_id)
+    assert (created["event"], written["event"]) == ("task_created", "request")
+    assert created["user_id"] == ada.id
     assert (written["method"], written["route"], written["status"]) == ("POST", "/api/v1/tasks", 201)
     assert written["user_id"] == ada.id
     assert written["ms"] >= written["database_ms"] > 0

@@ -267,7 +267,7 @@ async def test_somebody_elses_task_does_not_exist(api: Api, ada: User, bob: User
 
 async def test_only_v1_has_batches(api: Api, ada: User) -> None:
     got = await api.get(BATCH, as_=ada)
-    assert (got.status, got.problem(), got.headers["Allow"]) == (405, "method-not-allowed", "POST")
+    assert (got.status, got.problem(), got.headers["Allow"]) == (405, "method-not-allowed", "OPTIONS, POST")
     assert (await api.get("/api/tasks/batch", as_=ada)).problem() == "not-found"
     assert (await api.post("/api/tasks/batch", {"operations": [create()]}, as_=ada)).status == 405
     assert (await api.patch(BATCH + "/complete", as_=ada)).status == 404
