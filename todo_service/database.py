@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from todo_service.connect import CLOSE_SECONDS, CannotConnectError, Connection, Connector, wanted
+from todo_service.metrics import Metrics
 from todo_service.outages import FAILOVER_STATES, unavailable
 from todo_service.settings import Settings
 
@@ -42,14 +43,21 @@ TIMING: ContextVar[Timing | None] = ContextVar("TIMING", default=None)
 class Database:
     """PostgreSQL as the service sees it.
 
-    `url` stands in for `settings.database_url`; `statement_names` maps each SQL text to the name it has in the log.
+    `url` stands in for `settings.database_url`; `statement_names` maps each SQL text to the name it has in the log and
+    in `metrics`.
     Raises `ValueError`, with one sentence, for a URL that cannot be used.
     """
 
     def __init__(
-        self, settings: Settings, *, url: str | None = None, statement_names: Mapping[str, str] | None = None
+        self,
+        settings: Settings,
+        *,
+        url: str | None = None,
+        statement_names: Mapping[str, str] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._settings = settings
+        self._metrics = metrics or Metrics()
         self._dsn = wanted(settings, url)
         self._names = OWN_STATEMENTS | dict(statement_names or {})
         self._connector = Connector(
@@ -130,7 +138,8 @@ class Database:
         db = None
         try:
             async with asyncio.timeout(longest):
-                db = await pool.acquire(timeout=acquire_seconds)
+                with self._metrics.pool_waiters.track_inprogress(), self._metrics.acquire.time():
+                    db = await pool.acquire(timeout=acquire_seconds)
                 yield db
         except (TimeoutError, asyncio.CancelledError):
             if db is not None:
@@ -145,6 +154,12 @@ class Database:
         finally:
             if db is not None:
                 await _release(pool, db)
+
+    def read_gauges(self) -> None:
+        """Measure the pool as it is now."""
+        if (pool := self._pool) is not None:
+            self._metrics.pool_size.set(pool.get_size())
+            self._metrics.pool_free.set(pool.get_idle_size())
 
     def _abandon(self, pool: Any, db: Any) -> None:
         """Throw a connection away in the background: waiting for its cancellation would double the caller's wait."""
@@ -183,8 +198,9 @@ class Database:
         if (timing := TIMING.get()) is not None:
             timing.seconds += record.elapsed
             timing.statements += 1
+        name = self._names.get(record.query, "unnamed")
+        self._metrics.statement(name, record.elapsed)
         if self._settings.database_echo:
-            name = self._names.get(record.query, "unnamed")
             log.info("statement", name=name, ms=round(record.elapsed * 1000, 3))
 
 

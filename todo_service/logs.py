@@ -21,7 +21,7 @@ def configure(settings: Settings) -> None:
     structlog.configure(
         processors=[*SHARED, *_rendering()],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)

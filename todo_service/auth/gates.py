@@ -4,9 +4,10 @@ from enum import Enum
 
 from aiohttp import web
 
-from todo_service.auth.caller import CALLER, OWNER, Kind
+from todo_service.auth.caller import CALLER, OWNER, Caller, Kind
 from todo_service.auth.credentials import identify
-from todo_service.errors import AdminOnly, Forbidden, NoPasswordAccount
+from todo_service.errors import AdminOnly, Forbidden, NoPasswordAccount, Unauthenticated
+from todo_service.metrics import METRICS
 
 
 class Access(Enum):
@@ -28,7 +29,7 @@ async def admit(request: web.Request, access: Access) -> None:
     """
     if access is Access.PUBLIC:
         return
-    caller = request[CALLER] = await identify(request)
+    caller = request[CALLER] = await _identified(request)
     if access is Access.ACCOUNT and caller.kind is not Kind.ACCOUNT:
         raise NoPasswordAccount
     if access is Access.ADMIN and not caller.is_admin:
@@ -37,3 +38,11 @@ async def admit(request: web.Request, access: Access) -> None:
     if owner_in_path != caller.user_id:
         raise Forbidden
     request[OWNER] = caller.user_id
+
+
+async def _identified(request: web.Request) -> Caller:
+    try:
+        return await identify(request)
+    except Unauthenticated as error:
+        request.app[METRICS].auth_event("token", "refused" if error.shown else "absent")
+        raise
