@@ -68,7 +68,7 @@ TESTED_ELSEWHERE = {
     "strict_json.py": "tests/wire/test_codec.py",
     "life.py": "tests/test_server.py",
     "pieces.py": "tests/middleware/test_chain.py",
-    "middleware/in_flight.py": "tests/test_server.py",
+    "middleware/in_flight.py": "tests/test_overload.py",
     "middleware/metrics.py": "tests/test_metrics.py",
     "pulse.py": "tests/test_metrics.py",
     "wire/metrics.py": "tests/test_metrics.py",

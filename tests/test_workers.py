@@ -40,6 +40,10 @@ def children(process: Process) -> list[int]:
     return [int(pid) for pid in task.read_text().split() if not _is_zombie(pid)]
 
 
+def opened_by(process: Process) -> set[Path]:
+    return {link.readlink() for link in Path(f"/proc/{process.pid}/fd").iterdir()}
+
+
 def _is_zombie(pid: str) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
@@ -205,14 +209,9 @@ async def test_workers_that_keep_dying_are_not_replaced_without_a_pause(database
 
 
 async def test_nothing_stays_behind(database_url: str) -> None:
-    async def folders() -> set[Path]:
-        return set(metric_files.MEMORY.glob(f"{metric_files.PREFIX}*"))
-
-    before = await folders()
     async with workers(2, database_url) as (process, _):
-        mine = await folders() - before
-        assert mine
-        files = [file.name for folder in mine for file in folder.glob("*.db")]
-        assert not any(str(pid) in name for pid in children(process) for name in files)
+        (folder,) = [path for path in opened_by(process) if path.name.startswith(metric_files.PREFIX)]
+        slots = {file.stem.rpartition("_")[2] for file in folder.glob("*.db")}
+        assert slots == {"0", "1"}
         await ended(process)
-    assert not mine & await folders()
+    assert not folder.exists()
