@@ -15,6 +15,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,18 @@ def run(settings: Settings, listeners: Sequence[socket.socket], *, on_ready: Cal
     """Serve with `settings.web_concurrency` workers until SIGTERM or SIGINT; a second one ends them at once. SIGHUP
     replaces every worker by a fresh one. The second of the `listeners` is for the metrics.
 
-    Returns 0 after a polite end, 1 if a worker could not start.
+    Returns 0 after a polite end, 1 if it or a worker could not start; the log says why.
     """
     if getattr(settings, "redis_url", None) is None:
         log.warning("limits_are_per_worker", workers=settings.web_concurrency, remedy="set REDIS_URL")
     common_passwords()
     gc.freeze()  # shared with the workers: a collection would copy every page it looks at
-    with metric_files.folder() as folder:
+    with ExitStack() as opened:
+        try:
+            folder = opened.enter_context(metric_files.folder())
+        except OSError as error:
+            log.error("no_place_for_metrics", reason=error.strerror, remedy="make /dev/shm or /tmp writable")
+            return 1
         parent = _Parent(_Service(settings, listeners, folder, on_ready))
         parent.LISTENERS = list(listeners)
         try:
