@@ -204,9 +204,11 @@ class _Parent(Arbiter):  # type: ignore[misc]
         signal.pthread_sigmask(signal.SIG_BLOCK, END)  # a worker must hear what is said before it listens
         try:
             pid: int = super().spawn_worker()
-        except SystemExit as ended:  # only in the worker: what the parent has opened is not ours to close
-            sys.stdout.flush()
-            os._exit(ended.code if isinstance(ended.code, int) else 1)
+        except BaseException as ended:
+            if os.getpid() == self.pid:
+                raise
+            sys.stdout.flush()  # a worker's end: what the parent has opened is not ours to close
+            os._exit(ended.code if isinstance(ended, SystemExit) and isinstance(ended.code, int) else 1)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, END)
         return pid
 
