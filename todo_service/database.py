@@ -43,8 +43,7 @@ TIMING: ContextVar[Timing | None] = ContextVar("TIMING", default=None)
 class Database:
     """PostgreSQL as the service sees it.
 
-    `url` stands in for `settings.database_url`; `statement_names` maps each SQL text to the name it has in the log and
-    in `metrics`.
+    `url` stands in for `settings.database_url`; `statement_names` maps each SQL text to its name in log and metrics.
     Raises `ValueError`, with one sentence, for a URL that cannot be used.
     """
 
@@ -58,6 +57,7 @@ class Database:
     ) -> None:
         self._settings = settings
         self._metrics = metrics or Metrics()
+        self._turns = asyncio.Semaphore(settings.database_pool_max)
         self._dsn = wanted(settings, url)
         self._names = OWN_STATEMENTS | dict(statement_names or {})
         self._connector = Connector(
@@ -138,8 +138,7 @@ class Database:
         db = None
         try:
             async with asyncio.timeout(longest):
-                with self._metrics.pool_waiters.track_inprogress(), self._metrics.acquire.time():
-                    db = await pool.acquire(timeout=acquire_seconds)
+                db = await self._acquired(pool, acquire_seconds)
                 yield db
         except (TimeoutError, asyncio.CancelledError):
             if db is not None:
@@ -153,7 +152,26 @@ class Database:
             raise
         finally:
             if db is not None:
-                await _release(pool, db)
+                await self._returned(pool, db)
+
+    async def _acquired(self, pool: Any, seconds: float) -> Any:
+        """First come, first served: in asyncpg's own queue late comers overtake, and under load some wait too long."""
+        with self._metrics.pool_waiters.track_inprogress(), self._metrics.acquire.time():
+            async with asyncio.timeout(seconds):
+                await self._turns.acquire()
+                try:
+                    return await pool.acquire()
+                except BaseException:
+                    self._turns.release()
+                    raise
+
+    async def _returned(self, pool: Any, db: Any) -> None:
+        try:  # the block's own outcome counts, not whether its connection can be returned
+            await pool.release(db)
+        except Exception:
+            _terminate(db)
+        finally:
+            self._turns.release()
 
     def read_gauges(self) -> None:
         """Measure the pool as it is now."""
@@ -167,7 +185,7 @@ class Database:
         async def drop() -> None:
             await asyncio.sleep(CANCEL_SECONDS)  # asyncpg's cancel request leaves meanwhile
             _terminate(db)
-            await _release(pool, db)
+            await self._returned(pool, db)
 
         task = asyncio.create_task(drop(), name="database abandoned connection")
         self._abandoned.add(task)
@@ -223,14 +241,6 @@ def _server_settings(settings: Settings) -> dict[str, str]:
 
 async def _keep_session(_: Any) -> None:
     """The pool's reset: nothing to undo, no round trip."""
-
-
-async def _release(pool: Any, db: Any) -> None:
-    # The block's own outcome counts; a connection that cannot be returned is of no interest to the caller.
-    try:
-        await pool.release(db)
-    except Exception:
-        _terminate(db)
 
 
 def _terminate(db: Any) -> None:

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     server_port: int = Field(8000, ge=1, le=65535, validation_alias=AliasChoices("SERVER_PORT", "PORT"))
     drain_seconds: float | None = Field(None, ge=0, le=300)
     web_concurrency: int = Field(1, ge=1, le=64)
-    max_requests_in_flight: int = Field(200, ge=1, le=10_000)
+    max_requests_in_flight: int = Field(128, ge=1, le=10_000)
     metrics_port: int | None = Field(None, ge=1, le=65535)
 
     data_dir: Path = ROOT / ".data"
