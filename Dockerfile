@@ -50,7 +50,7 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
         service = http.client.HTTPConnection(host, port, timeout=4); \
         service.request('GET', '/health/live'); \
         sys.exit(service.getresponse().status != 200)"]
-# Python itself is process 1, so the signal reaches it; it starts no processes, so there are none to reap. Ending takes
+# Python itself is process 1, so the signal reaches it; with WEB_CONCURRENCY it reaps the workers it starts. Ending takes
 # DRAIN_SECONDS (5), then up to 11 for requests in flight: stop it with a patience of 20 s, not with Docker's 10.
 STOPSIGNAL SIGTERM
 CMD ["python", "-m", "todo_service"]

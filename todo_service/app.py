@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import structlog
 from aiohttp import web
 
-from todo_service import migrations
+from todo_service import __version__, migrations
 from todo_service.auth.credentials import TOKENS
 from todo_service.auth.issuers import ISSUERS, Issuers
 from todo_service.auth.key_sets import KEY_SET, KeySet
@@ -20,15 +20,19 @@ from todo_service.cache import CACHE, Cache
 from todo_service.database import DATABASE, Database
 from todo_service.life import LIFE, Life
 from todo_service.limits import LIMITS, Limits
+from todo_service.metrics import METRICS, Metrics
 from todo_service.middleware import CHAIN, cors
+from todo_service.middleware.errors import answer_errors
 from todo_service.middleware.headers import set_headers
+from todo_service.middleware.request_id import give_request_id
 from todo_service.pieces import MAX_UNSENT, MAX_UNSENT_OF_ONE, UNSENT
+from todo_service.pulse import watch
 from todo_service.queries import statement_names
 from todo_service.queries.sessions import select_user_from
 from todo_service.routes.auth import AUTH
 from todo_service.routes.batch import BATCH
 from todo_service.routes.sync import SYNC
-from todo_service.routes.system import MIGRATIONS, SYSTEM
+from todo_service.routes.system import MEASURED, MIGRATIONS, SCRAPE, SYSTEM
 from todo_service.routes.table import Route, expand, register
 from todo_service.routes.tasks import TASKS
 from todo_service.routes.transfers import TRANSFERS
@@ -43,14 +47,18 @@ log = structlog.get_logger()
 ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *USERS, *SYNC, *TRANSFERS, *BATCH, *expand(TASKS))
 
 
-def build_app(settings: Settings) -> web.Application:
-    """The service as an aiohttp application. `settings` must hold a `database_url` and a secret for `signing_keys`."""
+def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Application:
+    """The service as an aiohttp application. `settings` must hold a `database_url` and a secret for `signing_keys`;
+    `metrics` are its own unless workers share them.
+    """
     app = web.Application(middlewares=CHAIN)
     app[SETTINGS] = settings
-    app[LIFE] = Life()
+    app[LIFE] = Life(most_busy=settings.max_requests_in_flight)
+    app[METRICS] = metrics or Metrics(version=__version__)
+    app[SCRAPE] = asyncio.Lock()
     app[MIGRATIONS] = migrations.find()
     names = statement_names() | {select_user_from(settings.session_table): "sessions.select_user"}
-    app[DATABASE] = Database(settings, statement_names=names)
+    app[DATABASE] = Database(settings, statement_names=names, metrics=app[METRICS])
     app[PASSWORDS] = Passwords(rounds=settings.bcrypt_rounds)
     app[TOKENS] = AccessTokens(
         settings.signing_keys, algorithm=settings.algorithm, lifetime=settings.access_token_expire_minutes * 60
@@ -60,6 +68,7 @@ def build_app(settings: Settings) -> web.Application:
         keys=settings.signing_keys,
         lifetime=settings.refresh_token_expire_days * 24 * 60 * 60,
         reuse_seconds=settings.refresh_reuse_seconds,
+        metrics=app[METRICS],
     )
     app[REVOCATIONS] = Revocations(app[DATABASE], lifetime=MAX_LIFETIME)
     app[ISSUERS] = issuers(app)
@@ -67,11 +76,11 @@ def build_app(settings: Settings) -> web.Application:
     app[CACHE] = Cache()
     app[UNSENT] = Room(total=MAX_UNSENT, each=MAX_UNSENT_OF_ONE)
     app[READERS] = Readers(settings)
-    app[LIMITS] = Limits(settings)
+    app[LIMITS] = Limits(settings, app[METRICS])
     common_passwords()
-    app.cleanup_ctx.extend([database, revocations, key_set, limits, password_threads, import_threads])
+    app.cleanup_ctx.extend([database, pulse, revocations, key_set, limits, password_threads, import_threads])
     app.on_response_prepare.append(set_headers)
-    register(app, ROUTES)
+    register(app, ROUTES if settings.metrics_port else (*ROUTES, *MEASURED))
     cors.set_up(app)
     app.on_startup.append(warn_of_gaps)
     return app
@@ -85,6 +94,20 @@ async def warn_of_gaps(app: web.Application) -> None:
     plain = [origin for origin in settings.cors_origins if origin.startswith("http://")]
     if settings.in_production and plain:
         log.warning("cors_origins_not_encrypted", origins=plain, detail="Whoever is on the way can be these pages.")
+
+
+def build_metrics_app(app: web.Application) -> web.Application:
+    """An application for a port of its own that shows the metrics of `app` and nothing else."""
+    beside = web.Application(middlewares=(give_request_id, answer_errors))
+    beside[SETTINGS], beside[LIFE], beside[METRICS], beside[SCRAPE] = (
+        app[SETTINGS],
+        app[LIFE],
+        app[METRICS],
+        app[SCRAPE],
+    )
+    beside.on_response_prepare.append(set_headers)
+    register(beside, MEASURED)
+    return beside
 
 
 def issuers(app: web.Application) -> Issuers:
@@ -117,6 +140,19 @@ async def database(app: web.Application) -> AsyncIterator[None]:
     await app[DATABASE].open()
     yield
     await app[DATABASE].close()
+
+
+async def pulse(app: web.Application) -> AsyncIterator[None]:
+    """The task that measures the event loop and reads the gauges."""
+
+    def read_gauges() -> None:
+        app[DATABASE].read_gauges()
+        app[METRICS].password_checks.set(app[PASSWORDS].waiting)
+
+    watching = asyncio.create_task(watch(app[METRICS], app[LIFE], read_gauges), name="pulse")
+    yield
+    watching.cancel()
+    await asyncio.wait([watching])
 
 
 async def revocations(app: web.Application) -> AsyncIterator[None]:

@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from todo_service.connect import CLOSE_SECONDS, CannotConnectError, Connection, Connector, wanted
+from todo_service.metrics import Metrics
 from todo_service.outages import FAILOVER_STATES, unavailable
 from todo_service.settings import Settings
 from todo_service.shares import USER, Turns
@@ -43,14 +44,21 @@ TIMING: ContextVar[Timing | None] = ContextVar("TIMING", default=None)
 class Database:
     """PostgreSQL as the service sees it.
 
-    `url` stands in for `settings.database_url`; `statement_names` maps each SQL text to the name it has in the log.
+    `url` stands in for `settings.database_url`; `statement_names` maps each SQL text to its name in log and metrics.
     Raises `ValueError`, with one sentence, for a URL that cannot be used.
     """
 
     def __init__(
-        self, settings: Settings, *, url: str | None = None, statement_names: Mapping[str, str] | None = None
+        self,
+        settings: Settings,
+        *,
+        url: str | None = None,
+        statement_names: Mapping[str, str] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._settings = settings
+        self._metrics = metrics or Metrics()
+        self._turns = asyncio.Semaphore(settings.database_pool_max)
         self._dsn = wanted(settings, url)
         self._names = OWN_STATEMENTS | dict(statement_names or {})
         self._connector = Connector(
@@ -62,7 +70,7 @@ class Database:
         self._pool: Any = None
         self._keeper: asyncio.Task[None] | None = None
         self._abandoned: set[asyncio.Task[None]] = set()
-        self._turns = Turns(each=max(1, settings.database_pool_max // 2))
+        self._shares = Turns(each=max(1, settings.database_pool_max // 2))
         self._longest = settings.database_acquire_timeout + 0.9 * settings.database_statement_timeout
 
     async def open(self) -> None:
@@ -135,8 +143,8 @@ class Database:
             raise CannotConnectError("The database is not opened.")
         db = None
         try:
-            async with asyncio.timeout(longest), self._turns.turn(USER.get(), seconds=acquire_seconds):
-                db = await pool.acquire(timeout=acquire_seconds)
+            async with asyncio.timeout(longest), self._shares.turn(USER.get(), seconds=acquire_seconds):
+                db = await self._acquired(pool, acquire_seconds)
                 yield db
         except (TimeoutError, asyncio.CancelledError):
             if db is not None:
@@ -150,7 +158,32 @@ class Database:
             raise
         finally:
             if db is not None:
-                await _release(pool, db)
+                await self._returned(pool, db)
+
+    async def _acquired(self, pool: Any, seconds: float) -> Any:
+        """First come, first served: in asyncpg's own queue late comers overtake, and under load some wait too long."""
+        with self._metrics.pool_waiters.track_inprogress(), self._metrics.acquire.time():
+            async with asyncio.timeout(seconds):
+                await self._turns.acquire()
+                try:
+                    return await pool.acquire()
+                except BaseException:
+                    self._turns.release()
+                    raise
+
+    async def _returned(self, pool: Any, db: Any) -> None:
+        try:  # the block's own outcome counts, not whether its connection can be returned
+            await pool.release(db)
+        except Exception:
+            _terminate(db)
+        finally:
+            self._turns.release()
+
+    def read_gauges(self) -> None:
+        """Measure the pool as it is now."""
+        if (pool := self._pool) is not None:
+            self._metrics.pool_size.set(pool.get_size())
+            self._metrics.pool_free.set(pool.get_idle_size())
 
     def _abandon(self, pool: Any, db: Any) -> None:
         """Throw a connection away in the background: waiting for its cancellation would double the caller's wait."""
@@ -158,7 +191,7 @@ class Database:
         async def drop() -> None:
             await asyncio.sleep(CANCEL_SECONDS)  # asyncpg's cancel request leaves meanwhile
             _terminate(db)
-            await _release(pool, db)
+            await self._returned(pool, db)
 
         task = asyncio.create_task(drop(), name="database abandoned connection")
         self._abandoned.add(task)
@@ -189,8 +222,9 @@ class Database:
         if (timing := TIMING.get()) is not None:
             timing.seconds += record.elapsed
             timing.statements += 1
+        name = self._names.get(record.query, "unnamed")
+        self._metrics.statement(name, record.elapsed)
         if self._settings.database_echo:
-            name = self._names.get(record.query, "unnamed")
             log.info("statement", name=name, ms=round(record.elapsed * 1000, 3))
 
 
@@ -213,14 +247,6 @@ def _server_settings(settings: Settings) -> dict[str, str]:
 
 async def _keep_session(_: Any) -> None:
     """The pool's reset: nothing to undo, no round trip."""
-
-
-async def _release(pool: Any, db: Any) -> None:
-    # The block's own outcome counts; a connection that cannot be returned is of no interest to the caller.
-    try:
-        await pool.release(db)
-    except Exception:
-        _terminate(db)
 
 
 def _terminate(db: Any) -> None:

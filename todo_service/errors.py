@@ -103,6 +103,7 @@ class Unauthenticated(ApiError):
 
     def __init__(self, detail: str | None = None, *, shown: bool = True) -> None:
         super().__init__(detail)
+        self.shown = shown
         error = ', error="invalid_token"' if shown else ""
         self.headers = {"WWW-Authenticate": f'Bearer realm="{REALM}"{error}'}
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable
 import structlog
 from aiohttp import web
 
+from todo_service.life import LIFE
 from todo_service.outages import unavailable
 from todo_service.shares import Room
 
@@ -40,7 +41,8 @@ async def _write(request: web.Request, response: web.StreamResponse, body: memor
     for start in range(0, len(body), PIECE):
         try:
             async with asyncio.timeout(PIECE_SECONDS):
-                await response.write(body[start : start + PIECE])
+                with request.app[LIFE].waiting_for_client():
+                    await response.write(body[start : start + PIECE])
         except TimeoutError:
             log.info("reader_too_slow", bytes=response.body_length)
             _cut(request)

@@ -8,7 +8,8 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from todo_service import errors, logs
 from todo_service.life import LIFE
+from todo_service.metrics import METRICS, UNMATCHED, Metrics
 from todo_service.middleware.errors import meaning, problem
 from todo_service.middleware.headers import complete
 from todo_service.middleware.request_id import named
@@ -49,6 +51,7 @@ class _Protocol(RequestHandler):
         with structlog.contextvars.bound_contextvars(request_id=named(request)):
             if status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.info("bad_request", status=status)
+                self._count(request, HTTPStatus.BAD_REQUEST)
                 error: errors.ApiError = errors.BadRequest()
             else:
                 error = meaning(exc if isinstance(exc, Exception) else RuntimeError("a request without an answer"))
@@ -59,7 +62,12 @@ class _Protocol(RequestHandler):
     async def finish_response(self, request: web.BaseRequest, resp: Any, start_time: float | None) -> Any:
         if isinstance(resp, web.HTTPException):
             resp = self._problem(request, meaning(resp))
+            self._count(request, resp.status)
         return await super().finish_response(request, resp, start_time)
+
+    def _count(self, request: web.BaseRequest, status: int) -> None:
+        assert isinstance(self._manager, _Server)
+        self._manager.metrics.answered(request.method, UNMATCHED, status)
 
     def _problem(self, request: web.BaseRequest, error: errors.ApiError) -> web.Response:
         response = problem(error, request_id=named(request))
@@ -72,6 +80,7 @@ class _Server(web.Server):
     """Makes a protocol of ours for each connection."""
 
     settings: Settings
+    metrics: Metrics
 
     def __call__(self) -> RequestHandler:
         return _Protocol(self, loop=self._loop, **self._kwargs)
@@ -97,6 +106,7 @@ class Runner(web.AppRunner):
         server.__class__ = _Server  # aiohttp has no parameter for it
         assert isinstance(server, _Server)
         server.settings = self.app[SETTINGS]
+        server.metrics = self.app[METRICS]
         return server
 
 
@@ -114,27 +124,34 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def serve(app: web.Application, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:
+async def serve(
+    app: web.Application,
+    listener: socket.socket,
+    *,
+    on_ready: Callable[[], None],
+    beside: Iterable[tuple[web.Application, socket.socket]] = (),
+    hasty: bool = True,
+) -> None:
     """Serve until SIGTERM or SIGINT, then end without breaking a request that was begun.
 
     Readiness turns 503 at once, new connections are taken for the settings' `drain` seconds more, then the listener
-    closes, keep-alive clients are told so, requests in flight get `SHUTDOWN_SECONDS`. A second signal ends it at once.
+    closes, keep-alive clients are told so, requests in flight get `SHUTDOWN_SECONDS`. A second signal ends a `hasty`
+    one at once. What is served `beside` it, on other listeners, is served to the end.
     """
     stopping = asyncio.Event()
 
     def stop() -> None:
-        if stopping.is_set():
+        if stopping.is_set() and hasty:
             os._exit(1)
         stopping.set()
 
     asyncio.get_running_loop().set_exception_handler(logs.of_loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-    runner = Runner(app)
-    await runner.setup()
-    try:
-        site = web.SockSite(runner, listener, backlog=BACKLOG)
-        await site.start()
+    async with AsyncExitStack() as running:
+        runner, site = await _started(running, app, listener)
+        for other_app, other_listener in beside:
+            await _started(running, other_app, other_listener)
         on_ready()
         await stopping.wait()
         log.info("draining")
@@ -144,6 +161,29 @@ async def serve(app: web.Application, listener: socket.socket, *, on_ready: Call
         if runner.server and runner.server.connections:
             await asyncio.sleep(LINGER_SECONDS)
             await app[LIFE].until_idle(SHUTDOWN_SECONDS)  # aiohttp's own wait no longer reads bodies that are arriving
-    finally:
-        await runner.cleanup()
     log.info("stopped")
+
+
+async def _started(
+    running: AsyncExitStack, app: web.Application, listener: socket.socket
+) -> tuple[Runner, web.SockSite]:
+    runner = Runner(app)
+    running.push_async_callback(runner.cleanup)
+    await runner.setup()
+    site = web.SockSite(runner, listener, backlog=BACKLOG)
+    await site.start()
+    return runner, site
+
+
+def run(serving: Coroutine[Any, Any, None], *, debug: bool) -> None:
+    """Run to its end, on uvloop where that is installed; asyncio's debug mode knows its own loop best."""
+    with asyncio.Runner(debug=debug, loop_factory=None if debug else _uvloop()) as runner:
+        runner.run(serving)
+
+
+def _uvloop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

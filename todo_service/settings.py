@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     drain_seconds: float | None = Field(None, ge=0, le=300)
     cors_origins: Names = ()
     allowed_hosts: Names = ()
+    web_concurrency: int = Field(1, ge=1, le=64)
+    max_requests_in_flight: int = Field(128, ge=1, le=10_000)
+    metrics_port: int | None = Field(None, ge=1, le=65535)
 
     data_dir: Path = ROOT / ".data"
     database_url: SecretStr | None = None
@@ -111,14 +114,15 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = ()
 
     @classmethod
-    def load(cls) -> Self:
-        """Read the environment, and `.env` too unless the environment names another than development.
+    def load(cls, **given: object) -> Self:
+        """Read the environment, and `.env` too unless the environment names another than development; what is `given`
+        comes first.
 
         Raises `SettingsError` with one line for each wrong variable; no value is ever repeated in it.
         """
         in_development = (os.environ.get("ENVIRONMENT") or "development") == "development"
         try:
-            return cls(_env_file=ROOT / ".env" if in_development else None)
+            return cls(_env_file=ROOT / ".env" if in_development else None, **given)  # type: ignore[arg-type]
         except ValidationError as error:
             lines = [f"  {_variable(detail['loc'])}: {_reason(detail['msg'])}" for detail in error.errors()]
             raise SettingsError("\n".join(["These settings are wrong:", *lines])) from None
@@ -178,6 +182,13 @@ class Settings(BaseSettings):
     def _not_in_production(cls, value: bool, info: ValidationInfo) -> bool:
         if value and _in_production(info):
             raise ValueError("must be off in production")
+        return value
+
+    @field_validator("metrics_port")
+    @classmethod
+    def _another_port(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and value == info.data.get("server_port"):
+            raise ValueError("must not be the same as SERVER_PORT")
         return value
 
     @field_validator("database_pool_max")

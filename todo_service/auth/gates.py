@@ -7,8 +7,9 @@ from aiohttp import web
 from todo_service.auth.caller import CALLER, OWNER, Caller, Kind
 from todo_service.auth.charges import charge_address, charge_user
 from todo_service.auth.credentials import identify
-from todo_service.errors import AdminOnly, ApiError, Forbidden, NoPasswordAccount
+from todo_service.errors import AdminOnly, ApiError, Forbidden, NoPasswordAccount, Unauthenticated
 from todo_service.limits import Limit
+from todo_service.metrics import METRICS
 from todo_service.shares import USER
 
 
@@ -50,6 +51,8 @@ async def _identified(request: web.Request, limit: Limit) -> Caller:
     """Who is nobody is counted by address; a good credential is not refused for what others did at the same one."""
     try:
         return await identify(request)
-    except ApiError:
+    except ApiError as error:
+        if isinstance(error, Unauthenticated):
+            request.app[METRICS].auth_event("token", "refused" if error.shown else "absent")
         await charge_address(request, limit)
         raise

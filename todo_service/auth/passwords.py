@@ -51,7 +51,8 @@ class Passwords:
         threads = threads or max(1, available_cores() - 1)
         self._rounds = rounds
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt")
-        self._free_places = threads * (1 + QUEUE_SECONDS * CHECKS_A_SECOND)
+        self._places = self._free_places = threads * (1 + QUEUE_SECONDS * CHECKS_A_SECOND)
+        self._at_once = threads
 
     async def hash(self, password: str, *, wanted: Callable[[], bool] = _always) -> str:
         """The bcrypt hash to store. Raises `Overloaded` when the queue is full."""
@@ -67,6 +68,11 @@ class Passwords:
     def is_weak(self, stored: str) -> bool:
         """Whether a stored hash was made with fewer rounds than are used now."""
         return _rounds_of(stored) < self._rounds
+
+    @property
+    def waiting(self) -> int:
+        """How many hashes and checks wait for a thread."""
+        return max(0, self._places - self._free_places - self._at_once)
 
     def close(self) -> None:
         """Let running checks end and drop the waiting ones."""

@@ -20,6 +20,7 @@ from aiohttp import web
 from todo_service.connect import Connection
 from todo_service.database import Database
 from todo_service.errors import Unauthenticated, WrongPassword
+from todo_service.metrics import Metrics
 from todo_service.queries import refresh_tokens, users
 from todo_service.queries.users import UserRow
 
@@ -45,11 +46,14 @@ class Sessions:
     `keys` are the server's secrets, the present one first; `lifetime` and `reuse_seconds` are seconds.
     """
 
-    def __init__(self, database: Database, *, keys: Sequence[str], lifetime: int, reuse_seconds: float) -> None:
+    def __init__(
+        self, database: Database, *, keys: Sequence[str], lifetime: int, reuse_seconds: float, metrics: Metrics
+    ) -> None:
         self._database = database
         self._keys = [hmac.digest(key.encode(), DERIVATION, "sha256") for key in keys]
         self._lifetime = lifetime
         self._reuse_seconds = reuse_seconds
+        self._metrics = metrics
 
     async def begin(self, user: UserRow) -> Session:
         """A new session. Raises `WrongPassword` if the user's sessions were ended since `user` was read."""
@@ -70,6 +74,9 @@ class Sessions:
 
     async def rotate(self, shown: str) -> Session:
         """The session of this token, with its next one. Raises `Unauthenticated` if it is over."""
+        if not _SHAPE.fullmatch(shown):
+            self._metrics.auth_event("refresh", "refused")
+            raise Unauthenticated(OVER)
         successors = {_hashed(token): token for token in self._successors(shown)}
         async with self._database.connection() as db:
             rotation = await refresh_tokens.rotate(
@@ -80,12 +87,15 @@ class Sessions:
                 reuse_seconds=self._reuse_seconds,
             )
         if rotation is None:
+            self._metrics.auth_event("refresh", "refused")
             raise Unauthenticated(OVER)
         if rotation.successor is None:
+            self._metrics.auth_event("refresh", "reused")
             log.warning("refresh_token_reused", user_id=rotation.user.id, session=str(rotation.family_id))
             await self.end(rotation.user.id, rotation.family_id)
             raise Unauthenticated(OVER)
         log.info("session_refreshed", user_id=rotation.user.id, session=str(rotation.family_id))
+        self._metrics.auth_event("refresh", "succeeded")
         return Session(rotation.family_id, rotation.user, successors[rotation.successor])
 
     async def end(self, user_id: str, session_id: UUID) -> None:
@@ -108,8 +118,6 @@ class Sessions:
             return await refresh_tokens.select_family(db, token_hash=_hashed(shown))
 
     def _successors(self, shown: str) -> list[str]:
-        if not _SHAPE.fullmatch(shown):
-            raise Unauthenticated(OVER)
         return [_written(hmac.digest(key, shown.encode(), "sha256")) for key in self._keys]
 
 

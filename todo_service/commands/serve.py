@@ -3,10 +3,11 @@
 import asyncio
 import gc
 import sys
+from contextlib import ExitStack
 from functools import partial
 
-from todo_service import __version__, logs, migrations, server
-from todo_service.app import build_app
+from todo_service import __version__, logs, migrations, server, workers
+from todo_service.app import build_app, build_metrics_app
 from todo_service.commands import command
 from todo_service.connect import CannotConnectError, single_connection
 from todo_service.development import prepared
@@ -38,9 +39,10 @@ def main() -> int:
         description="Serve the API. Without DATABASE_URL an embedded PostgreSQL is started, migrated and kept in "
         ".data. Settings come from the environment; README.md lists them.",
     )
-    parser.parse_args()
+    parser.add_argument("--workers", metavar="N", help="how many processes serve; stands in for WEB_CONCURRENCY")
+    count = parser.parse_args().workers
     try:
-        settings = Settings.load()
+        settings = Settings.load(**({} if count is None else {"web_concurrency": count}))
     except SettingsError as error:
         return _fail(str(error), status=2)
     logs.configure(settings)
@@ -53,25 +55,32 @@ def main() -> int:
 
 
 def _run(settings: Settings) -> int:
-    try:
-        listener = server.bind(settings.server_host, settings.server_port)
-    except OSError as error:
-        return _fail(
-            f"Cannot listen on {settings.server_host} port {settings.server_port}: {error.strerror}. "
-            "End the program that has it, or set SERVER_PORT."
-        )
-    embedded = settings.database_url is None
-    if embedded:
-        _say("Starting the embedded PostgreSQL …")
-    with listener, prepared(settings) as complete:
+    with ExitStack() as opened:
+        ports = [("SERVER_PORT", settings.server_port), ("METRICS_PORT", settings.metrics_port)]
+        listeners = []
+        for name, port in ports:
+            if port is not None:
+                try:
+                    listeners.append(opened.enter_context(server.bind(settings.server_host, port)))
+                except OSError as error:
+                    return _fail(
+                        f"Cannot listen on {settings.server_host} port {port}: {error.strerror}. "
+                        f"End the program that has it, or set {name}."
+                    )
+        embedded = settings.database_url is None
+        if embedded:
+            _say("Starting the embedded PostgreSQL …")
+        complete = opened.enter_context(prepared(settings))
         if embedded:
             _say("Applying migrations …")
             asyncio.run(_migrate(complete))
         announce = partial(_announce, complete) if complete.environment == "development" else lambda: None
+        if complete.web_concurrency > 1:
+            return workers.run(complete, listeners, on_ready=announce)
         app = build_app(complete)
         gc.freeze()  # what is here stays: looking through it again would stall everybody for 50 ms now and then
-        serving = server.serve(app, listener, on_ready=announce)
-        asyncio.run(serving, debug=complete.debug)
+        beside = [(build_metrics_app(app), listener) for listener in listeners[1:]]
+        server.run(server.serve(app, listeners[0], on_ready=announce, beside=beside), debug=complete.debug)
     return 0
 
 

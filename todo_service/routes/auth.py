@@ -1,6 +1,7 @@
 """Accounts made here: register, sign in, who am I. The two older clients' paths stand beside the canonical ones."""
 
 from aiohttp import web
+from asyncpg import UniqueViolationError
 
 from todo_service.auth import accounts, sign_in
 from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
@@ -10,8 +11,18 @@ from todo_service.auth.gates import Access
 from todo_service.auth.sessions import SESSIONS, Session
 from todo_service.auth.sign_in import PASSWORDS
 from todo_service.database import DATABASE
-from todo_service.errors import NoPasswordAccount, NotFound, Unauthenticated, invalid
+from todo_service.errors import (
+    AccountInactive,
+    EmailAlreadyRegistered,
+    NoPasswordAccount,
+    NotFound,
+    Overloaded,
+    Unauthenticated,
+    WrongPassword,
+    invalid,
+)
 from todo_service.limits import Limit
+from todo_service.metrics import METRICS
 from todo_service.queries import users
 from todo_service.queries.users import UserRow
 from todo_service.routes import reply
@@ -149,26 +160,30 @@ async def _account_id(request: web.Request) -> str:
 
 async def _registered(request: web.Request, body: Registration) -> UserRow:
     await charge_email(request, body.email_key)
-    return await sign_in.register(
-        request.app[DATABASE],
-        request.app[PASSWORDS],
-        email=body.email,
-        email_key=body.email_key,
-        password=body.password,
-        full_name=body.full_name,
-        wanted=lambda: request.transport is not None,
-    )
+    outcomes = {EmailAlreadyRegistered: "refused", UniqueViolationError: "refused", Overloaded: "overloaded"}
+    with request.app[METRICS].auth_attempt("registration", outcomes):
+        return await sign_in.register(
+            request.app[DATABASE],
+            request.app[PASSWORDS],
+            email=body.email,
+            email_key=body.email_key,
+            password=body.password,
+            full_name=body.full_name,
+            wanted=lambda: request.transport is not None,
+        )
 
 
 async def _signed_in(request: web.Request, body: SignIn) -> UserRow:
     await charge_email(request, body.email_key)
-    return await sign_in.sign_in(
-        request.app[DATABASE],
-        request.app[PASSWORDS],
-        email_key=body.email_key,
-        password=body.password,
-        wanted=lambda: request.transport is not None,
-    )
+    outcomes = {WrongPassword: "failed", AccountInactive: "inactive", Overloaded: "overloaded"}
+    with request.app[METRICS].auth_attempt("sign_in", outcomes):
+        return await sign_in.sign_in(
+            request.app[DATABASE],
+            request.app[PASSWORDS],
+            email_key=body.email_key,
+            password=body.password,
+            wanted=lambda: request.transport is not None,
+        )
 
 
 async def _tokens(

@@ -6,6 +6,7 @@ from todo_service.auth.caller import OWNER
 from todo_service.auth.gates import Access
 from todo_service.database import DATABASE
 from todo_service.errors import CursorExpired
+from todo_service.metrics import METRICS
 from todo_service.queries import changes
 from todo_service.routes import reply
 from todo_service.routes.table import Route
@@ -24,6 +25,7 @@ async def sync(request: web.Request, query: SyncQuery) -> web.Response:
             limit=query.limit,
         )
     if cursor.is_expired(page):
+        request.app[METRICS].sync_resets.inc()
         raise CursorExpired
     return reply.json(await document(page, cursor.after(page)), headers=reply.PRIVATE)
 

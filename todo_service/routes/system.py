@@ -1,6 +1,8 @@
 """The service about itself: what it is, whether it is well, what its errors mean."""
 
-from aiohttp import web
+import asyncio
+
+from aiohttp import hdrs, web
 
 from todo_service import __version__, migrations
 from todo_service.auth.gates import Access
@@ -8,15 +10,18 @@ from todo_service.database import DATABASE
 from todo_service.errors import NotFound, kinds
 from todo_service.life import LIFE
 from todo_service.limits import Limit
+from todo_service.metrics import METRICS
 from todo_service.migrations import Migration
 from todo_service.outages import unavailable
 from todo_service.routes import reply
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
 from todo_service.wire import problems
+from todo_service.wire.metrics import summary
 
 SERVICE = "todo-backend"
 MIGRATIONS = web.AppKey("migrations", tuple[Migration, ...])
+SCRAPE = web.AppKey("scrape", asyncio.Lock)  # one at a time, so that many cannot take all threads
 PROBLEMS = {kind.name: problems.explanation(kind) for kind in kinds()}
 
 
@@ -59,6 +64,16 @@ async def read_problem(request: web.Request) -> web.Response:
     return reply.json(explanation)
 
 
+async def read_metrics(request: web.Request) -> web.Response:
+    """Show what was counted: Prometheus text, OpenMetrics, or a summary. It takes milliseconds, so a thread does it."""
+    metrics, accept = request.app[METRICS], ",".join(request.headers.getall(hdrs.ACCEPT, []))
+    async with request.app[SCRAPE]:
+        if "application/json" in accept and "text/plain" not in accept and "openmetrics" not in accept:
+            return reply.json(await asyncio.to_thread(lambda: summary(metrics.families())))
+        body, content_type = await asyncio.to_thread(metrics.text, accept)
+    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type, hdrs.VARY: hdrs.ACCEPT})
+
+
 async def _not_ready(app: web.Application) -> str | None:
     if app[LIFE].draining:
         return "draining"
@@ -74,8 +89,9 @@ async def _not_ready(app: web.Application) -> str | None:
 
 SYSTEM = (
     Route("GET", "/", read_root, Access.PUBLIC, "What this is"),
-    Route("GET", "/health", read_health, Access.PUBLIC, "Health", limit=Limit.NONE),
-    Route("GET", "/health/live", read_live, Access.PUBLIC, "Liveness", limit=Limit.NONE),
-    Route("GET", "/health/ready", read_ready, Access.PUBLIC, "Readiness", limit=Limit.NONE),
+    Route("GET", "/health", read_health, Access.PUBLIC, "Health", limit=Limit.NONE, vital=True),
+    Route("GET", "/health/live", read_live, Access.PUBLIC, "Liveness", limit=Limit.NONE, vital=True),
+    Route("GET", "/health/ready", read_ready, Access.PUBLIC, "Readiness", limit=Limit.NONE, vital=True),
     Route("GET", "/problems/{name}", read_problem, Access.PUBLIC, "What an error means"),
 )
+MEASURED = (Route("GET", "/metrics", read_metrics, Access.PUBLIC, "Metrics", limit=Limit.NONE, vital=True),)

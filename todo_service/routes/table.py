@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from todo_service.auth.caller import CALLER
 from todo_service.auth.gates import Access, admit
 from todo_service.limits import Limit
+from todo_service.metrics import METRICS, UNMATCHED
 from todo_service.settings import SETTINGS
 from todo_service.wire import codec, receive
 from todo_service.wire.codec import Input, Naming
@@ -38,7 +39,8 @@ class Route:
     `may_be_absent`) or the bytes themselves if it is `bytes`, then the checked query if `query` names one. A body has
     at most `max_body` bytes and is of one of the `media` types (none named: JSON). An administrator gets `as_admin`
     instead where the family is for them. It is counted as `limit` says; if that says nothing, a GET
-    reads and everything else writes.
+    reads and everything else writes. A `vital` route answers
+    however many requests there are.
     """
 
     method: str
@@ -54,6 +56,7 @@ class Route:
     as_admin: Callable[..., Awaitable[web.StreamResponse]] | None = None
     family: Family | None = None
     limit: Limit | None = None
+    vital: bool = False
 
     @property
     def counted_as(self) -> Limit:
@@ -77,14 +80,21 @@ def register(app: web.Application, routes: Iterable[Route]) -> None:
         handler = _guarded(route)
         methods = (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,)
         path = _pattern(route.path)
+        app[METRICS].follow(route.method, route.path)
         for spelling, method in product({path, path.rstrip("/") + "/"}, methods):
             app.router.add_route(method, spelling, handler, expect_handler=_expect_later)
 
 
+def row(request: web.Request) -> Route | None:
+    """The row that takes the request, if any does."""
+    route: Route | None = getattr(request.match_info.handler, "route", None)
+    return route
+
+
 def template(request: web.Request) -> str:
     """The path of the request's row, with names for its variables; "unmatched" if there is no such row."""
-    route: Route | None = getattr(request.match_info.handler, "route", None)
-    return route.path if route else "unmatched"
+    route = row(request)
+    return route.path if route else UNMATCHED
 
 
 def _pattern(path: str) -> str:

@@ -5,6 +5,7 @@ the caller; if it is not, the tasks are not read at all.
 """
 
 import hashlib
+from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
@@ -12,6 +13,7 @@ from todo_service.auth.caller import OWNER
 from todo_service.cache import CACHE, ListAnswer
 from todo_service.database import DATABASE
 from todo_service.errors import invalid
+from todo_service.metrics import METRICS
 from todo_service.queries import task_lists
 from todo_service.queries.task_lists import NO_TASKS, Asked, Page
 from todo_service.routes import reply
@@ -51,8 +53,12 @@ async def _owners_list(request: web.Request, query: ListQuery, owner_id: str) ->
         answer = await _written(request, query, page, asked, whose=owner_id)
         cache.put(key, answer)
     if answer is None:
-        return reply.not_modified(etags.of_list(known[0], digest))
-    return _reply(request, answer, asked, etags.of_list(answer.stamp, digest))
+        response = reply.not_modified(etags.of_list(known[0], digest))
+    else:
+        response = _reply(request, answer, asked, etags.of_list(answer.stamp, digest))
+    outcome = "not_modified" if response.status == HTTPStatus.NOT_MODIFIED else "hit" if page is None else "miss"
+    request.app[METRICS].list_answered(outcome)
+    return response
 
 
 def _asked(request: web.Request, query: ListQuery, *, whose: str | None) -> Asked:

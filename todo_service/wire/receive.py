@@ -6,6 +6,7 @@ from collections.abc import Collection
 from aiohttp import HttpVersion11, hdrs, web
 
 from todo_service.errors import BadRequest, BodyTimeout, BodyTooLarge, UnsupportedMediaType
+from todo_service.life import LIFE
 
 MAX_BODY = 64 * 1024  # bytes
 BODY_SECONDS = 10
@@ -31,7 +32,8 @@ async def body(request: web.Request, *, max_size: int = MAX_BODY, accepted: Coll
     await _answer_expectation(request)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            raw = await _read(request, max_size)
+            with request.app[LIFE].waiting_for_client():
+                raw = await _read(request, max_size)
     except TimeoutError:
         raise BodyTimeout from None
     except web.RequestPayloadError:

@@ -1,0 +1,217 @@
+"""Several workers as one service: they are replaced without a lost request, and count as one."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientError, ClientSession, TCPConnector
+
+from tests.client import Api, User
+from tests.process import served
+from tests.proxy import until
+from tests.sockets import connect, talk
+from tests.test_metrics import requests, shown
+from todo_service import metric_files
+
+Process = asyncio.subprocess.Process
+
+
+@asynccontextmanager
+async def workers(count: int, database_url: str, **environment: str) -> AsyncIterator[tuple[Process, Api]]:
+    async with served(DATABASE_URL=database_url, WEB_CONCURRENCY=str(count), **environment) as (process, api):
+        await until(lambda: _serving(process, count))
+        yield process, api
+
+
+async def _serving(process: Process, count: int) -> bool:
+    return len(children(process)) == count
+
+
+def children(process: Process) -> list[int]:
+    """The living worker processes."""
+    task = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in task.read_text().split() if not _is_zombie(pid)]
+
+
+def opened_by(process: Process) -> set[Path]:
+    return {link.readlink() for link in Path(f"/proc/{process.pid}/fd").iterdir()}
+
+
+def _is_zombie(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+async def ended(process: Process, seconds: float = 10) -> list[dict[str, object]]:
+    """End it with SIGTERM; what it has logged."""
+    process.terminate()
+    output = (await asyncio.wait_for(process.communicate(), seconds))[0]
+    assert process.returncode == 0
+    return [json.loads(line) for line in output.splitlines() if line.startswith(b"{")]
+
+
+@asynccontextmanager
+async def under_load(api: Api, user: User, clients: int) -> AsyncIterator[Counter[object]]:
+    """Keep-alive clients create tasks meanwhile; what became of their requests."""
+    outcomes: Counter[object] = Counter()
+    stopping = asyncio.Event()
+
+    async def client() -> None:
+        async with ClientSession(connector=TCPConnector(limit=1)) as session:
+            own = Api(session, api.base)
+            while not stopping.is_set():
+                try:
+                    outcomes[(await own.post("/api/v1/tasks", {"title": "t"}, as_=user)).status] += 1
+                except ClientError as error:
+                    outcomes[type(error).__name__] += 1
+                    await asyncio.sleep(0.02)
+
+    running = [asyncio.create_task(client()) for _ in range(clients)]
+    await asyncio.sleep(0.5)
+    try:
+        yield outcomes
+    finally:
+        stopping.set()
+        await asyncio.gather(*running)
+
+
+async def in_new_connections(api: Api, ask: Callable[[Api], Awaitable[object]], times: int) -> None:
+    """Ask many times, each on a connection of its own, so that every worker gets some."""
+    for _ in range(times):
+        async with ClientSession() as session:
+            await ask(Api(session, api.base))
+
+
+async def test_a_thousand_requests_are_a_thousand_also_after_a_kill(database_url: str) -> None:
+    async with workers(4, database_url, LOG_LEVEL="WARNING") as (process, api):
+        before = requests(await shown(api)).get("method=GET,route=/,status=200", 0)
+
+        async def many(count: int) -> None:
+            for _ in range(count):
+                async with ClientSession() as session:
+                    assert (await Api(session, api.base).get("/")).status == 200
+
+        await asyncio.gather(*(many(50) for _ in range(10)))
+        victim = children(process)[0]
+        os.kill(victim, signal.SIGKILL)
+        started = time.monotonic()
+        await until(lambda: _replaced(process, victim, 4), 5)
+        assert time.monotonic() - started < 1
+        await asyncio.gather(*(many(50) for _ in range(10)))
+
+        async def check(own: Api) -> None:
+            assert requests(await shown(own))["method=GET,route=/,status=200"] - before == 1000
+
+        await in_new_connections(api, check, 12)
+        await ended(process)
+
+
+async def _replaced(process: Process, victim: int, count: int) -> bool:
+    now = children(process)
+    return victim not in now and len(now) == count
+
+
+async def test_a_rolling_restart_fails_no_request(database_url: str) -> None:
+    async with workers(2, database_url, LOG_LEVEL="WARNING") as (process, api):
+        ada = await api.new_user()
+        old = set(children(process))
+        async with under_load(api, ada, 20) as outcomes:
+            process.send_signal(signal.SIGHUP)
+
+            async def all_new() -> bool:
+                now = set(children(process))
+                return len(now) == 2 and not now & old
+
+            await until(all_new, 20)
+            await asyncio.sleep(0.5)
+        print(f"\n  {dict(outcomes)}")
+        assert set(outcomes) == {201}
+        total = (await api.get("/api/v1/tasks?limit=1", as_=ada)).body["total"]
+        assert total == outcomes[201]
+        await ended(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_every_worker(database_url: str, number: signal.Signals) -> None:
+    async with workers(2, database_url, DRAIN_SECONDS="1") as (process, api):
+        ada = await api.new_user()
+        async with talk(api, "POST", "/api/v1/tasks", as_=ada, headers={"Content-Length": "14"}) as begun:
+            await asyncio.sleep(0.2)
+            process.send_signal(number)
+            await asyncio.sleep(0.4)
+
+            async def check(own: Api) -> None:
+                ready = await own.get("/health/ready")
+                assert (ready.status, ready.body["reason"], ready.headers["Connection"]) == (503, "draining", "close")
+
+            await in_new_connections(api, check, 8)
+            await begun.send(b'{"title": "t"}')
+            assert (await begun.answer())[0] == 201
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+        with pytest.raises(ConnectionRefusedError):
+            async with connect(api):
+                pass
+
+
+async def test_a_second_signal_ends_it_at_once(database_url: str) -> None:
+    async with workers(2, database_url, DRAIN_SECONDS="60") as (process, _):
+        process.terminate()
+        await asyncio.sleep(0.3)
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 5)
+
+
+async def test_workers_end_with_a_parent_that_was_killed(database_url: str) -> None:
+    async with workers(2, database_url) as (process, _):
+        orphans = children(process)
+        process.kill()
+        await process.wait()
+
+        async def gone() -> bool:
+            return all(_is_zombie(str(pid)) for pid in orphans)
+
+        await until(gone, 10)
+
+
+async def test_broken_http_a_frozen_worker_and_the_log(database_url: str) -> None:
+    """Our own runner, not gunicorn's, and one format for all that is logged."""
+    async with workers(2, database_url) as (process, api):
+        async with connect(api) as connection:
+            await connection.send(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+            assert (await connection.answer())[1]["type"] == "/problems/bad-request"
+        entries = await ended(process)
+    assert any(entry["event"] == "limits_are_per_worker" and entry["level"] == "warning" for entry in entries)
+    assert sum(entry["event"] == "stopped" for entry in entries) == 2
+
+
+async def test_workers_that_keep_dying_are_not_replaced_without_a_pause(database_url: str) -> None:
+    async with workers(2, database_url, LOG_LEVEL="WARNING") as (process, _):
+        killed, deadline = 0, time.monotonic() + 5
+        while time.monotonic() < deadline:
+            for pid in children(process):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
+            await asyncio.sleep(0.02)
+        await until(lambda: _serving(process, 2), 5)
+        entries = await ended(process)
+    assert any(entry["event"] == "workers_keep_dying" for entry in entries)
+    assert killed < 25
+
+
+async def test_nothing_stays_behind(database_url: str) -> None:
+    async with workers(2, database_url) as (process, _):
+        (folder,) = [path for path in opened_by(process) if path.name.startswith(metric_files.PREFIX)]
+        slots = {file.stem.rpartition("_")[2] for file in folder.glob("*.db")}
+        assert slots == {"0", "1"}
+        await ended(process)
+    assert not folder.exists()

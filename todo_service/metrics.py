@@ -1,0 +1,166 @@
+"""What is counted and measured, for Prometheus: each metric's name, labels and buckets.
+
+A label is a route's template, a statement's name or a word from a fixed list, never what a caller chose: so the number
+of series has a bound. Nothing here is shared between two applications of one process.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+
+REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10)  # seconds, as all buckets here
+STATEMENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER = "other"  # every method beyond these
+UNMATCHED = "unmatched"  # every path that no route takes
+
+
+class Metrics:
+    """The metrics of one application. `source` gives what is shown: without one, what was counted here; with several
+    workers, the sum of all (see `metric_files.py`).
+    """
+
+    def __init__(self, *, version: str = "", source: Collector | None = None) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the time of each series' birth: twice the lines, and unknown with several workers
+        self._registry = CollectorRegistry()
+        self._source = source or self._registry
+        self._answers: dict[tuple[str, str, int], Counter] = {}
+        self._durations: dict[tuple[str, str], Histogram] = {}
+        self._statements: dict[str, Histogram] = {}
+        self._words: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+        self._redis_up: Gauge | None = None
+        self._define_requests()
+        self._define_database()
+        self._define_events()
+        build = Gauge("todo_build_info", "1, labelled with the version that runs.", ["version"],
+                      registry=self._registry, multiprocess_mode="livemax")  # fmt: skip
+        build.labels(version).set(1)
+
+    def _define_requests(self) -> None:
+        of_route = ["method", "route"]
+        self._requests = self._counter("todo_http_requests", "Requests answered.", [*of_route, "status"])
+        self._seconds = self._histogram(
+            "todo_http_request_duration_seconds", "From a request's head to its answer.", REQUEST_BUCKETS, of_route
+        )
+        self.in_flight = self._gauge("todo_http_requests_in_flight", "Requests being answered now.")
+        self.shed = self._counter("todo_http_requests_shed", "Requests refused because too many were in flight.")
+        self.lag = self._histogram(
+            "todo_event_loop_lag_seconds", "How late the event loop woke a task that slept.", STATEMENT_BUCKETS
+        )
+
+    def _define_database(self) -> None:
+        self._statement_seconds = self._histogram(
+            "todo_database_statement_duration_seconds", "One statement, by name.", STATEMENT_BUCKETS, ["statement"]
+        )
+        self.acquire = self._histogram(
+            "todo_database_acquire_duration_seconds", "The wait for a connection of the pool.", STATEMENT_BUCKETS
+        )
+        self.pool_size = self._gauge("todo_database_pool_size", "Connections open.")
+        self.pool_free = self._gauge("todo_database_pool_free", "Connections open that nobody uses.")
+        self.pool_waiters = self._gauge("todo_database_pool_waiters", "Requests waiting for a connection.")
+
+    def _define_events(self) -> None:
+        self.password_checks = self._gauge("todo_password_checks_waiting", "Password checks waiting for a thread.")
+        self._auth = self._counter("todo_auth_events", "Sign-ins and what goes with them.", ["event", "outcome"])
+        self._limited = self._counter("todo_rate_limited", "Requests refused by a rate limit.", ["limit"])
+        self.redis_errors = self._counter("todo_rate_limit_redis_errors", "Rate limit checks that Redis failed.")
+        self._lists = self._counter("todo_list_cache_requests", "Lists answered, by what it took.", ["outcome"])
+        self.sync_resets = self._counter("todo_sync_resets", "Clients of delta sync told to start over.")
+
+    def follow(self, method: str, route: str) -> None:
+        """Have the series of a route ready, at zero, before its first request."""
+        self._durations[method, route] = self._seconds.labels(method, route)
+
+    def answered(self, method: str, route: str, status: int, seconds: float | None = None) -> None:
+        """A request was answered; `seconds` is None where nobody knows when it began."""
+        if method not in METHODS:
+            method = OTHER
+        count = self._answers.get((method, route, status))
+        if count is None:
+            count = self._answers[method, route, status] = self._requests.labels(method, route, str(status))
+        count.inc()
+        if seconds is not None:
+            if (method, route) not in self._durations:
+                self.follow(method, route)
+            self._durations[method, route].observe(seconds)
+
+    def statement(self, name: str, seconds: float) -> None:
+        """A statement of this name has ended."""
+        duration = self._statements.get(name)
+        if duration is None:
+            duration = self._statements[name] = self._statement_seconds.labels(name)
+        duration.observe(seconds)
+
+    def auth_event(self, event: str, outcome: str) -> None:
+        """Something happened to a credential: `event` is `sign_in`, `registration`, `refresh` or `token`."""
+        self._word(self._auth, event, outcome).inc()
+
+    @contextmanager
+    def auth_attempt(self, event: str, outcomes: Mapping[type[Exception], str]) -> Iterator[None]:
+        """Count how the block ends: `succeeded`, one of `outcomes`, or `error` for any other exception."""
+        outcome = "error"
+        try:
+            yield
+            outcome = "succeeded"
+        except tuple(outcomes) as error:
+            outcome = next(word for kind, word in outcomes.items() if isinstance(error, kind))
+            raise
+        finally:
+            self.auth_event(event, outcome)
+
+    def limited(self, name: str) -> None:
+        """A request was refused by the limit of this name."""
+        self._word(self._limited, name).inc()
+
+    def redis_error(self) -> None:
+        """Redis did not answer in time, or could not be reached."""
+        self.redis_errors.inc()
+
+    def redis_up(self, up: bool) -> None:
+        """Whether Redis answers. Without this call, as without Redis, there is no such series."""
+        if self._redis_up is None:
+            self._redis_up = self._gauge("todo_rate_limit_redis_up", "1 if Redis answers every worker.", "livemin")
+        self._redis_up.set(up)
+
+    def list_answered(self, outcome: str) -> None:
+        """A list was answered: `hit` (from what is kept), `miss` (read anew) or `not_modified` (the client has it)."""
+        self._word(self._lists, outcome).inc()
+
+    def families(self) -> list[Metric]:
+        """Everything counted so far, in all workers. Takes milliseconds: not for the event loop."""
+        return list(self._source.collect())
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """The same as an `Accept` header asks for it, OpenMetrics or Prometheus's own, and its content type.
+
+        The library's own choice fails over a strange header.
+        """
+        if openmetrics.CONTENT_TYPE_LATEST.partition(";")[0] in accept:
+            write: Callable[[Collector], bytes] = openmetrics.generate_latest
+            return write(self._source), openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(self._source), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _word(self, counter: Counter, *words: str) -> Counter:
+        if (counter, words) not in self._words:
+            self._words[counter, words] = counter.labels(*words)
+        return self._words[counter, words]
+
+    def _counter(self, name: str, text: str, labels: list[str] | None = None) -> Counter:
+        return Counter(name, text, labels or (), registry=self._registry)
+
+    def _gauge(self, name: str, text: str, mode: str = "livesum") -> Gauge:
+        return Gauge(name, text, registry=self._registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], labels: list[str] | None = None
+    ) -> Histogram:
+        return Histogram(name, text, labels or (), registry=self._registry, buckets=buckets)
+
+
+METRICS = web.AppKey("metrics", Metrics)
