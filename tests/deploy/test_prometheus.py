@@ -128,14 +128,14 @@ async def test_every_rule_and_every_panel_finds_what_the_service_tells(tmp_path:
     async with (
         temporary_database(postgres_url, template=template_name()) as url,
         served(DATABASE_URL=url) as (_, api),
+        watching(tmp_path, api.base.removeprefix("http://")) as prometheus,
     ):
-        async with watching(tmp_path, api.base.removeprefix("http://")) as prometheus:
-            await prometheus.until_found('up{job="todo-service"} == 1')
-            await traffic(api)
-            await asyncio.sleep(3)
-            await traffic(api)
-            await check_everything(prometheus)
-            assert await prometheus.found('ALERTS{alertstate="firing"}') == []
+        await prometheus.until_found('up{job="todo-service"} == 1')
+        await traffic(api)
+        await asyncio.sleep(3)
+        await traffic(api)
+        await check_everything(prometheus)
+        assert await prometheus.found('ALERTS{alertstate="firing"}') == []
 
 
 @pytest.mark.prometheus
