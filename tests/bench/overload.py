@@ -8,7 +8,6 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +23,17 @@ TIMES = 3
 GOODPUT, REFUSAL = 0.8, 0.1
 
 
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
+    """Send it and read the whole answer; its status."""
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0]))
+    return int(head[9:12])
+
+
 class Load:
     """Connections that ask again and again; statuses and seconds of the answers."""
 
@@ -34,29 +44,34 @@ class Load:
             f"GET /api/v1/tasks?limit=20 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {user.token}\r\n\r\n"
         ).encode()
         self.seconds: dict[int, list[float]] = {200: [], 503: []}
-        self.others: Counter[int] = Counter()
 
-    async def ask(self, until: float, pause: float, delay: float) -> None:
-        """On one connection until then, every `pause` seconds (0: at once) after `delay`."""
-        await asyncio.sleep(delay)
+    async def run(self, connections: int, rate: float) -> None:
+        """Ask on so many connections, all opened before, `rate` times a second (0: as fast as it goes)."""
+        pause = connections / rate if rate else 0
+        opened = [await self.connected() for _ in range(connections)]
+        until = time.monotonic() + SECONDS + pause
+        delays = (pause * number / connections for number in range(connections))
+        await asyncio.gather(
+            *(self.ask(*streams, until, pause, delay) for streams, delay in zip(opened, delays, strict=True))
+        )
+
+    async def connected(self) -> Streams:
         reader, writer = await asyncio.open_connection(*self.place)
+        await answered(reader, writer, b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+        return reader, writer
+
+    async def ask(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, until: float, pause: float, delay: float
+    ) -> None:
+        await asyncio.sleep(delay)
         due = time.monotonic()
         while (started := time.monotonic()) < until:
-            writer.write(self.request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0])
-            await reader.readexactly(length)
-            self.seconds.setdefault(int(head[9:12]), []).append(time.monotonic() - started)
+            status = await answered(reader, writer, self.request)
+            self.seconds.setdefault(status, []).append(time.monotonic() - started)
             due += pause
             if pause:
                 await asyncio.sleep(max(0, due - time.monotonic()))
         writer.close()
-
-    async def run(self, connections: int, rate: float) -> None:
-        pause = connections / rate if rate else 0
-        until = time.monotonic() + SECONDS + pause
-        delays = (pause * number / connections for number in range(connections))
-        await asyncio.gather(*(self.ask(until, pause, delay) for delay in delays))
 
     def figures(self, title: str) -> tuple[float, float]:
         """Print them; the answers a second and the seconds that 95 % of the refusals stay below."""
