@@ -96,13 +96,14 @@ async def test_floor_and_tombstones_agree_at_every_moment(connections: list[Conn
     first, second, writer, observer = connections
     ada = await new_user(first)
     await bury(first, ada, days=[40.0] * 1500 + [1.0] * 500)
-    done = asyncio.Event()
+    done, looked = asyncio.Event(), asyncio.Event()
 
     async def purge(own: Connection) -> int:
         deleted = 0
         while await tombstones.count_expired(own):
             deleted += await tombstones.delete_expired(own, at_most=10)
-            await asyncio.sleep(0.005)  # for the observer
+            looked.clear()
+            await looked.wait()
         return deleted
 
     async def write() -> None:
@@ -119,6 +120,7 @@ async def test_floor_and_tombstones_agree_at_every_moment(connections: list[Conn
                 version in kept for version in range(floor + 1, newest + 1) if version <= 2000 or not version % 2
             )
             floors.add(floor)
+            looked.set()
         return floors
 
     async def purge_both() -> int:
