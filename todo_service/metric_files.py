@@ -85,8 +85,8 @@ class MetricFiles(Collector):
 
 
 def is_sound(file: Path, known: set[bytes] | None = None) -> bool:
-    """Whether a file can be read to its end: the library fails over one that cannot, or never ends. Names of series that
-    are `known` to be sound are not looked at again.
+    """Whether a file can be read to its end: the library fails over one that cannot, or never ends. Names of series
+    that are `known` to be sound are not looked at again.
     """
     known = set() if known is None else known
     try:
