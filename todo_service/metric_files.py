@@ -75,16 +75,20 @@ class MetricFiles(Collector):
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._known: set[bytes] = set()
 
     def collect(self) -> Iterable[Metric]:
         """Read the files. One that a worker was killed over is passed over."""
-        sound = [str(file) for file in self._path.glob("*.db") if is_sound(file)]
+        sound = [str(file) for file in self._path.glob("*.db") if is_sound(file, self._known)]
         merge: Callable[[list[str]], Iterable[Metric]] = multiprocess.MultiProcessCollector.merge
         return merge(sound)
 
 
-def is_sound(file: Path) -> bool:
-    """Whether a file can be read to its end: the library fails over one that cannot, or never ends."""
+def is_sound(file: Path, known: set[bytes] | None = None) -> bool:
+    """Whether a file can be read to its end: the library fails over one that cannot, or never ends. Names of series
+    that are `known` to be sound are not looked at again.
+    """
+    known = set() if known is None else known
     try:
         data = file.read_bytes()
         (used,) = struct.unpack_from("i", data)
@@ -92,7 +96,9 @@ def is_sound(file: Path) -> bool:
         while position < used:
             (length,) = struct.unpack_from("i", data, position)
             start, end = position + 4, position + 4 + length
-            _name, _sample, _labels, _help = json.loads(data[start:end])
+            if (key := data[start:end]) not in known:
+                _name, _sample, _labels, _help = json.loads(key)
+                known.add(key)
             position = end + 8 - (length + 4) % 8 + 16
             if length <= 0 or position > min(used, len(data)):
                 return False
