@@ -14,7 +14,7 @@ from todo_service.shares import Room, Turns
 async def test_one_user_waits_for_a_turn_and_others_do_not() -> None:
     turns = Turns(each=2)
     async with turns.turn("ada", seconds=1), turns.turn("ada", seconds=1):
-        with pytest.raises(Overloaded):
+        with pytest.raises(TimeoutError):
             await turns.turn("ada", seconds=0.01).__aenter__()
         async with turns.turn("bob", seconds=0.01), turns.turn(None, seconds=0), turns.turn(None, seconds=0):
             pass

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import time
 from collections import Counter
@@ -27,7 +28,14 @@ Process = asyncio.subprocess.Process
 async def workers(count: int, database_url: str, **environment: str) -> AsyncIterator[tuple[Process, Api]]:
     async with served(DATABASE_URL=database_url, WEB_CONCURRENCY=str(count), **environment) as (process, api):
         await until(lambda: _serving(process, count))
+        await until(lambda: _at_work(api, count))
         yield process, api
+
+
+async def _at_work(api: Api, count: int) -> bool:
+    """Whether each worker has told of its connections, which it does once it serves."""
+    sizes = re.findall(r"^todo_database_pool_size (\S+)", (await api.get("/metrics")).raw.decode(), re.MULTILINE)
+    return sum(map(float, sizes)) >= count
 
 
 async def _serving(process: Process, count: int) -> bool:
@@ -184,7 +192,7 @@ async def test_workers_end_with_a_parent_that_was_killed(database_url: str) -> N
 
 async def test_broken_http_a_frozen_worker_and_the_log(database_url: str) -> None:
     """Our own runner, not gunicorn's, and one format for all that is logged."""
-    async with workers(2, database_url) as (process, api):
+    async with workers(2, database_url, RATE_LIMIT_ENABLED="true") as (process, api):
         async with connect(api) as connection:
             await connection.send(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
             assert (await connection.answer())[1]["type"] == "/problems/bad-request"

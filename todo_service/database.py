@@ -113,8 +113,7 @@ class Database:
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Borrow a connection for the block; the wait and the block are bounded and end in an `unavailable` error.
 
-        One user has half of all connections at most, and waits for another one behind themselves; raises `Overloaded`
-        if that takes too long.
+        One user has half of all connections at most, and waits for another one behind themselves.
         """
         return self._borrowed(self._settings.database_acquire_timeout, self._longest)
 

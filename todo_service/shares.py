@@ -22,17 +22,14 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, user_id: str | None, *, seconds: float) -> AsyncIterator[None]:
-        """Wait for a turn and have it for the block. Raises `Overloaded` if it does not come within `seconds`."""
+        """Wait for a turn and have it for the block. Raises `TimeoutError` if it does not come within `seconds`."""
         if user_id is None:
             yield
             return
         turns = self._turns.get(user_id)
         if turns is None:
             turns = self._turns[user_id] = asyncio.Semaphore(self._each)
-        try:
-            await asyncio.wait_for(turns.acquire(), seconds)
-        except TimeoutError:
-            raise Overloaded(TOO_MUCH) from None
+        await asyncio.wait_for(turns.acquire(), seconds)
         try:
             yield
         finally:
