@@ -6,7 +6,7 @@ the file's content included, is in one transaction of one connection, opened lik
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,11 +117,30 @@ async def load(db: Connection, archive: Archive) -> None:
                 await _execute(db, statements)
                 statements.clear()
                 schema, table, columns = _names(copy[1]), _names(copy[2]), _names(copy[3])
-                await db.copy_to_table(table[0], schema_name=schema[0], columns=columns, source=script.rows())
+                rows = script.rows()
+                await _copied(db, db.copy_to_table(table[0], schema_name=schema[0], columns=columns, source=rows))
             elif not NOT_FOR_SERVERS.fullmatch(line):
                 statements += line
         await _ended(process, "pg_restore")  # before the last statements: a broken file ends early
         await _execute(db, statements)
+
+
+async def _copied(db: Connection, copying: Coroutine[Any, Any, object]) -> None:
+    """Wait for a COPY. asyncpg itself waits for ever if the connection is lost while it may not write."""
+    task = asyncio.create_task(copying)
+
+    def cancel(_: object) -> None:
+        task.cancel()
+
+    db.add_termination_listener(cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not db.is_closed():
+            raise
+        raise ConnectionResetError("PostgreSQL closed the connection.") from None
+    finally:
+        db.remove_termination_listener(cancel)
 
 
 async def _execute(db: Connection, statements: bytes | bytearray) -> None:
