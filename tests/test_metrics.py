@@ -27,7 +27,8 @@ from todo_service.middleware.metrics import measure
 
 NAMES = {
     "todo_http_requests", "todo_http_request_duration_seconds", "todo_http_requests_in_flight",
-    "todo_http_requests_shed", "todo_database_statement_duration_seconds", "todo_database_acquire_duration_seconds",
+    "todo_http_requests_shed", "todo_worker_deaths",
+    "todo_database_statement_duration_seconds", "todo_database_acquire_duration_seconds",
     "todo_database_pool_size", "todo_database_pool_free", "todo_database_pool_waiters",
     "todo_password_checks_waiting", "todo_auth_events", "todo_rate_limited", "todo_rate_limit_redis_errors",
     "todo_list_cache_requests", "todo_sync_resets", "todo_build_info", "todo_event_loop_lag_seconds",

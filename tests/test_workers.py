@@ -117,7 +117,9 @@ async def test_a_thousand_requests_are_a_thousand_also_after_a_kill(database_url
         await asyncio.gather(*(many(50) for _ in range(10)))
 
         async def check(own: Api) -> None:
-            assert requests(await shown(own))["method=GET,route=/,status=200"] - before == 1000
+            samples = await shown(own)
+            assert requests(samples)["method=GET,route=/,status=200"] - before == 1000
+            assert samples["todo_worker_deaths_total{}"] == 1
 
         await in_new_connections(api, check, 12)
         await ended(process)
@@ -145,6 +147,7 @@ async def test_a_rolling_restart_fails_no_request(database_url: str) -> None:
         assert set(outcomes) == {201}
         total = (await api.get("/api/v1/tasks?limit=1", as_=ada)).body["total"]
         assert total == outcomes[201]
+        assert (await shown(api))["todo_worker_deaths_total{}"] == 0
         await ended(process)
 
 

@@ -38,6 +38,7 @@ class Metrics:
         self._define_requests()
         self._define_database()
         self._define_events()
+        self.worker_deaths = self._counter("todo_worker_deaths", "Workers that ended unasked and were replaced.")
         build = Gauge("todo_build_info", "1, labelled with the version that runs.", ["version"],
                       registry=self._registry, multiprocess_mode="livemax")  # fmt: skip
         build.labels(version).set(1)

@@ -114,11 +114,12 @@ class _Service(BaseApplication):  # type: ignore[misc]
 
 class _Worker(Worker):  # type: ignore[misc]
     """One process that serves. `slot` is where its numbers go, `unborn` the time of its heartbeat before the first;
-    a `retired` one was told to end.
+    one that `follows_a_death` stands in for one that nobody told to end, a `retired` one was told.
     """
 
     slot: int
     unborn: float
+    follows_a_death = False
     retired = False
 
     @property
@@ -137,7 +138,9 @@ class _Worker(Worker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         metric_files.write_as(self.slot, self.app.folder)
         source = metric_files.MetricFiles(self.app.folder)
-        self.wsgi = build_app(self.app.settings, metrics=Metrics(version=__version__, source=source))
+        metrics = Metrics(version=__version__, source=source)
+        metrics.worker_deaths.inc(self.follows_a_death)
+        self.wsgi = build_app(self.app.settings, metrics=metrics)
         gc.freeze()
 
     def run(self) -> None:
@@ -172,6 +175,7 @@ class _Parent(Arbiter):  # type: ignore[misc]
     def __init__(self, service: _Service) -> None:
         super().__init__(service)
         self.deaths: deque[float] = deque(maxlen=DEATHS)
+        self.untold = 0  # deaths that no new worker has counted yet: the parent has no numbers of its own
         self.ending = False
 
     def signal(self, sig: int, frame: Any) -> None:
@@ -232,9 +236,12 @@ def _give_slot(parent: _Parent, worker: _Worker) -> None:
     taken = {sibling.slot for sibling in parent.WORKERS.values()}
     worker.slot = next(slot for slot in itertools.count() if slot not in taken)
     worker.unborn = worker.tmp.last_update()
+    worker.follows_a_death = parent.untold > 0
+    parent.untold -= worker.follows_a_death
 
 
 def _bury(parent: _Parent, worker: _Worker) -> None:
     if not worker.retired:
         parent.deaths.append(time.monotonic())
+        parent.untold += 1
     metric_files.forget(worker.slot, parent.app.folder)
