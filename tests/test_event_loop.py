@@ -7,7 +7,7 @@ from tests.conftest import fill
 from tests.families import DIALECTS
 from tests.process import served
 
-ROUNDS = 3
+ROUNDS = 8
 MARKS = "a" + "\u0300\u0327" * 14_000  # takes a second to normalize
 
 
