@@ -1,20 +1,37 @@
-"""What the documents promise: the conversation of the README is held, its answers are as printed."""
+"""What the documents promise: their commands and programs run, the README's answers are as printed.
+
+A block marked `sh` or `python` is run. One marked `console` needs what a test has not, such as root or Docker: it is read by
+a shell, and what it calls of ours must be there, with these options.
+"""
 
 import asyncio
 import json
+import os
 import re
 import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
+from tests.client import PASSWORD, Api
 from tests.conftest import make_settings, running_service, template_name, temporary_database
 from todo_service import errors
+from todo_service.queries import clocks
 from todo_service.settings import ROOT
 
 README = (ROOT / "README.md").read_text()
-BLOCK = re.compile(r"```(sh|json)\n(.*?)```", re.DOTALL)
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+RUN = {"sh", "python", "sql"}
+READ = {"console", "json", "js", "yaml", "text"}
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SCRIPT = re.compile(r"(?<!venv/)\bbin/([a-z-]+)((?: +[^\s|;&<>#)]+)*)")
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 VARYING = {"id", "user_id", "userId", "request_id", "version"}
 
 
@@ -29,26 +46,132 @@ def _varies(name: str, value: Any) -> bool:
     return isinstance(value, str) and (name in VARYING or name.endswith(("_at", "At")))
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-async def test_the_first_conversation_goes_as_printed(postgres_url: str) -> None:
+def blocks(document: Path, *kinds: str) -> list[str]:
+    """The texts of a document's blocks of these kinds."""
+    return [text for kind, text in BLOCK.findall(document.read_text()) if kind in kinds]
+
+
+@asynccontextmanager
+async def own_service(postgres_url: str) -> AsyncIterator[tuple[Api, str]]:
+    """The service on a database of its own, whose URL is the second."""
     async with (
         temporary_database(postgres_url, template=template_name()) as url,
         running_service(make_settings(url)) as api,
     ):
-        said = []
-        script = ["set -eu"]
+        yield api, url
+
+
+async def said_by(script: str, **environment: str) -> str:
+    """What a shell says that ends at the first command that fails, as it must not."""
+    shell = await asyncio.create_subprocess_exec(
+        "sh", "-euc", script, stdout=asyncio.subprocess.PIPE, cwd=ROOT, env=os.environ | environment
+    )
+    output = (await asyncio.wait_for(shell.communicate(), 60))[0].decode()
+    assert shell.returncode == 0, output
+    return output
+
+
+@needs_curl
+async def test_the_first_conversation_goes_as_printed(postgres_url: str) -> None:
+    said, script = [], []
+    async with own_service(postgres_url) as (api, _):
         for kind, text in BLOCK.findall(README):
             if kind == "sh":
                 script.append(text.replace("http://127.0.0.1:8000", api.base))
-            else:
+            elif kind == "json":
                 script.append("echo; echo =====")
                 said.append(json.loads(text))
-        shell = await asyncio.create_subprocess_exec("sh", "-c", "\n".join(script), stdout=asyncio.subprocess.PIPE)
-        output = (await asyncio.wait_for(shell.communicate(), 30))[0].decode()
-    assert shell.returncode == 0
+        output = await said_by("\n".join(script))
     answers = [part.strip().splitlines()[-1] for part in output.split("=====")[:-1]]
     for answer, printed in zip(answers, said, strict=True):
         assert shape(_last_document(answer)) == shape(printed)
+
+
+@needs_curl
+async def test_the_commands_of_the_api_document_are_answered(postgres_url: str) -> None:
+    strict = 'curl() { command curl --fail-with-body "$@"; }'
+    async with own_service(postgres_url) as (api, _):
+        ada = await api.new_user()
+        task = (await api.post("/api/v1/tasks", {"title": "Write to Charles"}, as_=ada)).body
+        script = "\n".join([strict, *blocks(ROOT / "docs/api.md", "sh")])
+        await said_by(script, API=api.base, TOKEN=ada.token, ID=task["id"])
+        task = (await api.get(f"/api/v1/tasks/{task['id']}", as_=ada)).body
+    assert (task["title"], task["completed"]) == ("Call Charles", True)
+
+
+async def test_the_commands_of_the_operators_document_work(postgres_url: str) -> None:
+    async with own_service(postgres_url) as (api, url):
+        body = {"email": "ada@example.com", "password": PASSWORD}
+        assert (await api.post("/api/v1/auth/register", body)).status == 201
+        for script in blocks(ROOT / "docs/operations.md", "sh"):
+            await said_by(script, DATABASE_URL=url)
+
+
+async def test_the_sync_client_of_the_api_document_keeps_up(postgres_url: str) -> None:
+    (program,) = [text for text in blocks(ROOT / "docs/api.md", "python") if "class Mirror" in text]
+    names: dict[str, Any] = {}
+    exec(program, names)
+    async with own_service(postgres_url) as (api, url):
+        ada = await api.new_user()
+        mirror = names["Mirror"](api.base, ada.token)
+
+        async def check(count: int) -> None:
+            await asyncio.to_thread(mirror.pull)
+            listed = (await api.get("/api/v1/tasks?limit=1000", as_=ada)).body["tasks"]
+            assert len(listed) == count
+            assert mirror.tasks == {task["id"]: task for task in listed}
+
+        await check(0)
+        creates = [{"op": "create", "task": {"title": f"task {number}"}} for number in range(100)]
+        for _ in range(6):
+            answer = await api.post("/api/v1/tasks/batch", {"operations": creates}, as_=ada)
+        first, second, *_ = (result["id"] for result in answer.body["results"])
+        await check(600)
+        await api.delete(f"/api/v1/tasks/{first}", as_=ada)
+        await api.patch(f"/api/v1/tasks/{second}", {"title": "another"}, as_=ada)
+        await check(599)
+        db = await asyncpg.connect(url)
+        await clocks.update_epochs(db, after="", at_most=10)
+        await db.close()
+        mirror.tasks["gone"] = {}
+        await check(599)
+
+
+async def test_the_sql_of_the_documents_is_taken(database_url: str) -> None:
+    db = await asyncpg.connect(database_url)
+    for document in DOCUMENTS:
+        for text in blocks(document, "sql"):
+            transaction = db.transaction()
+            await transaction.start()
+            await db.execute(text)
+            await transaction.rollback()
+    await db.close()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_block_says_what_it_is(document: Path) -> None:
+    kinds = {kind for kind, _ in BLOCK.findall(document.read_text())}
+    assert kinds <= RUN | READ
+    assert not [text for text in blocks(document, "text") if re.search(r"^(bin/|curl|docker)", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_what_a_shell_is_told_is_well_formed_and_calls_what_is_there(document: Path) -> None:
+    for text in blocks(document, "console"):
+        done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), text
+    for text in blocks(document, "console", "text"):
+        for script, arguments in SCRIPT.findall(text):
+            for option in re.findall(r"--[a-z-]+", arguments):
+                assert option in help_of(script), f"bin/{script} has no {option}"
+
+
+@cache
+def help_of(script: str) -> str:
+    """What `bin/script --help` says."""
+    path = ROOT / "bin" / script
+    assert path.exists(), f"there is no bin/{script}"
+    return subprocess.run([path, "--help"], capture_output=True, text=True, check=True).stdout
 
 
 def _last_document(text: str) -> Any:
@@ -66,7 +189,7 @@ def test_every_problem_type_is_in_the_api_document() -> None:
 
 
 def test_the_documents_link_to_what_is_there() -> None:
-    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for document in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
@@ -79,7 +202,7 @@ def anchors(document: Path) -> set[str]:
 
 
 def test_links_into_a_document_lead_to_a_heading() -> None:
-    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for document in DOCUMENTS:
         for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text()):
             named = document.parent / target if target else document
             assert anchor in anchors(named), f"{document.name} links to {target}#{anchor}"
