@@ -1,7 +1,7 @@
 """What the documents promise: their commands and programs run, the README's answers are as printed.
 
-A block marked `sh` or `python` is run. One marked `console` needs what a test has not, such as root or Docker: it is read by
-a shell, and what it calls of ours must be there, with these options.
+A block marked `sh` or `python` is run. One marked `console` needs what a test has not, such as root or Docker: it is
+read by a shell, and what it calls of ours must be there, with these options.
 """
 
 import asyncio
@@ -110,7 +110,7 @@ async def test_the_commands_of_the_operators_document_work(postgres_url: str) ->
 async def test_the_sync_client_of_the_api_document_keeps_up(postgres_url: str) -> None:
     (program,) = [text for text in blocks(ROOT / "docs/api.md", "python") if "class Mirror" in text]
     names: dict[str, Any] = {}
-    exec(program, names)
+    exec(program, names)  # noqa: S102 - it is ours
     async with own_service(postgres_url) as (api, url):
         ada = await api.new_user()
         mirror = names["Mirror"](api.base, ada.token)

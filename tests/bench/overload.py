@@ -49,7 +49,7 @@ def requests_of(user: User) -> tuple[bytes, ...]:
 
 
 class Load:
-    """Connections that ask again and again; the seconds that good and refused answers took, and how many were neither."""
+    """Connections that ask again and again; the seconds that good and refused answers took, how many were neither."""
 
     def __init__(self, api: Api, users: list[User]) -> None:
         url = urlsplit(api.base)
@@ -96,11 +96,12 @@ class Load:
 
     def figures(self, title: str) -> tuple[float, float]:
         """Print them; the answers a second and the seconds that 95 % of the refusals stay below."""
+        good, refused = len(self.good) / SECONDS, len(self.refused) / SECONDS
         slow = statistics.quantiles(self.good, n=20)[-1]
         refusal = statistics.quantiles(self.refused, n=20)[-1] if len(self.refused) > 1 else 0.0
-        print(f"  {title:28} {len(self.good) / SECONDS:7.0f} answered a second, p95 {slow * 1000:6.0f} ms;"
-              f" {len(self.refused) / SECONDS:6.0f} refused, p95 {refusal * 1000:5.0f} ms; others {self.others}")  # fmt: skip
-        return len(self.good) / SECONDS, refusal
+        print(f"  {title:28} {good:7.0f} answered a second, p95 {slow * 1000:6.0f} ms;"
+              f" {refused:6.0f} refused, p95 {refusal * 1000:5.0f} ms; others {self.others}")  # fmt: skip
+        return good, refusal
 
 
 @asynccontextmanager
