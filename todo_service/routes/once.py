@@ -37,18 +37,18 @@ async def once(request: web.Request, act: Act, *, atomic: bool = False) -> web.R
     """
     key = _key(request)
     try:
-        answer = await _in_time(request, act, key, atomic=atomic)
+        answer = await _attempt(request, act, key, atomic=atomic)
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name != "tasks_pkey":
             raise
         # Another create with this task id was committed meanwhile: now it is there to be compared with.
         events.forget(request)
-        answer = await _in_time(request, act, key, atomic=atomic)
+        answer = await _attempt(request, act, key, atomic=atomic)
     events.tell(request)
     return answer
 
 
-async def _in_time(request: web.Request, act: Act, key: str | None, *, atomic: bool) -> web.Response:
+async def _attempt(request: web.Request, act: Act, key: str | None, *, atomic: bool) -> web.Response:
     database = request.app[DATABASE]
     if key is None and not atomic:
         async with database.connection() as db:
