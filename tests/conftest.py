@@ -8,14 +8,17 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 import pytest_asyncio
+import structlog
 from aiohttp import ClientSession, web
+from structlog.testing import LogCapture
 
 from tests.client import Api, User
-from todo_service import embedded, migrations
+from todo_service import connect, database, embedded, migrations, pulse
 from todo_service.app import build_app
 from todo_service.connect import Connection
 from todo_service.server import Runner, bind
@@ -116,6 +119,15 @@ async def running_service(settings: Settings) -> AsyncIterator[Api]:
             yield Api(session, f"http://{host}:{port}")
     finally:
         await runner.cleanup()
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the pool, its connections and the pulse log from now on, whatever the logging set-up of other tests."""
+    capture = LogCapture()
+    for module in (connect, database, pulse):
+        monkeypatch.setattr(module, "log", structlog.wrap_logger(structlog.PrintLogger(), processors=[capture]))
+    return capture.entries
 
 
 @pytest.fixture(scope="session")

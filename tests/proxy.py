@@ -9,11 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
-import pytest
-import structlog
-from structlog.testing import LogCapture
-
-from todo_service import connect, database, dsn
+from todo_service import dsn
 from todo_service.database import Database
 from todo_service.settings import Settings
 
@@ -116,14 +112,6 @@ async def opened(url: str, names: dict[str, str] | None = None, **values: Any) -
         yield instance
     finally:
         await instance.close()
-
-
-def captured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the pool and its connections log from now on, whatever the logging set-up of other tests."""
-    capture = LogCapture()
-    for module in (connect, database):
-        monkeypatch.setattr(module, "log", structlog.wrap_logger(structlog.PrintLogger(), processors=[capture]))
-    return capture.entries
 
 
 async def until(condition: Callable[[], Awaitable[object]], seconds: float = 10) -> None:

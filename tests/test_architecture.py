@@ -25,7 +25,7 @@ FLOORS = (
     {"embedded_programs"},
     {"settings", "metrics", "metric_files", "pieces"},
     {"tls", "keys", "life", "shares", "shared_windows"},
-    {"allowed", "dsn", "errors", "outages", "tracebacks", "windows", "client_address"},
+    {"allowed", "dsn", "errors", "outages", "tracebacks", "windows", "client_address", "watchdog"},
     {"dsn_parameters", "strict_json"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -45,6 +45,7 @@ WITHOUT_AIOHTTP = (
     "windows.py",
     "shared_windows.py",
     "client_address.py",
+    "watchdog.py",
     "auth/passwords.py",
     "auth/tokens.py",
     "auth/verified.py",

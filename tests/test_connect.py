@@ -12,16 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.proxy import PROTOCOL, REPLY, Edit, Proxy, captured, free_port, opened, settings, until
+from tests.proxy import PROTOCOL, REPLY, Edit, Proxy, free_port, opened, settings, until
 from todo_service.connect import CannotConnectError, single_connection
 
 PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
-
-
-@pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What is logged during the test."""
-    return captured(monkeypatch)
 
 
 async def test_a_single_connection_has_no_deadlines(database_url: str) -> None:

@@ -11,19 +11,13 @@ import asyncpg
 import pytest
 
 from tests.conftest import temporary_database
-from tests.proxy import REPLY, Proxy, captured, opened, settings, until
+from tests.proxy import REPLY, Proxy, opened, settings, until
 from todo_service import database
 from todo_service.connect import CannotConnectError, single_connection
 from todo_service.database import TIMING, Database, Timing
 from todo_service.outages import unavailable
 
 OURS = "datname = current_database() AND application_name = 'Todo Pool'"
-
-
-@pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What is logged during the test."""
-    return captured(monkeypatch)
 
 
 @pytest.fixture

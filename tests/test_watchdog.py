@@ -1,0 +1,38 @@
+"""What blocks the event loop is named in the log; what only waits is not."""
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+from todo_service.life import Life
+from todo_service.metrics import Metrics
+from todo_service.pulse import watch
+from todo_service.watchdog import Watchdog
+
+
+def dawdle() -> None:
+    time.sleep(0.6)
+
+
+async def test_a_stall_is_logged_with_the_place_it_stood_at(logged: list[Any]) -> None:
+    watching = asyncio.create_task(watch(Metrics(), Life(most_busy=1), lambda: None))
+    await asyncio.sleep(0.3)
+    dawdle()
+    await asyncio.sleep(0.3)
+    watching.cancel()
+    await asyncio.wait([watching])
+    stacks = [entry["stack"] for entry in logged if entry["event"] == "event_loop_stalled" and entry["ms"] > 400]
+    assert len(stacks) == 1
+    assert "in dawdle" in stacks[0]
+    assert "watchdog" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_it_sees_nothing_while_there_are_turns() -> None:
+    with Watchdog(0.4) as watchdog:
+        for _ in range(4):
+            time.sleep(0.15)
+            assert watchdog.turn() is None
+        time.sleep(0.8)
+        assert "test_it_sees_nothing" in (watchdog.turn() or "")
+        assert watchdog.turn() is None
