@@ -7,6 +7,7 @@ import structlog
 from aiohttp import web
 
 from todo_service import __version__, migrations
+from todo_service.assets import ASSETS, by_path
 from todo_service.auth.credentials import TOKENS
 from todo_service.auth.issuers import ISSUERS, Issuers
 from todo_service.auth.key_sets import KEY_SET, KeySet
@@ -31,6 +32,8 @@ from todo_service.queries import statement_names
 from todo_service.queries.sessions import select_user_from
 from todo_service.routes.auth import AUTH
 from todo_service.routes.batch import BATCH
+from todo_service.routes.docs import ASSET_ROUTES, DOCS
+from todo_service.routes.problems import PROBLEMS
 from todo_service.routes.sync import SYNC
 from todo_service.routes.system import MEASURED, MIGRATIONS, SCRAPE, SYSTEM
 from todo_service.routes.table import Route, expand, register
@@ -44,7 +47,17 @@ from todo_service.wire.transfers import READERS, Readers
 
 log = structlog.get_logger()
 
-ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *USERS, *SYNC, *TRANSFERS, *BATCH, *expand(TASKS))
+ROUTES: tuple[Route, ...] = (
+    *SYSTEM,
+    *PROBLEMS,
+    *ASSET_ROUTES,
+    *AUTH,
+    *USERS,
+    *SYNC,
+    *TRANSFERS,
+    *BATCH,
+    *expand(TASKS),
+)
 
 
 def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Application:
@@ -77,10 +90,15 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     app[UNSENT] = Room(total=MAX_UNSENT, each=MAX_UNSENT_OF_ONE)
     app[READERS] = Readers(settings)
     app[LIMITS] = Limits(settings, app[METRICS])
+    app[ASSETS] = by_path(docs=settings.docs_enabled)
     common_passwords()
     app.cleanup_ctx.extend([database, pulse, revocations, key_set, limits, password_threads, import_threads])
     app.on_response_prepare.append(set_headers)
-    register(app, ROUTES if settings.metrics_port else (*ROUTES, *MEASURED))
+    register(app, ROUTES)
+    if settings.metrics_port is None:
+        register(app, MEASURED)
+    if settings.docs_enabled:
+        register(app, DOCS)
     cors.set_up(app)
     app.on_startup.append(warn_of_gaps)
     return app

@@ -29,5 +29,6 @@ def explanation(kind: type[ApiError]) -> dict[str, object]:
         "title": kind.title,
         "status": kind.status,
         "meaning": kind.meaning,
+        "when": kind.when,
         "what_to_do": kind.remedy,
     }
