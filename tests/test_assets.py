@@ -75,7 +75,7 @@ def test_fetching_them_again_gives_the_same() -> None:
         _unavailable("npm is not installed")
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     done = subprocess.run(
-        [ROOT / "bin/vendor-docs", "--check"], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [ROOT / "bin/vendor-docs", "--check"], env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     if "cannot get" in done.stderr:
         _unavailable(done.stderr)
