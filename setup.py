@@ -14,7 +14,7 @@ setup(
     description="A multi-user todo backend: one HTTP service, PostgreSQL behind it",
     license="MIT",
     packages=find_packages(include=["todo_service*"]),
-    package_data={"todo_service": ["static/*", "static/vendored/SHA256SUMS", "static/vendored/*/*"]},
+    package_data={"todo_service": ["static/*", "static/vendor/SHA256SUMS", "static/vendor/*/*"]},
     python_requires=">=3.11",
     install_requires=[
         "aiohttp>=3.14.5,<4",

@@ -13,7 +13,7 @@ import pytest
 from todo_service import assets
 from todo_service.settings import ROOT
 
-VENDORED = assets.FOLDER / "vendored"
+VENDORED = assets.FOLDER / "vendor"
 FILES = sorted(path for path in assets.FOLDER.rglob("*") if path.is_file())
 
 

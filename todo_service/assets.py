@@ -1,7 +1,7 @@
 """Files that pages are made of: kept whole in memory, each at an address with the digest of its bytes in it.
 
 So what is at an address never changes, and nothing but what is listed here can be asked for. Those of others are in
-`static/vendored`, which `bin/vendor-docs` writes; a `.gz` beside a file is the same compressed.
+`static/vendor`, which `bin/vendor-docs` writes; a `.gz` beside a file is the same compressed.
 """
 
 import gzip
@@ -17,8 +17,8 @@ FOLDER = Path(__file__).parent / "static"
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 STYLE = "pages.css"
-SWAGGER_UI = ("vendored/swagger-ui/swagger-ui.css", "vendored/swagger-ui/swagger-ui-bundle.js", "swagger-init.js")
-REDOC = ("vendored/redoc/redoc.standalone.js", "redoc-init.js")
+SWAGGER_UI = ("vendor/swagger-ui/swagger-ui.css", "vendor/swagger-ui/swagger-ui-bundle.js", "swagger-init.js")
+REDOC = ("vendor/redoc/redoc.standalone.js", "redoc-init.js")
 
 
 @dataclass(frozen=True, slots=True)

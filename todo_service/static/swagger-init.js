@@ -8,6 +8,5 @@ SwaggerUIBundle({
   deepLinking: true,
   displayRequestDuration: true,
   filter: true,
-  requestSnippetsEnabled: true,
   tryItOutEnabled: true,
 });
