@@ -25,12 +25,14 @@ from todo_service.middleware import CHAIN, cors
 from todo_service.middleware.errors import answer_errors
 from todo_service.middleware.headers import set_headers
 from todo_service.middleware.request_id import give_request_id
+from todo_service.openapi.document import document
 from todo_service.pieces import MAX_UNSENT, MAX_UNSENT_OF_ONE, UNSENT
 from todo_service.pulse import watch
 from todo_service.queries import statement_names
 from todo_service.queries.sessions import select_user_from
 from todo_service.routes.auth import AUTH
 from todo_service.routes.batch import BATCH
+from todo_service.routes.openapi import DESCRIPTION, OPENAPI, Description
 from todo_service.routes.sync import SYNC
 from todo_service.routes.system import MEASURED, MIGRATIONS, SCRAPE, SYSTEM
 from todo_service.routes.table import Route, expand, register
@@ -39,12 +41,13 @@ from todo_service.routes.transfers import TRANSFERS
 from todo_service.routes.users import USERS
 from todo_service.settings import SETTINGS, Settings, secret
 from todo_service.shares import Room
+from todo_service.wire import codec
 from todo_service.wire.new_passwords import common_passwords
 from todo_service.wire.transfers import READERS, Readers
 
 log = structlog.get_logger()
 
-ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *USERS, *SYNC, *TRANSFERS, *BATCH, *expand(TASKS))
+ROUTES: tuple[Route, ...] = (*SYSTEM, *OPENAPI, *AUTH, *USERS, *SYNC, *TRANSFERS, *BATCH, *expand(TASKS))
 
 
 def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Application:
@@ -80,7 +83,9 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     common_passwords()
     app.cleanup_ctx.extend([database, pulse, revocations, key_set, limits, password_threads, import_threads])
     app.on_response_prepare.append(set_headers)
-    register(app, ROUTES if settings.metrics_port else (*ROUTES, *MEASURED))
+    routes = ROUTES if settings.metrics_port else (*ROUTES, *MEASURED)
+    app[DESCRIPTION] = Description(codec.dump(document(routes, settings)))
+    register(app, routes)
     cors.set_up(app)
     app.on_startup.append(warn_of_gaps)
     return app

@@ -33,7 +33,7 @@ def test_no_row_is_there_twice_and_each_says_what_it_does() -> None:
 
 def test_only_these_routes_are_public() -> None:
     assert {route.path for route in ROUTES if route.access is Access.PUBLIC} == {
-        "/", "/health", "/health/live", "/health/ready", "/problems/{name}",
+        "/", "/openapi.json", "/api/v1/openapi.json", "/health", "/health/live", "/health/ready", "/problems/{name}",
         "/api/v1/auth/register", "/api/auth/register", "/api/auth/signup",
         "/api/v1/auth/login", "/api/auth/login", "/api/auth/signin",
         "/api/v1/auth/refresh", "/api/auth/refresh", "/api/v1/auth/logout", "/api/auth/logout",
