@@ -11,10 +11,11 @@ from aiohttp import hdrs
 from tests.client import Api, User
 from tests.conftest import SECRET_KEY
 from tests.families import DIALECTS
-from todo_service.app import ROUTES
+from todo_service.app import PAGES, ROUTES
 from todo_service.auth.gates import Access
 from todo_service.routes.table import Route
 
+ALL_ROUTES = (*ROUTES, *PAGES)
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 
 
@@ -23,17 +24,18 @@ def concrete(route: Route, user: User) -> str:
 
 
 def private_routes() -> Iterator[Route]:
-    return (route for route in ROUTES if route.access is not Access.PUBLIC)
+    return (route for route in ALL_ROUTES if route.access is not Access.PUBLIC)
 
 
 def test_no_row_is_there_twice_and_each_says_what_it_does() -> None:
-    assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES)
-    assert all(route.summary and isinstance(route.access, Access) for route in ROUTES)
+    assert len({(route.method, route.path) for route in ALL_ROUTES}) == len(ALL_ROUTES)
+    assert all(route.summary and isinstance(route.access, Access) for route in ALL_ROUTES)
 
 
 def test_only_these_routes_are_public() -> None:
-    assert {route.path for route in ROUTES if route.access is Access.PUBLIC} == {
+    assert {route.path for route in ALL_ROUTES if route.access is Access.PUBLIC} == {
         "/", "/health", "/health/live", "/health/ready", "/problems", "/problems/{name}", "/assets/{digest}/{name}",
+        "/openapi.json", "/docs", "/redoc", "/api/v1/openapi.json", "/api/v1/docs", "/api/v1/redoc",
         "/api/v1/auth/register", "/api/auth/register", "/api/auth/signup",
         "/api/v1/auth/login", "/api/auth/login", "/api/auth/signin",
         "/api/v1/auth/refresh", "/api/auth/refresh", "/api/v1/auth/logout", "/api/auth/logout",
@@ -104,7 +106,7 @@ async def test_the_order_of_refusals(api: Api, ada: User, bob: User) -> None:
 
 async def test_every_wrong_method_is_405_with_allow(api: Api, ada: User) -> None:
     allowed: dict[str, set[str]] = {}
-    for route in ROUTES:
+    for route in ALL_ROUTES:
         methods = {route.method} | ({hdrs.METH_HEAD} if route.method == hdrs.METH_GET else set())
         allowed.setdefault(route.path, set()).update(methods)
     for path, methods in allowed.items():

@@ -55,9 +55,7 @@ def _title(request: web.Request) -> str:
     return f"{request.app[SETTINGS].app_name} API"
 
 
-ASSET_ROUTES = (
-    Route("GET", "/assets/{digest}/{name}", read_asset, Access.PUBLIC, "A file of the pages of this service"),
-)
+FILES = (Route("GET", "/assets/{digest}/{name}", read_asset, Access.PUBLIC, "A file of the pages of this service"),)
 DOCS = (
     Route("GET", "/docs", read_swagger_ui, Access.PUBLIC, "Swagger UI"),
     Route("GET", "/api/v1/docs", read_swagger_ui, Access.PUBLIC, "Swagger UI"),

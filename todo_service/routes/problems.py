@@ -10,12 +10,15 @@ from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
 from todo_service.wire import pages, problems
 from todo_service.wire.negotiation import prefers_html
+from todo_service.wire.receive import JSON
+from todo_service.wire.system import Explanation, Explanations
 
 KINDS = {kind.name: kind for kind in sorted(kinds(), key=lambda kind: (kind.status, kind.name))}
+HTML = "text/html"
 BY_ACCEPT = {"Vary": "Accept"}
 
 
-async def read_problems(request: web.Request) -> web.Response:
+async def list_problems(request: web.Request) -> web.Response:
     """List the problem types."""
     if _for_people(request):
         text = pages.problems(KINDS.values(), service=_service(request), style=assets.read(assets.STYLE).path)
@@ -43,6 +46,20 @@ def _service(request: web.Request) -> str:
 
 
 PROBLEMS = (
-    Route("GET", "/problems", read_problems, Access.PUBLIC, "What the errors mean"),
-    Route("GET", "/problems/{name}", read_problem, Access.PUBLIC, "What an error means"),
+    Route(
+        "GET",
+        "/problems",
+        list_problems,
+        Access.PUBLIC,
+        "What the errors mean",
+        answers={200: {JSON: Explanations, HTML: str}},
+    ),
+    Route(
+        "GET",
+        "/problems/{name}",
+        read_problem,
+        Access.PUBLIC,
+        "What an error means",
+        answers={200: {JSON: Explanation, HTML: str}},
+    ),
 )

@@ -15,7 +15,8 @@ from todo_service.outages import unavailable
 from todo_service.routes import reply
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
-from todo_service.wire.metrics import summary
+from todo_service.wire.metrics import Summary, summary
+from todo_service.wire.system import Alive, Health, NotReady, Ready, Root
 
 SERVICE = "todo-backend"
 MIGRATIONS = web.AppKey("migrations", tuple[Migration, ...])
@@ -86,9 +87,47 @@ async def _not_ready(app: web.Application) -> str | None:
 
 
 SYSTEM = (
-    Route("GET", "/", read_root, Access.PUBLIC, "What this is"),
-    Route("GET", "/health", read_health, Access.PUBLIC, "Health", limit=Limit.NONE, vital=True),
-    Route("GET", "/health/live", read_live, Access.PUBLIC, "Liveness", limit=Limit.NONE, vital=True),
-    Route("GET", "/health/ready", read_ready, Access.PUBLIC, "Readiness", limit=Limit.NONE, vital=True),
+    Route("GET", "/", read_root, Access.PUBLIC, "What this is", answers={200: Root}),
+    Route(
+        "GET",
+        "/health",
+        read_health,
+        Access.PUBLIC,
+        "Health",
+        limit=Limit.NONE,
+        vital=True,
+        answers={200: Health, 503: Health},
+    ),
+    Route(
+        "GET",
+        "/health/live",
+        read_live,
+        Access.PUBLIC,
+        "Liveness",
+        limit=Limit.NONE,
+        vital=True,
+        answers={200: Alive},
+    ),
+    Route(
+        "GET",
+        "/health/ready",
+        read_ready,
+        Access.PUBLIC,
+        "Readiness",
+        limit=Limit.NONE,
+        vital=True,
+        answers={200: Ready, 503: NotReady},
+    ),
 )
-MEASURED = (Route("GET", "/metrics", read_metrics, Access.PUBLIC, "Metrics", limit=Limit.NONE, vital=True),)
+MEASURED = (
+    Route(
+        "GET",
+        "/metrics",
+        read_metrics,
+        Access.PUBLIC,
+        "Metrics",
+        limit=Limit.NONE,
+        vital=True,
+        answers={200: {"text/plain": str, "application/openmetrics-text": str, "application/json": Summary}},
+    ),
+)

@@ -1,9 +1,38 @@
 """Refusals as JSON: problem documents of RFC 9457, the same keys for every error of every route."""
 
-from todo_service.errors import ApiError
-from todo_service.wire.codec import dump
+from typing import Any, Literal
+
+from pydantic import Field, create_model
+
+from todo_service.errors import ApiError, ValidationFailed, kinds
+from todo_service.wire.codec import Output, dump
 
 CONTENT_TYPE = "application/problem+json"
+
+
+class FieldProblem(Output):
+    """One failing field."""
+
+    field: str = Field(description="Its name; `body` or `query` for the whole.")
+    message: str = Field(description="A sentence for a person.")
+    code: str = Field(description="A word for a program.")
+
+
+def _model(kind: type[ApiError]) -> type[Output]:
+    statuses = Literal[400, 422] if kind is ValidationFailed else Literal[kind.status]
+    members: dict[str, Any] = {
+        "type": Literal[f"/problems/{kind.name}"],
+        "title": Literal[kind.title],
+        "status": statuses,
+        "detail": (str, Field(description="What is wrong here and what to do.")),
+        "request_id": str,
+    }
+    if kind is ValidationFailed:
+        members["errors"] = (list[FieldProblem], Field(description="All failing fields."))
+    return create_model(f"{kind.__name__}Problem", __base__=Output, __doc__=f"{kind.meaning} {kind.remedy}", **members)
+
+
+MODELS = {kind: _model(kind) for kind in kinds()}  # what describes the problem documents of each type
 
 
 def document(error: ApiError, *, request_id: str) -> bytes:
