@@ -21,7 +21,6 @@ Redoc.init(
   place.dataset.document,
   {
     disableSearch: true, // it would need a worker made of text, which the page's policy refuses
-    hideDownloadButtons: false,
     nativeScrollbars: true,
     theme: {
       typography: {
