@@ -95,6 +95,7 @@ TESTED_ELSEWHERE = {
     "wire/cursors.py": "tests/routes/test_task_lists.py",
     "wire/etags.py": "tests/routes/test_conditional.py",
     "wire/task_lists.py": "tests/routes/test_task_lists.py",
+    "routes/openapi.py": "tests/openapi/test_document.py",
     "routes/events.py": "tests/test_logs.py",
     "openapi/headers.py": "tests/openapi/test_document.py",
     "openapi/links.py": "tests/openapi/test_document.py",

@@ -58,7 +58,7 @@ def test_it_is_valid(described: Described) -> None:
 
 def test_every_row_is_in_it_and_nothing_else(described: Described) -> None:
     rows = {(route.path, route.method, operation_id(route)) for route in ALL_ROUTES}
-    assert {(found.path, found.method, found.id) for found in described.operations()} == rows
+    assert {(found.path, found.method, found.id) for found in described.operations} == rows
 
 
 def test_every_row_says_what_it_answers() -> None:
@@ -68,7 +68,7 @@ def test_every_row_says_what_it_answers() -> None:
 
 
 def test_each_operation_has_a_good_name_for_a_function(described: Described) -> None:
-    names = Counter(found.id for found in described.operations())
+    names = Counter(found.id for found in described.operations)
     assert set(names.values()) == {1}
     for name in names:
         assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)
@@ -78,7 +78,7 @@ def test_each_operation_has_a_good_name_for_a_function(described: Described) -> 
 
 def test_each_operation_is_explained(described: Described) -> None:
     tags = {tag["name"] for tag in described.whole["tags"] if tag["description"]}
-    for found in described.operations():
+    for found in described.operations:
         assert found.about["summary"]
         assert found.about["description"].endswith("."), found.id
         assert set(found.about["tags"]) <= tags

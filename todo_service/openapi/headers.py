@@ -35,7 +35,7 @@ COMPONENTS: dict[str, Any] = {
         "schema": {"type": "string", "const": "true"},
     },
     str(hdrs.CONTENT_DISPOSITION): {"description": "A name for the file.", "required": True, "schema": TEXT},
-    str(hdrs.WWW_AUTHENTICATE): {"description": "RFC 6750.", "required": True, "schema": TEXT},
+    str(hdrs.WWW_AUTHENTICATE): {"description": "RFC 6750.", "schema": TEXT},
     str(hdrs.RETRY_AFTER): {"description": "Seconds to wait.", "required": True, "schema": WHOLE},
     "RateLimit-Policy": {"description": 'The limit: `"read";q=100;w=60`.', "schema": TEXT},
     "RateLimit": {"description": 'How it stands: `"read";r=97;t=41`.', "schema": TEXT},

@@ -34,7 +34,7 @@ BY_HEADER: Mapping[str, tuple[type[ApiError], ...]] = {
 }
 OF_STATUS: Mapping[int, tuple[str, ...]] = {
     401: (hdrs.WWW_AUTHENTICATE,),
-    412: (hdrs.ETAG,),
+    403: (hdrs.WWW_AUTHENTICATE,),
     429: (hdrs.RETRY_AFTER,),
     503: (hdrs.RETRY_AFTER,),
 }
@@ -56,8 +56,8 @@ def responses(route: Route, schemas: Schemas, shared: dict[str, Any]) -> dict[st
             found[status] = refusal | {"content": refusal["content"] | found[status]["content"]}
         else:
             name = "Or".join(kind.__name__ for kind in kinds) + ("" if is_limited(route) else "Unlimited")
-            shared[name] = refusal
-            found[status] = {"$ref": f"#/components/responses/{name}"}
+            is_shared = shared.setdefault(name, refusal) == refusal
+            found[status] = {"$ref": f"#/components/responses/{name}"} if is_shared else refusal
     return {str(status): found[status] for status in sorted(found)}
 
 
@@ -107,7 +107,9 @@ def _success(route: Route, status: int, schemas: Schemas, prefix: str) -> dict[s
     answer = route.answers[status]
     described: dict[str, Any] = {
         "description": HTTPStatus(status).phrase,
-        "headers": headers.of_every_answer(route) | headers.of_success(route, status),
+        "headers": headers.of_every_answer(route)
+        | headers.of_success(route, status)
+        | headers.refer(*OF_STATUS.get(status, ())),
     }
     if answer is not None:
         media = answer if isinstance(answer, Mapping) else {JSON: answer}
@@ -117,6 +119,8 @@ def _success(route: Route, status: int, schemas: Schemas, prefix: str) -> dict[s
 
 def _refusal(route: Route, status: int, kinds: list[type[ApiError]], schemas: Schemas) -> dict[str, Any]:
     named = headers.of_every_answer(route) | headers.refer(*OF_STATUS.get(status, ()))
+    if status == 412 and hdrs.IF_MATCH in route.takes:
+        named |= headers.refer(hdrs.ETAG)
     return {
         "description": " Or: ".join(dict.fromkeys(kind.title for kind in kinds)),
         "headers": named,

@@ -64,6 +64,8 @@ class Schemas:
 
     def _described(self, kind: Any, mode: Mode, prefix: str) -> Schema:
         schema, definitions = _generated(kind, mode)
+        if mode == "validation":
+            definitions = {name: _optional(inner) for name, inner in definitions.items()}
         changed = _changed(definitions) if prefix else set[str]()
         renamed = {REF + name: f"{REF}{prefix}{name}" for name in changed}
         for name, inner in definitions.items():
@@ -96,6 +98,13 @@ def _generated(kind: Any, mode: Mode) -> tuple[Schema, Mapping[str, Schema]]:
     for schema in definitions.values():
         schema.pop("title", None)
     return found["it", mode], definitions
+
+
+def _optional(schema: Schema) -> Schema:
+    """A body's schema without defaults: generators of clients take a field with one for a field that must be sent."""
+    fields = schema.get("properties", {})
+    without = {name: {key: inner[key] for key in inner if key != "default"} for name, inner in fields.items()}
+    return schema | {"properties": without} if fields else schema
 
 
 def _camel(schema: Schema) -> Schema:

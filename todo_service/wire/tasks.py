@@ -62,6 +62,17 @@ EXAMPLE_OF_CREATE: dict[str, JsonValue] = {
     "due_date": "2026-12-24",
     "tags": ["letters"],
 }
+_MOMENT = "2026-11-21T13:16:16.076896Z"
+EXAMPLE: dict[str, JsonValue] = EXAMPLE_OF_CREATE | {
+    "id": "5f0c1c3e-8f1b-4c5e-9a52-3d1f7a1b2c3d",
+    "user_id": "01a1fe40-1817-7619-88f5-225fab816885",
+    "status": "TODO",
+    "completed": False,
+    "created_at": _MOMENT,
+    "updated_at": _MOMENT,
+    "completed_at": None,
+    "version": 1,
+}
 Status = Literal["TODO", "IN_PROGRESS", "COMPLETED"]
 Priority = Annotated[Literal["URGENT", "HIGH", "MEDIUM", "LOW"], BeforeValidator(_capitals)]
 Title = Annotated[
@@ -184,6 +195,8 @@ class TaskCompletion(Input):
 
 class Task(Output):
     """A task."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [EXAMPLE]})
 
     id: UUID
     user_id: str = Field(description="Whose it is.")

@@ -52,6 +52,15 @@ def _email_if_one(value: str) -> str:
 
 
 EXAMPLE_TOKEN = "Zk3mQ0b1yVw5h7X2c9R8tL6nD4sJ0fA_pGqUeKiHo-M"  # noqa: S105 - nobody's
+EXAMPLE: dict[str, JsonValue] = {
+    "id": "01a1fe40-1817-7619-88f5-225fab816885",
+    "email": "ada@example.com",
+    "full_name": "Ada",
+    "role": "user",
+    "is_active": True,
+    "created_at": "2026-11-21T13:16:15.767459Z",
+    "updated_at": "2026-11-21T13:16:15.767459Z",
+}
 Role = Literal["user", "admin"]
 Email = Annotated[
     str, STORABLE, AfterValidator(_email), WithJsonSchema({"type": "string", "format": "email", "maxLength": MAX_EMAIL})
@@ -95,6 +104,8 @@ class SignIn(_Credentials):
 
 class Profile(Output):
     """An account."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [EXAMPLE]})
 
     id: str
     email: str | None = Field(description="Null for some users who come from elsewhere.")
