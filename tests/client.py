@@ -9,6 +9,8 @@ from uuid import uuid4
 from aiohttp import ClientSession
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from tests.openapi.described import described
+
 PASSWORD = "correct horse 9"
 ABSENT = object()
 
@@ -54,7 +56,7 @@ class User:
 
 
 class Api:
-    """The running service, spoken to over real sockets."""
+    """The running service, spoken to over real sockets. Every answer must be as the API's description says."""
 
     def __init__(self, session: ClientSession, base: str) -> None:
         self.session = session
@@ -81,7 +83,10 @@ class Api:
         if bearer is not None:
             sent["Authorization"] = f"Bearer {bearer}"
         async with self.session.request(method, self.base + path, data=raw, headers=sent) as response:
-            return Answer(response.status, response.headers, await response.read())
+            answer = Answer(response.status, response.headers, await response.read())
+        objections = described().objections(method, path, answer.status, answer.headers, answer.raw)
+        assert not objections, objections
+        return answer
 
     async def get(self, path: str, **options: Any) -> Answer:
         return await self.send("GET", path, **options)

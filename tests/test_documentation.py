@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import asyncpg
 import pytest
@@ -212,3 +213,13 @@ def test_the_version_has_its_place_in_the_changelog() -> None:
     from todo_service import __version__
 
     assert f"## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_drawing_says_what_it_shows_and_shows_what_is_there() -> None:
+    space = "{http://www.w3.org/2000/svg}"
+    drawing = ElementTree.parse(ROOT / "docs/architecture.svg").getroot()  # noqa: S314 - a file of ours
+    assert drawing.findtext(f"{space}title")
+    assert drawing.findtext(f"{space}desc")
+    named = [text.text for text in drawing.iter(f"{space}text") if text.get("class") == "file"]
+    assert {"middleware/", "routes/table.py", "auth/", "wire/"} < set(named)
+    assert all((ROOT / "todo_service" / str(name)).exists() for name in named)

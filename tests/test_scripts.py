@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 VENV = Path(sys.prefix)
 SCRIPTS = [
     "serve", "migrate", "test", "check", "bench", "create-admin", "users", "purge", "new-epoch", "backup", "restore",
-    "seed-demo",
+    "seed-demo", "vendor-docs",
 ]  # fmt: skip
 COMMANDS = [
     ["migrate", "up"],

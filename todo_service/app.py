@@ -7,6 +7,7 @@ import structlog
 from aiohttp import web
 
 from todo_service import __version__, migrations
+from todo_service.assets import ASSETS, by_path
 from todo_service.auth.credentials import TOKENS
 from todo_service.auth.issuers import ISSUERS, Issuers
 from todo_service.auth.key_sets import KEY_SET, KeySet
@@ -25,12 +26,16 @@ from todo_service.middleware import CHAIN, cors
 from todo_service.middleware.errors import answer_errors
 from todo_service.middleware.headers import set_headers
 from todo_service.middleware.request_id import give_request_id
+from todo_service.openapi.document import document
 from todo_service.pieces import MAX_UNSENT, MAX_UNSENT_OF_ONE, UNSENT
 from todo_service.pulse import watch
 from todo_service.queries import statement_names
 from todo_service.queries.sessions import select_user_from
 from todo_service.routes.auth import AUTH
 from todo_service.routes.batch import BATCH
+from todo_service.routes.docs import DOCS, FILES
+from todo_service.routes.openapi import DESCRIPTION, OPENAPI, Description
+from todo_service.routes.problems import PROBLEMS
 from todo_service.routes.sync import SYNC
 from todo_service.routes.system import MEASURED, MIGRATIONS, SCRAPE, SYSTEM
 from todo_service.routes.table import Route, expand, register
@@ -39,12 +44,24 @@ from todo_service.routes.transfers import TRANSFERS
 from todo_service.routes.users import USERS
 from todo_service.settings import SETTINGS, Settings, secret
 from todo_service.shares import Room
+from todo_service.wire import codec
 from todo_service.wire.new_passwords import common_passwords
 from todo_service.wire.transfers import READERS, Readers
 
 log = structlog.get_logger()
 
-ROUTES: tuple[Route, ...] = (*SYSTEM, *AUTH, *USERS, *SYNC, *TRANSFERS, *BATCH, *expand(TASKS))
+ROUTES: tuple[Route, ...] = (
+    *SYSTEM,
+    *PROBLEMS,
+    *AUTH,
+    *USERS,
+    *SYNC,
+    *TRANSFERS,
+    *BATCH,
+    *expand(TASKS),
+    *OPENAPI,
+)
+PAGES: tuple[Route, ...] = (*DOCS, *FILES)  # for people: no part of the API, so its description leaves them out
 
 
 def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Application:
@@ -77,13 +94,24 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     app[UNSENT] = Room(total=MAX_UNSENT, each=MAX_UNSENT_OF_ONE)
     app[READERS] = Readers(settings)
     app[LIMITS] = Limits(settings, app[METRICS])
+    app[ASSETS] = by_path(docs=settings.docs_enabled)
     common_passwords()
     app.cleanup_ctx.extend([database, pulse, revocations, key_set, limits, password_threads, import_threads])
     app.on_response_prepare.append(set_headers)
-    register(app, ROUTES if settings.metrics_port else (*ROUTES, *MEASURED))
+    routes, pages = rows(settings)
+    app[DESCRIPTION] = Description(codec.dump(document(routes, settings)))
+    register(app, (*routes, *pages))
     cors.set_up(app)
     app.on_startup.append(warn_of_gaps)
     return app
+
+
+def rows(settings: Settings) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
+    """What these settings turn on: the rows of the API and those of the pages."""
+    measured = () if settings.metrics_port else MEASURED
+    if settings.docs_enabled:
+        return (*ROUTES, *measured), PAGES
+    return tuple(route for route in (*ROUTES, *measured) if route not in OPENAPI), FILES
 
 
 async def warn_of_gaps(app: web.Application) -> None:

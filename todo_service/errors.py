@@ -1,7 +1,7 @@
 """Every way a request can be refused, and what a broken database constraint means to the caller.
 
 Each concrete child of `ApiError` is one problem type of RFC 9457: `name` is the last segment of its stable `type` URI
-`/problems/{name}`, where `meaning` and `remedy` can be read. Raised anywhere, answered in one place
+`/problems/{name}`, where `meaning`, `when` and `remedy` can be read. Raised anywhere, answered in one place
 (`middleware/errors.py`).
 """
 
@@ -31,6 +31,7 @@ class ApiError(Exception):
     name: ClassVar[str]
     title: ClassVar[str]
     meaning: ClassVar[str]
+    when: ClassVar[str]
     remedy: ClassVar[str]
     headers: Mapping[str, str] = {}
     errors: tuple[FieldError, ...] = ()
@@ -52,6 +53,7 @@ class BadRequest(ApiError):
     name = "bad-request"
     title = "Bad request"
     meaning = "The request line or a header is not well-formed."
+    when = "A request is not HTTP/1.1 as it must be, or a service does not say in `X-User-ID` for whom it acts."
     remedy = "Check the request line and the headers."
 
 
@@ -60,6 +62,7 @@ class MalformedBody(ApiError):
     name = "malformed-body"
     title = "The body is not well-formed"
     meaning = "The body is not UTF-8, or not one JSON document without repeated keys."
+    when = "A body is cut off, has the same key twice in one object, holds `NaN`, or is in another encoding than UTF-8."
     remedy = "Write the body with an encoder for its media type."
 
 
@@ -70,6 +73,7 @@ class ValidationFailed(ApiError):
     name = "validation-error"
     title = "Some fields are not valid"
     meaning = "At least one field of the body or the query breaks a rule."
+    when = "Creating, changing, listing or importing; the status is 400 in the owner and users families, elsewhere 422."
     remedy = "Correct every field named in `errors` and send the request again."
 
     def __init__(self, errors: tuple[FieldError, ...], *, status: int = 422) -> None:
@@ -86,6 +90,7 @@ class EmailAlreadyRegistered(ApiError):
     name = "email-already-registered"
     title = "Email already registered"
     meaning = "Email already registered"
+    when = "Registering with the email of an account that is there; letter case makes no difference."
     remedy = "Sign in with this email, or register with another one."
 
     def __init__(self) -> None:
@@ -99,6 +104,7 @@ class Unauthenticated(ApiError):
     name = "unauthenticated"
     title = "Authentication needed"
     meaning = "The request carries no credential that is valid here."
+    when = "The credential is missing, malformed, unknown, expired or revoked, or there are several."
     remedy = "Sign in and send the access token as `Authorization: Bearer <token>`."
 
     def __init__(self, detail: str | None = None, *, shown: bool = True) -> None:
@@ -112,6 +118,7 @@ class WrongPassword(Unauthenticated):
     name = "wrong-email-or-password"
     title = "Wrong email or password"
     meaning = "The email is unknown or the password is wrong."
+    when = "Signing in, and wherever the password is asked for again."
     remedy = "Check both and try again."
 
 
@@ -120,6 +127,7 @@ class Forbidden(ApiError):
     name = "forbidden"
     title = "Not yours"
     meaning = "The path names a user who is not the caller."
+    when = "`/api/{user_id}/tasks` or `/api/users/{user_id}/tasks` with the id of somebody else; administrators too."
     remedy = "Use your own user id in the path."
 
 
@@ -128,6 +136,7 @@ class AdminOnly(ApiError):
     name = "admin-only"
     title = "For administrators"
     meaning = "Only an administrator may do this."
+    when = "Asking for the accounts of others without the role `admin`."
     remedy = "Ask an administrator to do it, or to give you the role; then sign in again."
     headers: Mapping[str, str] = {"WWW-Authenticate": f'Bearer realm="{REALM}", error="insufficient_scope"'}
 
@@ -137,6 +146,7 @@ class PreflightRefused(ApiError):
     name = "preflight-refused"
     title = "Not for this page"
     meaning = "The page's origin, or the method or a header it wants to send, is not allowed here."
+    when = "A browser asks on behalf of a page whether it may send a request, and it may not."
     remedy = "Ask the operator to add the origin to `CORS_ORIGINS`, and use a method and headers of this API."
 
 
@@ -145,6 +155,7 @@ class AccountInactive(ApiError):
     name = "account-inactive"
     title = "Account inactive"
     meaning = "This account has been deactivated."
+    when = "Signing in to such an account, or a service acting for its user."
     remedy = "Ask an administrator to activate it."
 
 
@@ -153,6 +164,7 @@ class QuotaExceeded(ApiError):
     name = "quota-exceeded"
     title = "Too many tasks"
     meaning = "You hold as many tasks as one user may."
+    when = "Creating or importing more than `MAX_TASKS_PER_USER` allows: 10,000, unless the operator says otherwise."
     remedy = "Delete tasks you no longer need, then try again."
 
 
@@ -161,6 +173,7 @@ class NoPasswordAccount(ApiError):
     name = "no-password-account"
     title = "No account with a password"
     meaning = "This is about an account with a password here, and the credential shown is not of a sign-in to one."
+    when = "Changing profile or password, signing out everywhere or deleting the account with a token from elsewhere."
     remedy = "Sign in with email and password, or change it with the service that made your account."
 
 
@@ -169,6 +182,7 @@ class NotFound(ApiError):
     name = "not-found"
     title = "Not found"
     meaning = "There is nothing at this address for you."
+    when = "The path or the id is unknown, or what it names is gone or somebody else's: all look the same."
     remedy = "Check the path and the id."
 
 
@@ -177,6 +191,7 @@ class MethodNotAllowed(ApiError):
     name = "method-not-allowed"
     title = "Method not allowed"
     meaning = "This path does not answer to this method."
+    when = "The path is right, the method is not."
     remedy = "Use one of the methods in the `Allow` header."
 
     def __init__(self, allowed: set[str]) -> None:
@@ -189,6 +204,7 @@ class BodyTimeout(ApiError):
     name = "body-timeout"
     title = "The body took too long"
     meaning = "The body of the request did not arrive in time."
+    when = "More than 10 seconds have passed since the body was asked for."
     remedy = "Send it again over a faster connection."
     headers: Mapping[str, str] = {"Connection": "close"}
 
@@ -198,6 +214,7 @@ class TaskIdTaken(ApiError):
     name = "task-id-taken"
     title = "Task id already used"
     meaning = "You already have a task with this id."
+    when = "Creating a task with an id you chose, when the task that has it differs from what you sent."
     remedy = "Choose another id, or change the task that has it."
 
 
@@ -206,6 +223,7 @@ class AmbiguousTask(ApiError):
     name = "ambiguous-task"
     title = "Several users have a task with this id"
     meaning = "Ids that clients choose are unique per user only, and this one is used by several."
+    when = "An administrator asks for a task by its id alone."
     remedy = "Say whose task you mean: add `?user_id=`."
 
 
@@ -214,6 +232,7 @@ class LastAdmin(ApiError):
     name = "last-admin"
     title = "The last administrator"
     meaning = "Without this account there would be no active administrator."
+    when = "Demoting, deactivating or deleting the only active administrator."
     remedy = "Make somebody else an administrator first."
 
 
@@ -224,6 +243,7 @@ class CursorExpired(ApiError):
     meaning = (
         "What has changed since this cursor is no longer known: it is too old, or of a lost state of the database."
     )
+    when = "Asking for changes after more than 30 days, or after the database was restored from a backup."
     remedy = "Start over without a cursor, and replace what you hold by what you get."
 
 
@@ -232,6 +252,7 @@ class PreconditionFailed(ApiError):
     name = "precondition-failed"
     title = "The task has changed"
     meaning = "The task is no longer at the version that `If-Match` or `if_version` names."
+    when = "Somebody, maybe you on another device, has changed the task since you read it. Nothing was overwritten."
     remedy = "Read it again, make your change to what it is now, and send that with the version it has then."
 
     def __init__(self, version: int) -> None:
@@ -244,6 +265,7 @@ class BodyTooLarge(ApiError):
     name = "body-too-large"
     title = "The body is too large"
     meaning = "The body of the request is larger than this address accepts."
+    when = "A body of more than 64 KiB; for a batch or an import, more than 1 MiB."
     remedy = "Send less at once."
     headers: Mapping[str, str] = {"Connection": "close"}
 
@@ -256,6 +278,7 @@ class UnsupportedMediaType(ApiError):
     name = "unsupported-media-type"
     title = "Not a media type that is read here"
     meaning = "A body must be `application/json`, or what else the address reads, in UTF-8, not compressed."
+    when = "The body has another `Content-Type` or none, another charset, or a `Content-Encoding`."
     remedy = "Set `Content-Type` to what the body is and send no `Content-Encoding`."
 
     def __init__(self, accepted: Collection[str]) -> None:
@@ -268,6 +291,7 @@ class ExpectationFailed(ApiError):
     name = "expectation-failed"
     title = "Expectation failed"
     meaning = "The only expectation known here is `100-continue`."
+    when = "The request has an `Expect` header with something else in it."
     remedy = "Send the request without the `Expect` header."
 
 
@@ -276,6 +300,7 @@ class MisdirectedRequest(ApiError):
     name = "misdirected-request"
     title = "Not a host of this service"
     meaning = "The request is meant for a host that this service does not answer for."
+    when = "The `Host` header names a host that is not in the operator's `ALLOWED_HOSTS`."
     remedy = "Use the address you were given; the operator adds others to `ALLOWED_HOSTS`."
 
 
@@ -284,6 +309,7 @@ class IdempotencyKeyReused(ApiError):
     name = "idempotency-key-reused"
     title = "Idempotency-Key used for another request"
     meaning = "This `Idempotency-Key` came with another path or body within the last 24 hours."
+    when = "Sending the key again with anything changed in method, path, query or body."
     remedy = "Send a request again exactly as it was, or give a new one a key of its own."
 
 
@@ -292,6 +318,7 @@ class RateLimited(ApiError):
     name = "rate-limited"
     title = "Too many requests"
     meaning = "You have sent more requests within a minute than you may."
+    when = "The limit named in `RateLimit-Policy` is used up; the request was refused before anything was done."
     remedy = "Wait as long as `Retry-After` says and try again."
 
     def __init__(self, seconds: int) -> None:
@@ -304,6 +331,7 @@ class InternalError(ApiError):
     name = "internal-error"
     title = "Internal error"
     meaning = "Something went wrong on our side."
+    when = "A defect of the service; it is in the log under the `request_id`."
     remedy = "Try again; if it stays, tell the operator the `request_id`."
 
 
@@ -312,6 +340,7 @@ class DatabaseUnavailable(ApiError):
     name = "database-unavailable"
     title = "Temporarily unavailable"
     meaning = "The database does not answer in time."
+    when = "The database is down, restarting, or so busy that an answer would take too long."
     remedy = "Wait as long as `Retry-After` says and try again."
     headers: Mapping[str, str] = {"Retry-After": "2"}
 
@@ -321,6 +350,7 @@ class IssuerUnavailable(ApiError):
     name = "issuer-unavailable"
     title = "Temporarily unable to check this token"
     meaning = "The auth server that publishes the keys of such tokens does not answer in time."
+    when = "A token names a key not seen yet, and the auth server cannot be asked for it. The token may be good."
     remedy = "Wait as long as `Retry-After` says and try again."
     headers: Mapping[str, str] = {"Retry-After": "5"}
 
@@ -330,6 +360,7 @@ class Overloaded(ApiError):
     name = "overloaded"
     title = "Too busy"
     meaning = "There is more to do than can be done in time."
+    when = "The service is busy with as many requests as it can carry, or you alone ask for too much at once."
     remedy = "Wait as long as `Retry-After` says and try again."
     headers: Mapping[str, str] = {"Retry-After": "2"}
 

@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     web_concurrency: int = Field(1, ge=1, le=64)
     max_requests_in_flight: int = Field(128, ge=1, le=10_000)
     metrics_port: int | None = Field(None, ge=1, le=65535)
+    docs_enabled: bool = True
 
     data_dir: Path = ROOT / ".data"
     database_url: SecretStr | None = None

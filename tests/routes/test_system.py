@@ -5,7 +5,6 @@ import asyncio
 from tests.client import Api
 from tests.conftest import make_settings, run_sql, running_service, template_name, temporary_database
 from todo_service import __version__
-from todo_service.errors import kinds
 
 
 async def test_the_root_names_service_and_links(api: Api) -> None:
@@ -13,6 +12,13 @@ async def test_the_root_names_service_and_links(api: Api) -> None:
     assert answer.status == 200
     assert (answer.body["name"], answer.body["version"]) == ("Todo Service", __version__)
     assert answer.body["links"]["health"] == "/health"
+
+
+async def test_every_link_of_the_root_leads_somewhere(api: Api) -> None:
+    links = (await api.get("/")).body["links"]
+    assert {"docs", "redoc", "openapi", "tasks", "problems"} <= set(links)
+    for path in links.values():
+        assert (await api.get(path)).status in {200, 401, 405}, path
 
 
 async def test_healthy(api: Api) -> None:
@@ -46,14 +52,6 @@ async def test_readiness_waits_for_migrations_and_says_so(postgres_url: str) -> 
         assert (await api.get("/health")).status == 200
         login = await api.post("/api/v1/auth/login", {"email": "ada@example.com", "password": "x"})
         assert (login.status, login.problem()) == (503, "database-unavailable")
-
-
-async def test_every_problem_is_explained_at_its_address(api: Api) -> None:
-    for kind in kinds():
-        answer = await api.get(f"/problems/{kind.name}")
-        assert answer.status == 200
-        assert answer.body["title"] == kind.title
-        assert answer.body["what_to_do"]
 
 
 async def test_a_defect_gives_nothing_away(postgres_url: str) -> None:

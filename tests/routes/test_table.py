@@ -11,29 +11,31 @@ from aiohttp import hdrs
 from tests.client import Api, User
 from tests.conftest import SECRET_KEY
 from tests.families import DIALECTS
-from todo_service.app import ROUTES
+from todo_service.app import PAGES, ROUTES
 from todo_service.auth.gates import Access
 from todo_service.routes.table import Route
 
+ALL_ROUTES = (*ROUTES, *PAGES)
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 
 
 def concrete(route: Route, user: User) -> str:
-    return route.path.format(user_id=user.id, task_id=uuid4(), name="not-found", account_id=user.id)
+    return route.path.format(user_id=user.id, task_id=uuid4(), name="not-found", account_id=user.id, digest="0")
 
 
 def private_routes() -> Iterator[Route]:
-    return (route for route in ROUTES if route.access is not Access.PUBLIC)
+    return (route for route in ALL_ROUTES if route.access is not Access.PUBLIC)
 
 
 def test_no_row_is_there_twice_and_each_says_what_it_does() -> None:
-    assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES)
-    assert all(route.summary and isinstance(route.access, Access) for route in ROUTES)
+    assert len({(route.method, route.path) for route in ALL_ROUTES}) == len(ALL_ROUTES)
+    assert all(route.summary and isinstance(route.access, Access) for route in ALL_ROUTES)
 
 
 def test_only_these_routes_are_public() -> None:
-    assert {route.path for route in ROUTES if route.access is Access.PUBLIC} == {
-        "/", "/health", "/health/live", "/health/ready", "/problems/{name}",
+    assert {route.path for route in ALL_ROUTES if route.access is Access.PUBLIC} == {
+        "/", "/health", "/health/live", "/health/ready", "/problems", "/problems/{name}", "/assets/{digest}/{name}",
+        "/openapi.json", "/docs", "/redoc", "/api/v1/openapi.json", "/api/v1/docs", "/api/v1/redoc",
         "/api/v1/auth/register", "/api/auth/register", "/api/auth/signup",
         "/api/v1/auth/login", "/api/auth/login", "/api/auth/signin",
         "/api/v1/auth/refresh", "/api/auth/refresh", "/api/v1/auth/logout", "/api/auth/logout",
@@ -104,11 +106,11 @@ async def test_the_order_of_refusals(api: Api, ada: User, bob: User) -> None:
 
 async def test_every_wrong_method_is_405_with_allow(api: Api, ada: User) -> None:
     allowed: dict[str, set[str]] = {}
-    for route in ROUTES:
+    for route in ALL_ROUTES:
         methods = {route.method} | ({hdrs.METH_HEAD} if route.method == hdrs.METH_GET else set())
         allowed.setdefault(route.path, set()).update(methods)
     for path, methods in allowed.items():
-        url = path.format(user_id=ada.id, task_id=uuid4(), name="not-found", account_id=ada.id)
+        url = path.format(user_id=ada.id, task_id=uuid4(), name="not-found", account_id=ada.id, digest="0")
         for method in {*METHODS, "TRACE", "PROPFIND"} - methods:
             for slash in ("", "/") if path != "/" else ("",):
                 answer = await api.send(method, url + slash)
@@ -123,7 +125,7 @@ async def test_every_wrong_method_is_405_with_allow(api: Api, ada: User) -> None
     ["/nope", "/api", "/api/", "/api/v1", "/api/v2/tasks", "//api/v1/tasks", "/api/v1/tasks//", "/API/v1/tasks",
      "/api/v1/tasks/x/y", "/api/users/tasks", "/api/auth/tasks",
      "/api/user-api-keys/tasks", "/api/a/b/tasks", "/.git/config", "/.env", "/api/v1/tasks;x=1",
-     "/problems/nonsense", "/problems/", "/%00", "/%ff", "/api/%76%31/nothing"],
+     "/problems/nonsense", "/problems//", "/%00", "/%ff", "/api/%76%31/nothing"],
 )  # fmt: skip
 async def test_unknown_paths_are_404_for_everybody(api: Api, ada: User, path: str) -> None:
     for token in (None, ada.token, "wrong.token.shown"):

@@ -19,7 +19,7 @@ BANNER = """
 Todo Service {version} is ready.
 
   API    {base}/
-  Docs   {root}/README.md and {root}/docs/api.md
+  Docs   {docs}
 
 Try it:
 
@@ -91,7 +91,9 @@ async def _migrate(settings: Settings) -> None:
 
 def _announce(settings: Settings) -> None:
     host = f"[{settings.server_host}]" if ":" in settings.server_host else settings.server_host
-    _say(BANNER.format(version=__version__, base=f"http://{host}:{settings.server_port}", root=ROOT))
+    base = f"http://{host}:{settings.server_port}"
+    docs = f"{base}/docs" if settings.docs_enabled else ROOT / "docs/api.md"
+    _say(BANNER.format(version=__version__, base=base, docs=docs))
 
 
 def _say(line: str) -> None:

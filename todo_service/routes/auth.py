@@ -1,5 +1,8 @@
 """Accounts made here: register, sign in, who am I. The two older clients' paths stand beside the canonical ones."""
 
+from collections.abc import Callable
+from typing import Any
+
 from aiohttp import web
 from asyncpg import UniqueViolationError
 
@@ -14,6 +17,7 @@ from todo_service.database import DATABASE
 from todo_service.errors import (
     AccountInactive,
     EmailAlreadyRegistered,
+    LastAdmin,
     NoPasswordAccount,
     NotFound,
     Overloaded,
@@ -27,20 +31,27 @@ from todo_service.queries import users
 from todo_service.queries.users import UserRow
 from todo_service.routes import reply
 from todo_service.routes.table import Route
+from todo_service.wire.codec import Input
 from todo_service.wire.new_passwords import is_email
 from todo_service.wire.users import (
     Confirmation,
+    OlderTokens,
     PasswordChange,
+    Profile,
     ProfileUpdate,
     Refresh,
     Registration,
     SignIn,
     SignOut,
     TokenAnswer,
+    Tokens,
+    Verified,
     older_token_answer,
     profile,
     token_answer,
 )
+
+ME = "/api/v1/auth/me"
 
 
 async def register(request: web.Request, body: Registration) -> web.Response:
@@ -203,32 +214,51 @@ def _answer(
     return reply.json(document, status=status, headers=reply.SECRET)
 
 
+def _public(
+    path: str, handler: Callable[..., Any], summary: str, body: type[Input], answers: dict[int, Any], **others: Any
+) -> Route:
+    """A row about credentials, for everybody."""
+    others = {"limit": Limit.AUTH} | others
+    return Route("POST", path, handler, Access.PUBLIC, summary, body=body, answers=answers, **others)
+
+
+TAKEN = (EmailAlreadyRegistered,)
+REFUSED = (WrongPassword, AccountInactive)
+OVER = (Unauthenticated,)
+SIGNED_OUT = {"raises": (Unauthenticated, NoPasswordAccount), "may_identify": True, "limit": None}
 AUTH = (
+    _public("/api/v1/auth/register", register, "Make an account", Registration, {201: Profile}, raises=TAKEN),
+    _public("/api/auth/register", register_signed_in, "Make an account", Registration, {201: Tokens}, raises=TAKEN),
+    _public("/api/auth/signup", sign_up, "Make an account", Registration, {201: OlderTokens}, raises=TAKEN),
+    _public("/api/v1/auth/login", log_in, "Sign in", SignIn, {200: Tokens}, raises=REFUSED),
+    _public("/api/auth/login", log_in, "Sign in", SignIn, {200: Tokens}, raises=REFUSED, name="app_log_in"),
+    _public("/api/auth/signin", sign_in_older, "Sign in", SignIn, {200: OlderTokens}, raises=REFUSED, name="sign_in"),
+    _public("/api/v1/auth/refresh", refresh, "Refresh my tokens", Refresh, {200: Tokens}, raises=OVER),
+    _public("/api/auth/refresh", refresh, "Refresh my tokens", Refresh, {200: Tokens}, raises=OVER, name="app_refresh"),
+    _public("/api/v1/auth/logout", log_out, "Sign out", SignOut, {204: None}, **SIGNED_OUT),
+    _public("/api/auth/logout", log_out, "Sign out", SignOut, {204: None}, **SIGNED_OUT, name="app_log_out"),
+    Route("GET", ME, read_me, Access.USER, "Read my profile", answers={200: Profile}, raises=(NotFound,)),
     Route(
-        "POST", "/api/v1/auth/register", register, Access.PUBLIC, "Make an account", body=Registration, limit=Limit.AUTH
+        "GET",
+        "/api/auth/me",
+        read_me,
+        Access.USER,
+        "Read my profile",
+        answers={200: Profile},
+        raises=(NotFound,),
+        name="app_read_me",
     ),
+    Route("PATCH", ME, update_me, Access.ACCOUNT, "Change my profile", body=ProfileUpdate, answers={200: Profile}),
     Route(
-        "POST",
-        "/api/auth/register",
-        register_signed_in,
-        Access.PUBLIC,
-        "Make an account",
-        body=Registration,
+        "DELETE",
+        ME,
+        delete_me,
+        Access.ACCOUNT,
+        "Delete my account",
+        body=Confirmation,
         limit=Limit.AUTH,
-    ),
-    Route("POST", "/api/auth/signup", sign_up, Access.PUBLIC, "Make an account", body=Registration, limit=Limit.AUTH),
-    Route("POST", "/api/v1/auth/login", log_in, Access.PUBLIC, "Sign in", body=SignIn, limit=Limit.AUTH),
-    Route("POST", "/api/auth/login", log_in, Access.PUBLIC, "Sign in", body=SignIn, limit=Limit.AUTH),
-    Route("POST", "/api/auth/signin", sign_in_older, Access.PUBLIC, "Sign in", body=SignIn, limit=Limit.AUTH),
-    Route("POST", "/api/v1/auth/refresh", refresh, Access.PUBLIC, "Refresh my tokens", body=Refresh, limit=Limit.AUTH),
-    Route("POST", "/api/auth/refresh", refresh, Access.PUBLIC, "Refresh my tokens", body=Refresh, limit=Limit.AUTH),
-    Route("POST", "/api/v1/auth/logout", log_out, Access.PUBLIC, "Sign out", body=SignOut),
-    Route("POST", "/api/auth/logout", log_out, Access.PUBLIC, "Sign out", body=SignOut),
-    Route("GET", "/api/v1/auth/me", read_me, Access.USER, "Read my profile"),
-    Route("GET", "/api/auth/me", read_me, Access.USER, "Read my profile"),
-    Route("PATCH", "/api/v1/auth/me", update_me, Access.ACCOUNT, "Change my profile", body=ProfileUpdate),
-    Route(
-        "DELETE", "/api/v1/auth/me", delete_me, Access.ACCOUNT, "Delete my account", body=Confirmation, limit=Limit.AUTH
+        answers={204: None},
+        raises=(WrongPassword, LastAdmin),
     ),
     Route(
         "POST",
@@ -238,6 +268,8 @@ AUTH = (
         "Change my password",
         body=PasswordChange,
         limit=Limit.AUTH,
+        answers={204: None},
+        raises=(WrongPassword,),
     ),
-    Route("GET", "/api/auth/verify", verify, Access.USER, "Check my token"),
+    Route("GET", "/api/auth/verify", verify, Access.USER, "Check my token", answers={200: Verified}),
 )

@@ -8,15 +8,16 @@ from todo_service.auth.accounts import hold_tasks
 from todo_service.auth.caller import CALLER
 from todo_service.auth.gates import Access
 from todo_service.connect import Connection
-from todo_service.errors import ApiError, NotFound
+from todo_service.errors import ApiError, NotFound, PreconditionFailed, QuotaExceeded, TaskIdTaken
 from todo_service.queries import tasks
 from todo_service.routes import events, reply
+from todo_service.routes.once import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.once import once
 from todo_service.routes.table import Route
 from todo_service.routes.tasks import NO_SUCH_TASK, create
 from todo_service.settings import SETTINGS
 from todo_service.wire import batch
-from todo_service.wire.batch import Batch, Change, Create, Delete, Operation
+from todo_service.wire.batch import Batch, BatchResults, Change, Create, Delete, Operation
 from todo_service.wire.receive import LARGE_BODY
 
 
@@ -69,5 +70,8 @@ BATCH = (
         "Change several tasks, all or nothing",
         body=Batch,
         max_body=LARGE_BODY,
+        answers={200: BatchResults},
+        takes=(IDEMPOTENCY_KEY,),
+        raises=(NotFound, QuotaExceeded, TaskIdTaken, PreconditionFailed),
     ),
 )

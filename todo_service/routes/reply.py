@@ -21,6 +21,13 @@ def written(body: bytes, *, status: int = 200, headers: dict[str, str] | None = 
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
+def html(text: str, *, policy: str, headers: dict[str, str] | None = None) -> web.Response:
+    """A page, for which a browser may load and run what `policy` says."""
+    return web.Response(
+        text=text, content_type="text/html", headers={"Content-Security-Policy": policy, **(headers or {})}
+    )
+
+
 def not_modified(tag: str) -> web.Response:
     """304: the caller has the answer with this tag already."""
     return web.Response(status=304, headers=PRIVATE | {"ETag": tag})

@@ -10,7 +10,7 @@ from todo_service.metrics import METRICS
 from todo_service.queries import changes
 from todo_service.routes import reply
 from todo_service.routes.table import Route
-from todo_service.wire.sync import SyncQuery, document
+from todo_service.wire.sync import SyncPage, SyncQuery, document
 
 
 async def sync(request: web.Request, query: SyncQuery) -> web.Response:
@@ -30,4 +30,16 @@ async def sync(request: web.Request, query: SyncQuery) -> web.Response:
     return reply.json(await document(page, cursor.after(page)), headers=reply.PRIVATE)
 
 
-SYNC = (Route("GET", "/api/v1/sync", sync, Access.USER, "Read what has changed since a cursor", query=SyncQuery),)
+SYNC = (
+    Route(
+        "GET",
+        "/api/v1/sync",
+        sync,
+        Access.USER,
+        "Read what has changed since a cursor",
+        query=SyncQuery,
+        answers={200: SyncPage},
+        raises=(CursorExpired,),
+        name="sync_tasks",
+    ),
+)

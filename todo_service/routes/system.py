@@ -1,4 +1,4 @@
-"""The service about itself: what it is, whether it is well, what its errors mean."""
+"""The service about itself: what it is, whether it is well, what it has counted."""
 
 import asyncio
 
@@ -7,7 +7,6 @@ from aiohttp import hdrs, web
 from todo_service import __version__, migrations
 from todo_service.auth.gates import Access
 from todo_service.database import DATABASE
-from todo_service.errors import NotFound, kinds
 from todo_service.life import LIFE
 from todo_service.limits import Limit
 from todo_service.metrics import METRICS
@@ -16,19 +15,27 @@ from todo_service.outages import unavailable
 from todo_service.routes import reply
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
-from todo_service.wire import problems
-from todo_service.wire.metrics import summary
+from todo_service.wire.metrics import Summary, summary
+from todo_service.wire.system import Alive, Health, NotReady, Ready, Root
 
 SERVICE = "todo-backend"
 MIGRATIONS = web.AppKey("migrations", tuple[Migration, ...])
 SCRAPE = web.AppKey("scrape", asyncio.Lock)  # one at a time, so that many cannot take all threads
-PROBLEMS = {kind.name: problems.explanation(kind) for kind in kinds()}
+DOCS_LINKS = {"docs": "/docs", "redoc": "/redoc", "openapi": "/openapi.json"}
+LINKS = {
+    "health": "/health",
+    "register": "/api/v1/auth/register",
+    "login": "/api/v1/auth/login",
+    "tasks": "/api/v1/tasks",
+    "problems": "/problems",
+}
 
 
 async def read_root(request: web.Request) -> web.Response:
     """Say what this is and where to go on."""
-    links = {"health": "/health", "tasks": "/api/v1/tasks", "register": "/api/v1/auth/register"}
-    return reply.json({"name": request.app[SETTINGS].app_name, "version": __version__, "links": links})
+    settings = request.app[SETTINGS]
+    links = (DOCS_LINKS if settings.docs_enabled else {}) | LINKS
+    return reply.json({"name": settings.app_name, "version": __version__, "links": links})
 
 
 async def read_health(request: web.Request) -> web.Response:
@@ -56,14 +63,6 @@ async def read_ready(request: web.Request) -> web.Response:
     return reply.json({"status": "not ready", "reason": reason}, status=503, headers=reply.RETRY)
 
 
-async def read_problem(request: web.Request) -> web.Response:
-    """Say what a problem type means and what to do."""
-    explanation = PROBLEMS.get(request.match_info["name"])
-    if explanation is None:
-        raise NotFound(f"There is no such problem type. Known are: {', '.join(sorted(PROBLEMS))}.")
-    return reply.json(explanation)
-
-
 async def read_metrics(request: web.Request) -> web.Response:
     """Show what was counted: Prometheus text, OpenMetrics, or a summary. It takes milliseconds, so a thread does it."""
     metrics, accept = request.app[METRICS], ",".join(request.headers.getall(hdrs.ACCEPT, []))
@@ -88,10 +87,47 @@ async def _not_ready(app: web.Application) -> str | None:
 
 
 SYSTEM = (
-    Route("GET", "/", read_root, Access.PUBLIC, "What this is"),
-    Route("GET", "/health", read_health, Access.PUBLIC, "Health", limit=Limit.NONE, vital=True),
-    Route("GET", "/health/live", read_live, Access.PUBLIC, "Liveness", limit=Limit.NONE, vital=True),
-    Route("GET", "/health/ready", read_ready, Access.PUBLIC, "Readiness", limit=Limit.NONE, vital=True),
-    Route("GET", "/problems/{name}", read_problem, Access.PUBLIC, "What an error means"),
+    Route("GET", "/", read_root, Access.PUBLIC, "What this is", answers={200: Root}),
+    Route(
+        "GET",
+        "/health",
+        read_health,
+        Access.PUBLIC,
+        "Health",
+        limit=Limit.NONE,
+        vital=True,
+        answers={200: Health, 503: Health},
+    ),
+    Route(
+        "GET",
+        "/health/live",
+        read_live,
+        Access.PUBLIC,
+        "Liveness",
+        limit=Limit.NONE,
+        vital=True,
+        answers={200: Alive},
+    ),
+    Route(
+        "GET",
+        "/health/ready",
+        read_ready,
+        Access.PUBLIC,
+        "Readiness",
+        limit=Limit.NONE,
+        vital=True,
+        answers={200: Ready, 503: NotReady},
+    ),
 )
-MEASURED = (Route("GET", "/metrics", read_metrics, Access.PUBLIC, "Metrics", limit=Limit.NONE, vital=True),)
+MEASURED = (
+    Route(
+        "GET",
+        "/metrics",
+        read_metrics,
+        Access.PUBLIC,
+        "Metrics",
+        limit=Limit.NONE,
+        vital=True,
+        answers={200: {"text/plain": str, "application/openmetrics-text": str, "application/json": Summary}},
+    ),
+)

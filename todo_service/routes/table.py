@@ -5,15 +5,17 @@ The order of refusals is the order of the lines of `_guarded`: 401, 429, 403, th
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import product
+from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from todo_service.auth.caller import CALLER
 from todo_service.auth.gates import Access, admit
+from todo_service.errors import ApiError
 from todo_service.limits import Limit
 from todo_service.metrics import METRICS, UNMATCHED
 from todo_service.settings import SETTINGS
@@ -41,6 +43,10 @@ class Route:
     instead where the family is for them. It is counted as `limit` says; if that says nothing, a GET
     reads and everything else writes. A `vital` route answers
     however many requests there are.
+
+    The rest is for the description of the API, where it does not follow from the above: what is answered for each
+    status of success, the request headers it `takes`, the headers of success it `gives`, what it `raises`, whether a
+    public route `may_identify` its caller, and the `name` of the operation if it is not that of the handler.
     """
 
     method: str
@@ -51,12 +57,18 @@ class Route:
     body: type[Input] | type[bytes] | None = None
     may_be_absent: bool = False
     max_body: int = receive.MAX_BODY
-    media: Collection[str] = ()
+    media: Mapping[str, Any] = field(default_factory=dict)
     query: type[Input] | None = None
     as_admin: Callable[..., Awaitable[web.StreamResponse]] | None = None
     family: Family | None = None
     limit: Limit | None = None
     vital: bool = False
+    answers: Mapping[int, Any] = field(default_factory=dict)
+    takes: Collection[str] = ()
+    gives: Collection[str] = ()
+    raises: Collection[type[ApiError]] = ()
+    may_identify: bool = False
+    name: str = ""
 
     @property
     def counted_as(self) -> Limit:
@@ -71,7 +83,8 @@ def expand(routes: Iterable[Route], families: Iterable[Family] = FAMILIES) -> It
     """Each row once for each family, under the family's prefix."""
     for family in families:
         for route in routes:
-            yield replace(route, path=family.prefix + route.path, family=family)
+            answers = {status: family.described(answer) for status, answer in route.answers.items()}
+            yield replace(route, path=family.prefix + route.path, family=family, answers=answers)
 
 
 def register(app: web.Application, routes: Iterable[Route]) -> None:

@@ -21,6 +21,8 @@ from todo_service.wire import codec, cursors, etags
 from todo_service.wire.families import FAMILY
 from todo_service.wire.task_lists import ListQuery, tag_digest
 
+TOTAL = "X-Total-Count"
+
 
 async def list_tasks(request: web.Request, query: ListQuery) -> web.Response:
     """Answer a page of the owner's tasks."""
@@ -85,7 +87,7 @@ async def _written(
 def _reply(request: web.Request, answer: ListAnswer, asked: Asked, tag: str) -> web.Response:
     if etags.matches(_shown(request), tag):
         return reply.not_modified(tag)
-    headers = reply.PRIVATE | {"X-Total-Count": str(answer.total), hdrs.ETAG: tag}
+    headers = reply.PRIVATE | {TOTAL: str(answer.total), hdrs.ETAG: tag}
     if answer.next_cursor is not None:
         following = {"cursor": answer.next_cursor, "limit": str(asked.limit)}
         url = request.rel_url.without_query_params("skip").update_query(following)

@@ -15,14 +15,15 @@ from todo_service.queries import audit_log, clocks, tasks
 from todo_service.queries.audit_log import Act
 from todo_service.queries.tasks import Changes, Inserted, TaskRow
 from todo_service.routes import events, reply
+from todo_service.routes.once import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.once import once
 from todo_service.routes.table import Route
-from todo_service.routes.task_lists import list_any_tasks, list_tasks
+from todo_service.routes.task_lists import TOTAL, list_any_tasks, list_tasks
 from todo_service.settings import SETTINGS
 from todo_service.wire import etags
 from todo_service.wire.families import FAMILY
 from todo_service.wire.task_lists import ListQuery
-from todo_service.wire.tasks import TaskCompletion, TaskCreate, TaskUpdate, document, read_task_id
+from todo_service.wire.tasks import Task, TaskCompletion, TaskCreate, TaskUpdate, document, read_task_id
 
 READING = {hdrs.METH_GET, hdrs.METH_HEAD}
 NO_SUCH_TASK = "You have no task with this id. Check the id; the task may have been deleted."
@@ -164,9 +165,41 @@ def _meant(request: web.Request, owners: list[str]) -> str:
 
 
 TASKS = (
-    Route("GET", "/tasks", list_tasks, Access.USER, "List tasks", query=ListQuery, as_admin=list_any_tasks),
-    Route("POST", "/tasks", create_task, Access.USER, "Create a task", body=TaskCreate),
-    Route("GET", "/tasks/{task_id}", read_task, Access.USER, "Read one task", as_admin=on_anyones(read_task)),
+    Route(
+        "GET",
+        "/tasks",
+        list_tasks,
+        Access.USER,
+        "List tasks",
+        query=ListQuery,
+        as_admin=list_any_tasks,
+        answers={200: list[Task]},
+        takes=(hdrs.IF_NONE_MATCH,),
+        gives=(hdrs.ETAG, hdrs.LINK, TOTAL),
+    ),
+    Route(
+        "POST",
+        "/tasks",
+        create_task,
+        Access.USER,
+        "Create a task",
+        body=TaskCreate,
+        answers={201: Task, 200: Task},
+        takes=(IDEMPOTENCY_KEY,),
+        gives=(hdrs.ETAG, hdrs.LOCATION),
+        raises=(QuotaExceeded, TaskIdTaken),
+    ),
+    Route(
+        "GET",
+        "/tasks/{task_id}",
+        read_task,
+        Access.USER,
+        "Read one task",
+        as_admin=on_anyones(read_task),
+        answers={200: Task},
+        takes=(hdrs.IF_NONE_MATCH,),
+        gives=(hdrs.ETAG,),
+    ),
     *(
         Route(
             method,
@@ -176,8 +209,12 @@ TASKS = (
             "Update a task",
             body=TaskUpdate,
             as_admin=on_anyones(update_task),
+            answers={200: Task},
+            takes=(hdrs.IF_MATCH,),
+            gives=(hdrs.ETAG,),
+            name=name,
         )
-        for method in ("PUT", "PATCH")
+        for method, name in (("PUT", "put_task"), ("PATCH", "update_task"))
     ),
     Route(
         "PATCH",
@@ -188,6 +225,18 @@ TASKS = (
         body=TaskCompletion,
         may_be_absent=True,
         as_admin=on_anyones(complete_task),
+        answers={200: Task},
+        takes=(hdrs.IF_MATCH, IDEMPOTENCY_KEY),
+        gives=(hdrs.ETAG,),
     ),
-    Route("DELETE", "/tasks/{task_id}", delete_task, Access.USER, "Delete a task", as_admin=on_anyones(delete_task)),
+    Route(
+        "DELETE",
+        "/tasks/{task_id}",
+        delete_task,
+        Access.USER,
+        "Delete a task",
+        as_admin=on_anyones(delete_task),
+        answers={204: None},
+        takes=(hdrs.IF_MATCH,),
+    ),
 )

@@ -17,11 +17,12 @@ from todo_service.queries import transfers
 from todo_service.queries.tasks import TaskRow
 from todo_service.queries.transfers import Sent
 from todo_service.routes import events, reply
+from todo_service.routes.once import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.once import once
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
 from todo_service.wire import receive
-from todo_service.wire.transfers import BY_MEDIA_TYPE, FORMATS, READERS, ExportQuery, answer
+from todo_service.wire.transfers import BY_MEDIA_TYPE, FORMATS, READERS, ExportQuery, Imported, answer
 
 PAGE = 250  # tasks: a megabyte of the largest
 
@@ -70,7 +71,16 @@ async def _page(request: web.Request, after: tuple[datetime, UUID]) -> list[Task
 
 
 TRANSFERS = (
-    Route("GET", "/api/v1/export", export_tasks, Access.USER, "Export your tasks", query=ExportQuery),
+    Route(
+        "GET",
+        "/api/v1/export",
+        export_tasks,
+        Access.USER,
+        "Export your tasks",
+        query=ExportQuery,
+        answers={200: {file.media_type: file.exported for file in FORMATS.values()}},
+        gives=(hdrs.CONTENT_DISPOSITION,),
+    ),
     Route(
         "POST",
         "/api/v1/import",
@@ -79,6 +89,9 @@ TRANSFERS = (
         "Import tasks",
         body=bytes,
         max_body=receive.LARGE_BODY,
-        media=tuple(BY_MEDIA_TYPE),
+        media={name: file.imported for name, file in BY_MEDIA_TYPE.items()},
+        answers={200: Imported},
+        takes=(IDEMPOTENCY_KEY,),
+        raises=(QuotaExceeded,),
     ),
 )

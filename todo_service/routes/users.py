@@ -7,18 +7,21 @@ from todo_service.auth.administration import NO_SUCH_USER
 from todo_service.auth.caller import CALLER, REQUEST_ID
 from todo_service.auth.gates import Access
 from todo_service.database import DATABASE
-from todo_service.errors import NotFound
+from todo_service.errors import LastAdmin, NotFound
 from todo_service.queries import users
 from todo_service.routes import reply
 from todo_service.routes.table import Route
-from todo_service.wire.users import UserQuery, UserUpdate, profile
+from todo_service.routes.task_lists import TOTAL
+from todo_service.wire.users import Accounts, Profile, UserQuery, UserUpdate, profile
+
+ONE = "/api/v1/users/{account_id}"
 
 
 async def list_users(request: web.Request, query: UserQuery) -> web.Response:
     """Answer a page of accounts."""
     async with request.app[DATABASE].connection() as db:
         rows, total = await users.select_page(db, query.filter(), skip=query.skip, limit=query.limit)
-    headers = reply.PRIVATE | {"X-Total-Count": str(total)}
+    headers = reply.PRIVATE | {TOTAL: str(total)}
     if query.skip + query.limit < total:
         following = request.rel_url.update_query(skip=query.skip + query.limit, limit=query.limit)
         headers[hdrs.LINK] = f'<{following.raw_path_qs}>; rel="next"'
@@ -67,8 +70,26 @@ def _account_id(request: web.Request) -> str:
 
 
 USERS = (
-    Route("GET", "/api/v1/users", list_users, Access.ADMIN, "List accounts", query=UserQuery),
-    Route("GET", "/api/v1/users/{account_id}", read_user, Access.ADMIN, "Read an account"),
-    Route("PATCH", "/api/v1/users/{account_id}", update_user, Access.ADMIN, "Change an account", body=UserUpdate),
-    Route("DELETE", "/api/v1/users/{account_id}", delete_user, Access.ADMIN, "Delete an account"),
+    Route(
+        "GET",
+        "/api/v1/users",
+        list_users,
+        Access.ADMIN,
+        "List accounts",
+        query=UserQuery,
+        answers={200: Accounts},
+        gives=(hdrs.LINK, TOTAL),
+    ),
+    Route("GET", ONE, read_user, Access.ADMIN, "Read an account", answers={200: Profile}),
+    Route(
+        "PATCH",
+        ONE,
+        update_user,
+        Access.ADMIN,
+        "Change an account",
+        body=UserUpdate,
+        answers={200: Profile},
+        raises=(LastAdmin,),
+    ),
+    Route("DELETE", ONE, delete_user, Access.ADMIN, "Delete an account", answers={204: None}, raises=(LastAdmin,)),
 )

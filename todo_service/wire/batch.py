@@ -5,18 +5,28 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 from todo_service.errors import FieldError, ValidationFailed
 from todo_service.queries.tasks import Changes, TaskRow
 from todo_service.settings import Settings
 from todo_service.wire import codec
-from todo_service.wire.codec import Input, Model
-from todo_service.wire.tasks import TaskCreate, TaskId, TaskUpdate, document
+from todo_service.wire.codec import Input, Model, Output
+from todo_service.wire.schemas import DescribedAs
+from todo_service.wire.tasks import EXAMPLE_OF_CREATE, Task, TaskCreate, TaskId, TaskUpdate, document
 
 MAX_OPERATIONS = 100
 MAX_VERSION = 2**63 - 1
+_ID = "5f0c1c3e-8f1b-4c5e-9a52-3d1f7a1b2c3d"
+EXAMPLE: JsonValue = {
+    "operations": [
+        {"op": "create", "task": EXAMPLE_OF_CREATE | {"id": _ID}},
+        {"op": "update", "id": _ID, "task": {"priority": "LOW"}},
+        {"op": "complete", "id": _ID, "completed": True},
+        {"op": "delete", "id": _ID},
+    ]
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +69,15 @@ def _not_null(value: object) -> object:
     return value
 
 
-class Batch(Input):
-    """The body of a batch. Only counted here: `read` checks the operations."""
-
-    operations: Annotated[list[Any], AfterValidator(_some)]
-
-
 class _Kind(Input):
     op: Literal["create", "update", "complete", "delete"]
 
 
 class _Target(Input):
     id: TaskId
-    if_version: Annotated[Annotated[int, Field(ge=0, le=MAX_VERSION)] | None, BeforeValidator(_not_null)] = None
+    if_version: Annotated[Annotated[int, Field(ge=0, le=MAX_VERSION)] | None, BeforeValidator(_not_null)] = Field(
+        None, description="Do it only if the task is at this version."
+    )
 
     @property
     def if_versions(self) -> list[int] | None:
@@ -79,10 +85,74 @@ class _Target(Input):
 
 
 class _Completion(_Target):
-    completed: Annotated[bool | None, BeforeValidator(_not_null)] = None
+    completed: Annotated[bool | None, BeforeValidator(_not_null)] = Field(None, description="Without it: toggle.")
 
     def changes(self) -> Changes:
         return Changes(completed=self.completed, toggles_completed=self.completed is None)
+
+
+class CreateOperation(Input):
+    """Create a task."""
+
+    op: Literal["create"]
+    task: TaskCreate
+
+
+class UpdateOperation(_Target):
+    """Change a task."""
+
+    op: Literal["update"]
+    task: TaskUpdate
+
+
+class CompleteOperation(_Completion):
+    """Complete, reopen or toggle a task."""
+
+    op: Literal["complete"]
+
+
+class DeleteOperation(_Target):
+    """Delete a task."""
+
+    op: Literal["delete"]
+
+
+Operations = Annotated[
+    list[Annotated[CreateOperation | UpdateOperation | CompleteOperation | DeleteOperation, Field(discriminator="op")]],
+    Field(min_length=1, max_length=MAX_OPERATIONS),
+]
+
+
+class Batch(Input):
+    """Operations to carry out in order, all of them or none."""
+
+    # Only counted here: `read` checks the operations.
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    operations: Annotated[list[Any], AfterValidator(_some), DescribedAs(Operations)]
+
+
+class TaskResult(Output):
+    """What came of an operation that leaves a task."""
+
+    op: Literal["create", "update", "complete"]
+    status: Literal[200, 201] = Field(description="What the operation would have been answered with by itself.")
+    id: UUID
+    task: Task
+
+
+class DeleteResult(Output):
+    """What came of a deletion."""
+
+    op: Literal["delete"]
+    status: Literal[204]
+    id: UUID
+
+
+class BatchResults(Output):
+    """What came of a batch, in the order of its operations."""
+
+    results: list[Annotated[TaskResult | DeleteResult, Field(discriminator="op")]]
 
 
 class _Reader:

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import orjson
 from multidict import MultiMapping
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
 from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails
 
 from todo_service import strict_json
 from todo_service.errors import FieldError, MalformedBody, ValidationFailed, invalid
@@ -42,12 +43,31 @@ class Input(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
     repeatable: ClassVar[frozenset[str]] = frozenset()  # fields that a query may have several times
+    nullable: ClassVar[frozenset[str]] = frozenset()  # fields that may be null; elsewhere None is "not sent"
 
     @classmethod
     @cache
     def spellings(cls) -> tuple[tuple[str, str], ...]:
         """Each field's name in snake_case and in camelCase."""
         return tuple((field, to_camel(field)) for field in cls.model_fields)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Null is only where it is allowed."""
+        schema = handler(core_schema)
+        properties: dict[str, Any] = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, described in properties.items():
+            if name not in cls.nullable and "anyOf" in described:
+                kinds = [kind for kind in described.pop("anyOf") if kind != {"type": "null"}]
+                one = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+                properties[name] = one | described
+        return schema
+
+
+class Output(BaseModel):
+    """An answer as it is described. It is written by hand, which is fast; a test holds every answer to its model."""
+
+    model_config = ConfigDict(frozen=True)
 
 
 def dump(value: object) -> bytes:

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, date, datetime
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -55,7 +55,20 @@ def write(due_at: datetime | None, due_on: date | None) -> str | None:
     return due_on.isoformat() if due_on is not None else None
 
 
-DueDate = Annotated[datetime | date | None, BeforeValidator(parse)]
+# Described without a `format`: generated clients would make a moment of a day, or a day of a moment.
+_YEAR = "(19[7-9][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
+_DATE = f"{_YEAR}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_TIME = r"[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+DESCRIBED = {
+    "type": "string",
+    "pattern": f"^{_DATE}({_TIME})?$",
+    "description": "A plain date (a whole day, in no time zone), or a moment with a UTC offset. Years 1970 to 9998.",
+}
+DueDate = Annotated[
+    datetime | date | None,
+    BeforeValidator(parse),
+    WithJsonSchema(DESCRIBED | {"type": ["string", "null"], "examples": ["2026-12-24", "2026-12-24T18:00:00Z"]}),
+]
 
 
 def parse_moment(value: object) -> datetime | None:
@@ -66,4 +79,8 @@ def parse_moment(value: object) -> datetime | None:
     return found if isinstance(found, datetime) else None
 
 
-Moment = Annotated[datetime | None, BeforeValidator(parse_moment)]
+Moment = Annotated[
+    datetime | None,
+    BeforeValidator(parse_moment),
+    WithJsonSchema({"type": ["string", "null"], "format": "date-time", "pattern": f"^{_DATE}{_TIME}$"}),
+]

@@ -2,32 +2,63 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from aiohttp import web
+from pydantic import Field
 
 from todo_service.queries.task_lists import Asked, Page
 from todo_service.wire import tasks
-from todo_service.wire.codec import Naming
+from todo_service.wire.codec import Naming, Output
+from todo_service.wire.tasks import Task
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
     """How one family differs: its path, its JSON names, what surrounds a list, the status of an invalid body, how many
     tasks a list has unless `limit` says (None: all), and whether administrators reach everybody's tasks here.
+    `list_document` describes what `envelope` makes.
     """
 
     name: str
     prefix: str
     naming: Naming
     envelope: Callable[[orjson.Fragment, int, Asked, str | None], object]
+    list_document: Any
     invalid_status: int
     page_size: int | None
     for_admins: bool = False
 
+    @property
+    def schema_prefix(self) -> str:
+        """What the names of its own schemas begin with."""
+        return "" if self.naming == "snake" else self.name.title()
+
+    def described(self, answer: Any) -> Any:
+        """What describes an answer of this family."""
+        return self.list_document if answer == list[Task] else answer
+
     async def task_list(self, page: Page, asked: Asked, next_cursor: str | None) -> object:
         """The JSON value that answers a list."""
         return self.envelope(await tasks.array(page.tasks, self.naming), page.total, asked, next_cursor)
+
+
+class TaskPage(Output):
+    """A page of a list of tasks."""
+
+    tasks: list[Task]
+    total: int = Field(ge=0, description="How many tasks match, on all pages.")
+    skip: int = Field(ge=0)
+    limit: int = Field(ge=1)
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null if there is none.")
+
+
+class CountedTasks(Output):
+    """A list of tasks with their number."""
+
+    tasks: list[Task]
+    count: int = Field(ge=0, description="How many tasks match, on all pages.")
 
 
 def _paged(documents: orjson.Fragment, total: int, asked: Asked, next_cursor: str | None) -> object:
@@ -49,9 +80,9 @@ def _bare(documents: orjson.Fragment, total: int, asked: Asked, next_cursor: str
 
 
 FAMILIES = (
-    Family("v1", "/api/v1", "snake", _paged, invalid_status=422, page_size=100, for_admins=True),
-    Family("app", "/api", "camel", _bare, invalid_status=422, page_size=None),
-    Family("owner", "/api/{user_id}", "snake", _bare, invalid_status=400, page_size=None),
-    Family("users", "/api/users/{user_id}", "snake", _counted, invalid_status=400, page_size=None),
+    Family("v1", "/api/v1", "snake", _paged, TaskPage, invalid_status=422, page_size=100, for_admins=True),
+    Family("app", "/api", "camel", _bare, list[Task], invalid_status=422, page_size=None),
+    Family("owner", "/api/{user_id}", "snake", _bare, list[Task], invalid_status=400, page_size=None),
+    Family("users", "/api/users/{user_id}", "snake", _counted, CountedTasks, invalid_status=400, page_size=None),
 )
 FAMILY = web.RequestKey("family", Family)

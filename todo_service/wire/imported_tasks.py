@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 from uuid import UUID
 
 import uuid_utils.compat
@@ -29,6 +29,8 @@ class Record(NamedTuple):
 
 class ImportedTask(TaskCreate):
     """A task in a file: what a create takes, and the moments that only an import may set."""
+
+    nullable: ClassVar[frozenset[str]] = TaskCreate.nullable | {"created_at", "updated_at", "completed_at"}
 
     created_at: Moment = None
     updated_at: Moment = None

@@ -6,8 +6,34 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client.metrics_core import Metric
+from pydantic import Field
+
+from todo_service.wire.codec import Output
 
 ERRORS = 400  # from this status on
+
+
+class _Times(Output):
+    error_rate_percent: float
+    avg_response_time: float = Field(description="Seconds, like all times here.")
+    p50_response_time: float
+    p95_response_time: float
+    p99_response_time: float
+
+
+class EndpointStats(_Times):
+    """What was counted of one route."""
+
+    requests: int
+    errors: int
+
+
+class Summary(_Times):
+    """What was counted, in short."""
+
+    total_requests: int
+    total_errors: int
+    endpoint_stats: dict[str, EndpointStats] = Field(description="By method and route.")
 
 
 @dataclass(slots=True)

@@ -3,10 +3,11 @@
 from functools import cache
 from typing import Annotated
 
-from pydantic import AfterValidator, ValidationInfo
+from pydantic import AfterValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from todo_service.settings import Settings
+from todo_service.wire.schemas import SETTING
 from todo_service.wire.text import ENCODABLE, folded
 
 MAX_BYTES = 1024
@@ -40,4 +41,18 @@ def common_passwords() -> frozenset[str]:
     return frozenset(FREQUENCY_LISTS["passwords"])
 
 
-NewPassword = Annotated[str, ENCODABLE, AfterValidator(check)]
+NewPassword = Annotated[
+    str,
+    ENCODABLE,
+    AfterValidator(check),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "password",
+            "minLength": {SETTING: "password_min_length"},
+            "maxLength": MAX_BYTES,
+            "description": "Not one of the most common passwords, not the email or its first part; "
+            f"at most {MAX_BYTES:,} bytes of UTF-8.",
+        }
+    ),
+]

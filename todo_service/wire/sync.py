@@ -4,16 +4,18 @@ import re
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import blake2b
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
+from uuid import UUID
 
-from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from todo_service.errors import invalid
 from todo_service.queries.changes import Change, ChangePage
 from todo_service.wire import codec, tasks
-from todo_service.wire.codec import Input
+from todo_service.wire.codec import Input, Output
 from todo_service.wire.task_lists import MAX_PAGE
+from todo_service.wire.tasks import Task
 from todo_service.wire.text import whole_number
 
 PAGE_SIZE = 500
@@ -87,8 +89,12 @@ def _cursor(value: object) -> Cursor | None:
 class SyncQuery(Input):
     """Which changes: those after `cursor` (none: everything), at most `limit`."""
 
-    cursor: Annotated[Cursor | None, PlainValidator(_cursor)] = None
-    limit: Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=MAX_PAGE)] = PAGE_SIZE
+    cursor: Annotated[Cursor | None, PlainValidator(_cursor), WithJsonSchema({"type": "string"})] = Field(
+        None, description="The `cursor` of the answer before; without one, or with an empty one: everything."
+    )
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE), BeforeValidator(whole_number)] = Field(
+        PAGE_SIZE, description="How many changes at most."
+    )
 
     def start(self, owner_id: str) -> Cursor:
         """From where this owner goes on. Raises `ValidationFailed` for a cursor of another user's."""
@@ -97,6 +103,29 @@ class SyncQuery(Input):
         if cursor.owner != start.owner:
             raise invalid("cursor", "must be a cursor of your own, not another user's", "cursor")
         return cursor
+
+
+class TaskChanged(Output):
+    """A task was created or changed, and is like this now."""
+
+    id: UUID
+    deleted: Literal[False]
+    task: Task
+
+
+class TaskDeleted(Output):
+    """A task was deleted."""
+
+    id: UUID
+    deleted: Literal[True]
+
+
+class SyncPage(Output):
+    """What has changed, in the order of the changes."""
+
+    changes: list[TaskChanged | TaskDeleted]
+    cursor: str = Field(description="Where to go on from. Store it together with the tasks.")
+    has_more: bool = Field(description="Whether there is more to be had at once.")
 
 
 async def document(page: ChangePage | None, cursor: Cursor) -> dict[str, object]:

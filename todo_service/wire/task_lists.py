@@ -4,7 +4,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
 from todo_service import __version__
@@ -12,7 +12,7 @@ from todo_service.queries.task_lists import Asked, Filter, Position
 from todo_service.wire import cursors, due_dates
 from todo_service.wire.codec import Input
 from todo_service.wire.tasks import MAX_TAGS, Priority, Status, Tag
-from todo_service.wire.text import STORABLE, whole_number
+from todo_service.wire.text import MAX_WHOLE_NUMBER, STORABLE, WITHOUT_NUL, whole_number
 
 MAX_PAGE = 1000
 MAX_TEXT = 255  # characters of `q`
@@ -26,7 +26,8 @@ def _moment(value: object) -> datetime:
     return due if isinstance(due, datetime) else datetime.combine(due, datetime.min.time(), UTC)
 
 
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(due_dates.DESCRIBED)]
+Switch = Annotated[Literal["true", "false"], WithJsonSchema({"type": "boolean"})]
 Sort = Literal[
     "created_at",
     "-created_at",
@@ -48,19 +49,31 @@ class ListQuery(Input):
 
     repeatable: ClassVar[frozenset[str]] = frozenset({"tag"})
 
-    status: Status | None = None
-    completed: Literal["true", "false"] | None = None
-    priority: Priority | None = None
-    tag: Annotated[list[Tag], Field(max_length=MAX_TAGS)] | None = None
-    due_before: Moment | None = None
-    due_after: Moment | None = None
-    updated_after: Moment | None = None
-    q: Annotated[str, StringConstraints(max_length=MAX_TEXT), STORABLE] | None = None
-    sort: Sort = "-created_at"
-    user_id: Annotated[str, STORABLE] | None = None
-    skip: Annotated[int, BeforeValidator(whole_number), Field(ge=0)] = 0
-    limit: Annotated[int | None, BeforeValidator(whole_number), Field(ge=1, le=MAX_PAGE)] = None
-    cursor: str = ""
+    status: Status | None = Field(None, description="With this status.")
+    completed: Switch | None = Field(None, description="Completed ones, or those that are not.")
+    priority: Priority | None = Field(None, description="With this priority, in any letter case.")
+    tag: Annotated[list[Tag], Field(max_length=MAX_TAGS)] | None = Field(
+        None, description="With this tag; repeat it for tasks that have all of them."
+    )
+    due_before: Moment | None = Field(None, description="Due before a moment or a day (its beginning in UTC).")
+    due_after: Moment | None = Field(None, description="Due after a moment or a day (its beginning in UTC).")
+    updated_after: Moment | None = Field(None, description="Changed after a moment or a day.")
+    q: Annotated[str, StringConstraints(max_length=MAX_TEXT), STORABLE] | None = Field(
+        None, description="With this text in title or description, letter case aside.", json_schema_extra=WITHOUT_NUL
+    )
+    sort: Sort = Field("-created_at", description="The order; `-` for descending. Ties are in the order of the ids.")
+    user_id: Annotated[str, STORABLE] | None = Field(
+        None, description="For administrators: of this user alone.", json_schema_extra=WITHOUT_NUL
+    )
+    skip: Annotated[int, Field(ge=0, le=MAX_WHOLE_NUMBER), BeforeValidator(whole_number)] = Field(
+        0, description="Leave out that many. It does not go with `cursor`."
+    )
+    limit: Annotated[int | None, Field(ge=1, le=MAX_PAGE), BeforeValidator(whole_number)] = Field(
+        None, description="How many at most."
+    )
+    cursor: str = Field(
+        "", description="The `next_cursor` of a page with the same filters and order, for the next one."
+    )
 
     @field_validator("cursor")
     @classmethod

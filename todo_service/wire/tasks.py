@@ -2,7 +2,7 @@
 
 import re
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 import orjson
@@ -10,7 +10,9 @@ import uuid_utils.compat
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
+    JsonValue,
     StringConstraints,
     ValidationInfo,
     field_validator,
@@ -20,9 +22,9 @@ from pydantic_core import PydanticCustomError
 
 from todo_service.queries.tasks import Changes, NewTask, TaskRow
 from todo_service.wire import codec, due_dates
-from todo_service.wire.codec import Input, Naming
+from todo_service.wire.codec import Input, Naming, Output
 from todo_service.wire.due_dates import DueDate
-from todo_service.wire.text import STORABLE, moment
+from todo_service.wire.text import STORABLE, WITHOUT_NUL, Written, moment
 
 MAX_TAGS = 20
 COMPLETED = "COMPLETED"
@@ -52,24 +54,59 @@ def _distinct(tags: list[str]) -> list[str]:
     return distinct
 
 
+NOT_BLANK: dict[str, JsonValue] = {"pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
+EXAMPLE_OF_CREATE: dict[str, JsonValue] = {
+    "title": "Write to Charles",
+    "description": "About the engine.",
+    "priority": "HIGH",
+    "due_date": "2026-12-24",
+    "tags": ["letters"],
+}
+_MOMENT = "2026-11-21T13:16:16.076896Z"
+EXAMPLE: dict[str, JsonValue] = EXAMPLE_OF_CREATE | {
+    "id": "5f0c1c3e-8f1b-4c5e-9a52-3d1f7a1b2c3d",
+    "user_id": "01a1fe40-1817-7619-88f5-225fab816885",
+    "status": "TODO",
+    "completed": False,
+    "created_at": _MOMENT,
+    "updated_at": _MOMENT,
+    "completed_at": None,
+    "version": 1,
+}
 Status = Literal["TODO", "IN_PROGRESS", "COMPLETED"]
 Priority = Annotated[Literal["URGENT", "HIGH", "MEDIUM", "LOW"], BeforeValidator(_capitals)]
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), STORABLE]
-Description = Annotated[str, StringConstraints(max_length=5000), STORABLE]
+Title = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
+    STORABLE,
+    Field(description="1 to 255 characters, after spaces at both ends are taken off.", json_schema_extra=NOT_BLANK),
+]
+Description = Annotated[str, StringConstraints(max_length=5000), STORABLE, Field(json_schema_extra=WITHOUT_NUL)]
 TaskId = Annotated[UUID, BeforeValidator(_client_id)]
-Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50), STORABLE]
-Tags = Annotated[list[Tag], Field(fail_fast=True), AfterValidator(_distinct)]  # the first wrong tag is enough to say
+Tag = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=50),
+    STORABLE,
+    Field(json_schema_extra=NOT_BLANK),
+]
+Tags = Annotated[
+    list[Tag],
+    Field(fail_fast=True, json_schema_extra={"maxItems": MAX_TAGS}),  # the first wrong tag is enough to say
+    AfterValidator(_distinct),
+]
 
 
 class _Fields(Input):
     """What create and update share. None is "not sent": where the contract has no null, a null is refused."""
 
+    nullable: ClassVar[frozenset[str]] = frozenset({"description", "due_date"})
+
     description: Description | None = None
     status: Status | None = None
-    completed: bool | None = None
-    priority: Priority | None = None
+    completed: bool | None = Field(None, description="The same as `status`, in short. The two must not contradict.")
+    priority: Priority | None = Field(None, description="In any letter case.")
     due_date: DueDate = None
-    tags: Tags | None = None
+    tags: Tags | None = Field(None, description="At most 20 after duplicates are dropped.")
 
     @field_validator("title", "status", "completed", "priority", "tags", mode="before", check_fields=False)
     @classmethod
@@ -96,9 +133,11 @@ class _Fields(Input):
 
 
 class TaskCreate(_Fields):
-    """The body of a create."""
+    """A task to create."""
 
-    id: Annotated[UUID | None, BeforeValidator(_client_id)] = None
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_OF_CREATE]})
+
+    id: Annotated[UUID | None, BeforeValidator(_client_id)] = Field(None, description="Any UUID you choose.")
     title: Title
 
     def new_task(self) -> NewTask:
@@ -125,7 +164,9 @@ class TaskCreate(_Fields):
 
 
 class TaskUpdate(_Fields):
-    """The body of an update, PUT and PATCH alike: what is absent stays, null clears a description or a due date."""
+    """A change to a task: what is absent stays, null clears a description or a due date."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"priority": "LOW", "due_date": None}]})
 
     title: Title | None = None
 
@@ -145,9 +186,31 @@ class TaskUpdate(_Fields):
 
 
 class TaskCompletion(Input):
-    """The body of `/complete`; without any body the task is toggled."""
+    """Whether the task is to be completed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"completed": True}]})
 
     completed: bool
+
+
+class Task(Output):
+    """A task."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [EXAMPLE]})
+
+    id: UUID
+    user_id: str = Field(description="Whose it is.")
+    title: Title
+    description: Description | None
+    status: Status
+    completed: bool = Field(description="Whether `status` is `COMPLETED`.")
+    priority: Priority
+    due_date: DueDate
+    tags: Tags
+    created_at: Written
+    updated_at: Written
+    completed_at: Written | None
+    version: int = Field(ge=0, description="The owner's change counter at this task's last change. Also its `ETag`.")
 
 
 _SNAKE_NAMES = (

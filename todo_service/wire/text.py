@@ -3,11 +3,13 @@
 import re
 import unicodedata
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, JsonValue, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
+MAX_WHOLE_NUMBER = 10**18 - 1
 
 
 def _encodable(value: str) -> str:
@@ -33,6 +35,10 @@ def whole_number(value: object) -> object:
 
 ENCODABLE = AfterValidator(_encodable)  # text that UTF-8 can write
 STORABLE = AfterValidator(_storable)  # text that PostgreSQL can hold
+WITHOUT_NUL: dict[str, JsonValue] = {"pattern": r"^[^\x00]*$"}
+Written = Annotated[
+    datetime, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T13:16:16.076896Z"]})
+]  # what `moment` writes
 
 
 def moment(value: datetime) -> str:

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from aiohttp import web
+from pydantic import ConfigDict, Field
 
 from todo_service import errors
 from todo_service.errors import Overloaded
@@ -15,8 +16,9 @@ from todo_service.queries.tasks import TaskRow
 from todo_service.queries.transfers import Merged, Sent
 from todo_service.settings import Settings
 from todo_service.wire import calendar_imports, calendars, csv_files, imported_tasks, json_files
-from todo_service.wire.codec import Input
-from todo_service.wire.imported_tasks import Record
+from todo_service.wire.codec import Input, Output
+from todo_service.wire.imported_tasks import ImportedTask, Record
+from todo_service.wire.tasks import Task
 
 THREADS = 1
 MAX_WAITING = 8  # files, with their megabyte each
@@ -25,13 +27,38 @@ MAX_WAITING = 8  # files, with their megabyte each
 class ExportQuery(Input):
     """In which format."""
 
-    format: Literal["json", "csv", "ics"] = "json"
+    format: Literal["json", "csv", "ics"] = Field("json", description="Of the file.")
+
+
+class Export(Output):
+    """All of one's tasks, oldest first."""
+
+    tasks: list[Task]
+
+
+class Import(Input):
+    """Tasks to take over."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [{"title": "Write to Charles"}]}]})
+
+    tasks: list[ImportedTask]
+
+
+class Imported(Output):
+    """What came of an import."""
+
+    imported: int = Field(ge=0, description="How many tasks the file has.")
+    created: int = Field(ge=0)
+    updated: int = Field(ge=0)
+    unchanged: int = Field(ge=0)
+    version: int = Field(ge=0, description="Your change counter after it.")
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     """How tasks are written to a file, with what stands before, between and behind them, and how one is read.
-    `precision` is what its moments are exact to, `slice` how many of the largest tasks are written in 5 to 10 ms.
+    `precision` is what its moments are exact to, `slice` how many of the largest tasks are written in 5 to 10 ms;
+    `exported` and `imported` describe it.
     """
 
     name: str
@@ -43,6 +70,8 @@ class Format:
     read: Callable[[bytes], Iterator[Record]]
     precision: str = "microseconds"
     slice: int = 50
+    exported: Any = str
+    imported: Any = str
 
     async def file(self, pages: AsyncIterator[Sequence[TaskRow]]) -> AsyncIterator[bytes]:
         """The whole file, part by part; others have their turn between the parts."""
@@ -58,7 +87,7 @@ class Format:
 FORMATS = {
     "json": Format(
         "json", "application/json", json_files.OPENING, json_files.write, json_files.SEPARATOR, json_files.CLOSING,
-        json_files.read,
+        json_files.read, exported=Export, imported=Import | list[ImportedTask],
     ),
     "csv": Format(
         "csv", "text/csv", csv_files.OPENING, csv_files.write, csv_files.SEPARATOR, csv_files.CLOSING, csv_files.read,

@@ -1,16 +1,36 @@
 """Accounts as JSON: a user's own profile, and what registering and signing in take and give."""
 
-from typing import Annotated, Literal, Protocol, Self
+from typing import Annotated, ClassVar, Literal, Protocol, Self
 
 import idna
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from todo_service.queries.users import Filter, UserChanges, UserRow
-from todo_service.wire.codec import Input
+from todo_service.wire.codec import Input, Output
 from todo_service.wire.new_passwords import NewPassword
-from todo_service.wire.text import ENCODABLE, STORABLE, folded, moment, whole_number
+from todo_service.wire.task_lists import Switch
+from todo_service.wire.text import (
+    ENCODABLE,
+    MAX_WHOLE_NUMBER,
+    STORABLE,
+    WITHOUT_NUL,
+    Written,
+    folded,
+    moment,
+    whole_number,
+)
 
 MAX_EMAIL = 254  # characters, RFC 5321
 
@@ -31,9 +51,25 @@ def _email_if_one(value: str) -> str:
         return ""  # no account has it; checking that takes the time of any other
 
 
+EXAMPLE_TOKEN = "Zk3mQ0b1yVw5h7X2c9R8tL6nD4sJ0fA_pGqUeKiHo-M"  # noqa: S105 - nobody's
+EXAMPLE: dict[str, JsonValue] = {
+    "id": "01a1fe40-1817-7619-88f5-225fab816885",
+    "email": "ada@example.com",
+    "full_name": "Ada",
+    "role": "user",
+    "is_active": True,
+    "created_at": "2026-11-21T13:16:15.767459Z",
+    "updated_at": "2026-11-21T13:16:15.767459Z",
+}
 Role = Literal["user", "admin"]
-Email = Annotated[str, STORABLE, AfterValidator(_email)]
-FullName = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), STORABLE]
+Email = Annotated[
+    str, STORABLE, AfterValidator(_email), WithJsonSchema({"type": "string", "format": "email", "maxLength": MAX_EMAIL})
+]
+FullName = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=255), STORABLE, Field(json_schema_extra=WITHOUT_NUL)
+]
+Password = Annotated[str, ENCODABLE, WithJsonSchema({"type": "string", "format": "password"})]
+SIGN_IN: dict[str, JsonValue] = {"email": "ada@example.com", "password": "correct horse 9"}
 
 
 class _Credentials(Input):
@@ -47,7 +83,10 @@ class _Credentials(Input):
 
 
 class Registration(_Credentials):
-    """The body of a registration."""
+    """An account to make."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SIGN_IN | {"full_name": "Ada"}]})
+    nullable: ClassVar[frozenset[str]] = frozenset({"full_name"})
 
     email: Email
     password: NewPassword
@@ -55,10 +94,62 @@ class Registration(_Credentials):
 
 
 class SignIn(_Credentials):
-    """The body of a sign-in: any two strings; whether an account has them is not said here."""
+    """Email and password: any two strings; whether an account has them is not said here."""
 
-    email: Annotated[str, STORABLE, AfterValidator(_email_if_one)]
-    password: Annotated[str, ENCODABLE]
+    model_config = ConfigDict(json_schema_extra={"examples": [SIGN_IN]})
+
+    email: Annotated[str, STORABLE, AfterValidator(_email_if_one), Field(json_schema_extra=WITHOUT_NUL)]
+    password: Password
+
+
+class Profile(Output):
+    """An account."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [EXAMPLE]})
+
+    id: str
+    email: str | None = Field(description="Null for some users who come from elsewhere.")
+    full_name: str | None
+    role: Role
+    is_active: bool
+    created_at: Written
+    updated_at: Written
+
+
+class Tokens(Output):
+    """A sign-in."""
+
+    access_token: str = Field(description="Send it as `Authorization: Bearer`.")
+    refresh_token: str = Field(description="Exchange it, once, for the next tokens.")
+    token_type: Literal["bearer"]
+    expires_in: int = Field(description="Seconds for which the access token holds.")
+    user: Profile
+
+
+class OlderTokens(Tokens):
+    """A sign-in, with four fields more for the client that reads `token`."""
+
+    token: str = Field(description="The access token again.")
+    user_id: str
+    email: str
+    created_at: Written
+
+
+class Accounts(Output):
+    """A page of accounts."""
+
+    users: list[Profile]
+    total: int = Field(ge=0, description="How many accounts match, on all pages.")
+    skip: int = Field(ge=0)
+    limit: int = Field(ge=1)
+
+
+class Verified(Output):
+    """Whose token it is."""
+
+    user_id: str
+    email: str | None
+    verified: Literal[True]
 
 
 def profile(user: UserRow) -> dict[str, object]:
@@ -75,13 +166,26 @@ def profile(user: UserRow) -> dict[str, object]:
 
 
 class Refresh(Input):
-    """The body of a refresh."""
+    """The refresh token to exchange."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"refresh_token": EXAMPLE_TOKEN}]})
 
     refresh_token: str
 
 
 class SignOut(Input):
-    """The body of a sign-out: the session of a refresh token, or every session."""
+    """What to end: the session of a refresh token, or every session."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"refresh_token": EXAMPLE_TOKEN}],
+            "anyOf": [
+                {"required": ["refresh_token"], "properties": {"refresh_token": {"type": "string"}}},
+                {"required": ["everywhere"], "properties": {"everywhere": {"const": True}}},
+            ],
+        }
+    )
+    nullable: ClassVar[frozenset[str]] = frozenset({"refresh_token"})
 
     refresh_token: str | None = None
     everywhere: bool = False
@@ -94,26 +198,38 @@ class SignOut(Input):
 
 
 class ProfileUpdate(Input):
-    """The body of a change to one's profile: what is absent stays, null clears."""
+    """A change to one's profile: what is absent stays, null clears."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"full_name": "Ada Lovelace"}]})
+    nullable: ClassVar[frozenset[str]] = frozenset({"full_name"})
 
     full_name: Annotated[FullName | None, AfterValidator(lambda name: name or None)] = None
 
 
 class PasswordChange(Input):
-    """The body of a change of password."""
+    """A change of password."""
 
-    current_password: Annotated[str, ENCODABLE]
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"current_password": "correct horse 9", "new_password": "better horse 10"}]}
+    )
+
+    current_password: Password
     new_password: NewPassword
 
 
 class Confirmation(Input):
     """The password again, before what cannot be undone."""
 
-    password: Annotated[str, ENCODABLE]
+    model_config = ConfigDict(json_schema_extra={"examples": [{"password": "correct horse 9"}]})
+
+    password: Password
 
 
 class UserUpdate(Input):
-    """The body of an administrator's change to an account: what is absent stays, null clears the name."""
+    """An administrator's change to an account: what is absent stays, null clears the name."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"is_active": False}]})
+    nullable: ClassVar[frozenset[str]] = frozenset({"full_name"})
 
     role: Role | None = None
     is_active: bool | None = None
@@ -138,11 +254,17 @@ class UserUpdate(Input):
 class UserQuery(Input):
     """Which accounts: `q` is a substring of email or name, letter case aside."""
 
-    q: Annotated[str, STORABLE] | None = None
-    role: Role | None = None
-    is_active: Literal["true", "false"] | None = None
-    skip: Annotated[int, BeforeValidator(whole_number), Field(ge=0)] = 0
-    limit: Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=1000)] = 100
+    q: Annotated[str, STORABLE] | None = Field(
+        None, description="With this text in email or name, letter case aside.", json_schema_extra=WITHOUT_NUL
+    )
+    role: Role | None = Field(None, description="With this role.")
+    is_active: Switch | None = Field(None, description="Active ones, or those that are not.")
+    skip: Annotated[int, Field(ge=0, le=MAX_WHOLE_NUMBER), BeforeValidator(whole_number)] = Field(
+        0, description="Leave out that many."
+    )
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole_number)] = Field(
+        100, description="How many at most."
+    )
 
     def filter(self) -> Filter:
         return Filter(self.q, self.role, None if self.is_active is None else self.is_active == "true")

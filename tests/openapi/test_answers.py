@@ -1,0 +1,164 @@
+"""What the description says is so: every operation is asked with its own example, every answer is as described.
+
+The same is asked of every answer in all other tests, by `tests/client.py`.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from copy import deepcopy
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from multidict import CIMultiDict
+
+from tests.client import ABSENT, Answer, Api, User
+from tests.openapi.described import Operation, described
+from tests.routes.test_sessions import only_administrators, sign_in
+
+JSON = "application/json"
+DESCRIBED = described()
+OPERATIONS = [pytest.param(operation, id=operation.id) for operation in DESCRIBED.operations]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def admin(api: Api, database_url: str) -> AsyncIterator[User]:
+    """An administrator."""
+    user = await api.new_user()
+    async with only_administrators(database_url, user):
+        yield User(user.id, user.email, (await sign_in(api, user))["access_token"])
+
+
+def example(operation: Operation, caller: User) -> Any:
+    """The example of an operation's body, with what only its caller can know."""
+    if "requestBody" not in operation.about:
+        return ABSENT
+    schema = operation.about["requestBody"]["content"][JSON]["schema"]
+    schema = schema.get("anyOf", [schema])[0]
+    body = deepcopy(DESCRIBED.resolved(schema)["examples"][0])
+    known = {"email": caller.email, "refresh_token": caller.refresh_token}
+    if body.keys() >= {"email", "full_name"}:
+        known["email"] = f"{uuid4().hex}@example.com"
+    return body | {name: value for name, value in known.items() if name in body}
+
+
+async def asked(api: Api, operation: Operation, admin: User, **others: Any) -> Answer:
+    """The answer to an operation's example, asked by somebody new or by the administrator."""
+    somebody = await api.new_user()
+    caller = admin if operation.path.startswith("/api/v1/users") else somebody
+    task = (await api.post("/api/v1/tasks", {"title": "t"}, as_=somebody)).body
+    path = operation.path.format(user_id=somebody.id, task_id=task["id"], account_id=somebody.id, name="not-found")
+    return await api.send(operation.method, path, example(operation, caller), as_=caller, **others)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_each_operation_does_what_its_example_asks(api: Api, admin: User, operation: Operation) -> None:
+    answer = await asked(api, operation, admin)
+    expected = {int(status) for status in operation.about["responses"] if status in {"200", "201", "204"}}
+    assert answer.status == max(expected), answer.raw
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_each_operation_with_a_tag_answers_304(api: Api, admin: User, operation: Operation) -> None:
+    if "304" not in operation.about["responses"]:
+        assert "If-None-Match" not in str(operation.about)
+        return
+    answer = await asked(api, operation, admin, headers={"If-None-Match": "*"})
+    assert (answer.status, answer.raw) == (304, b"")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_each_example_of_an_operation_is_of_its_schema(operation: Operation) -> None:
+    for media in operation.about.get("requestBody", {}).get("content", {}).values():
+        schema = DESCRIBED.resolved(media["schema"])
+        for one in schema.get("examples", []):
+            assert DESCRIBED.faults(media["schema"], one) == []
+
+
+def examples(value: Any) -> list[tuple[Any, Any]]:
+    """Each schema with an example of it."""
+    if isinstance(value, list):
+        return [found for inner in value for found in examples(inner)]
+    if not isinstance(value, dict):
+        return []
+    own = value.get("examples", [])
+    found = [(value, one) for one in own] if isinstance(own, list) else []
+    return found + [deeper for inner in value.values() for deeper in examples(inner)]
+
+
+def test_every_example_is_of_its_schema() -> None:
+    found = examples(DESCRIBED.whole["components"])
+    assert len(found) > 40
+    for schema, one in found:
+        assert DESCRIBED.faults(schema, one) == []
+
+
+async def test_what_a_create_answers_the_second_time(api: Api, ada: User) -> None:
+    for operation in ("create_task", "app_create_task", "owner_create_task", "users_create_task"):
+        path = DESCRIBED.operation(operation).path.format(user_id=ada.id)
+        body = {"id": str(uuid4()), "title": "t"}
+        assert [(await api.post(path, body, as_=ada)).status for _ in range(2)] == [201, 200]
+
+
+async def test_a_toggle_needs_no_body(api: Api, ada: User) -> None:
+    task = (await api.post("/api/v1/tasks", {"title": "t"}, as_=ada)).body
+    assert (await api.patch(f"/api/v1/tasks/{task['id']}/complete", as_=ada)).body["completed"] is True
+    assert DESCRIBED.operation("complete_task").about["requestBody"]["required"] is False
+
+
+@pytest.mark.parametrize(("name", "media"), [("json", JSON), ("csv", "text/csv"), ("ics", "text/calendar")])
+async def test_files_are_of_the_media_types_described(api: Api, ada: User, name: str, media: str) -> None:
+    await api.post("/api/v1/tasks", {"title": "t"}, as_=ada)
+    file = await api.get(f"/api/v1/export?format={name}", as_=ada)
+    assert file.headers["Content-Type"].startswith(media)
+    taken = await api.post("/api/v1/import", raw=file.raw, headers={"Content-Type": media}, as_=ada)
+    assert taken.body["imported"] == 1
+    assert media in DESCRIBED.operation("import_tasks").about["requestBody"]["content"]
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/openmetrics-text", JSON])
+async def test_metrics_are_of_the_media_types_described(api: Api, media: str) -> None:
+    assert (await api.get("/metrics", headers={"Accept": media})).headers["Content-Type"].startswith(media)
+
+
+async def test_a_change_of_every_kind_is_as_described(api: Api, ada: User) -> None:
+    tasks = [(await api.post("/api/v1/tasks", {"title": "t"}, as_=ada)).body for _ in range(2)]
+    first = (await api.get("/api/v1/sync", as_=ada)).body
+    await api.patch(f"/api/v1/tasks/{tasks[0]['id']}/complete", as_=ada)
+    await api.delete(f"/api/v1/tasks/{tasks[1]['id']}", as_=ada)
+    page = (await api.get(f"/api/v1/sync?cursor={first['cursor']}", as_=ada)).body
+    assert [change["deleted"] for change in page["changes"]] == [False, True]
+
+
+def test_an_answer_that_is_not_as_described_is_noticed() -> None:
+    """The check itself: each kind of difference is one."""
+    task = DESCRIBED.whole["components"]["schemas"]["Task"]["examples"][0]
+    headers = {"x-request-id": "a", "etag": '"1"', "Content-Type": JSON}
+    path = f"/api/v1/tasks/{task['id']}"
+    assert objections(path, 200, headers, task) == []
+    assert "color" in objections(path, 200, headers, task | {"color": "red"})[0]
+    assert "title" in objections(path, 200, headers, {name: task[name] for name in task if name != "title"})[0]
+    assert "date-time" in objections(path, 200, headers, task | {"created_at": "today"})[0]
+    assert "etag is missing" in objections(path, 200, {"x-request-id": "a", "Content-Type": JSON}, task)[0]
+    assert "link is not described" in objections(path, 200, headers | {"link": "x"}, task)[0]
+    assert "text/html" in objections(path, 200, headers | {"Content-Type": "text/html"}, task)[0]
+    assert objections(path, 418, headers, task) == ["read_task is not described to answer 418"]
+
+
+def objections(path: str, status: int, headers: dict[str, str], body: Any) -> list[str]:
+    return DESCRIBED.objections("GET", path, status, CIMultiDict(headers), json.dumps(body).encode())
+
+
+def test_a_request_is_found_in_the_description() -> None:
+    for method, path, name in (
+        ("POST", "/api/v1/tasks/batch", "run_batch"),
+        ("HEAD", "/api/v1/tasks/?limit=1", "list_tasks"),
+        ("PATCH", "/api/ab%20c/tasks/x/complete", "owner_complete_task"),
+        ("GET", "/api/users/x/tasks", "users_list_tasks"),
+        ("GET", "/api/v1/users/x", "read_user"),
+    ):
+        found = DESCRIBED.of_request(method, path)
+        assert found is not None
+        assert found.id == name
+    assert DESCRIBED.of_request("GET", "/api/auth/tasks") is None

@@ -1,0 +1,195 @@
+"""The description of the API: it is whole, it is valid, and it says of each row what the row says."""
+
+import re
+from collections import Counter
+from keyword import iskeyword
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from tests.client import Api
+from tests.conftest import make_settings, running_service
+from tests.openapi.described import ALL_ROUTES, Described
+from todo_service import __version__, errors
+from todo_service.auth.gates import Access
+from todo_service.openapi.document import document
+from todo_service.openapi.operations import operation_id
+
+NO_DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"
+ELSEWHERE = make_settings(NO_DATABASE)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def described(api: Api) -> Described:
+    """What the running service says of itself."""
+    return Described((await api.get("/openapi.json")).body)
+
+
+async def test_it_is_served_to_everybody_under_two_addresses(api: Api) -> None:
+    first, second = await api.get("/openapi.json"), await api.get("/api/v1/openapi.json", token="nobody's")
+    assert (first.status, second.status) == (200, 200)
+    assert first.raw == second.raw
+    assert first.headers["Content-Type"].startswith("application/json")
+    assert first.headers["Cache-Control"] == "public, no-cache"
+    assert first.body["openapi"] == "3.1.0"
+    assert first.body["info"]["version"] == __version__
+
+
+async def test_whoever_has_it_is_told_so(api: Api) -> None:
+    tag = (await api.get("/openapi.json")).headers["ETag"]
+    again = await api.get("/openapi.json", headers={"If-None-Match": tag})
+    assert (again.status, again.raw, again.headers["ETag"]) == (304, b"", tag)
+    assert (await api.get("/openapi.json", headers={"If-None-Match": '"other"'})).status == 200
+
+
+async def test_a_page_of_a_named_origin_may_read_it() -> None:
+    settings = make_settings(NO_DATABASE, cors_origins="https://app.example.com")
+    async with running_service(settings) as api:
+        answer = await api.get("/openapi.json", headers={"Origin": "https://app.example.com"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert "Origin" in answer.headers["Vary"]
+
+
+def test_it_is_valid(described: Described) -> None:
+    OpenAPIV31SpecValidator(described.whole).validate()
+
+
+def test_every_row_is_in_it_and_nothing_else(described: Described) -> None:
+    rows = {(route.path, route.method, operation_id(route)) for route in ALL_ROUTES}
+    assert {(found.path, found.method, found.id) for found in described.operations} == rows
+
+
+def test_every_row_says_what_it_answers() -> None:
+    for route in ALL_ROUTES:
+        assert route.answers, route.path
+        assert all(200 <= status < 300 or status == 503 for status in route.answers)
+
+
+def test_each_operation_has_a_good_name_for_a_function(described: Described) -> None:
+    names = Counter(found.id for found in described.operations)
+    assert set(names.values()) == {1}
+    for name in names:
+        assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)
+        assert not iskeyword(name)
+    assert {"list_tasks", "app_list_tasks", "owner_list_tasks", "users_list_tasks", "complete_task"} <= names.keys()
+
+
+def test_each_operation_is_explained(described: Described) -> None:
+    tags = {tag["name"] for tag in described.whole["tags"] if tag["description"]}
+    for found in described.operations:
+        assert found.about["summary"]
+        assert found.about["description"].endswith("."), found.id
+        assert set(found.about["tags"]) <= tags
+        assert all(parameter["description"] for parameter in found.about.get("parameters", [])), found.id
+
+
+def statuses(described: Described, name: str) -> set[int]:
+    return {int(status) for status in described.operation(name).about["responses"]}
+
+
+ANY = {400, 417, 421, 429, 500, 503}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("list_tasks", {200, 304, 401, 403, 422}),
+        ("owner_list_tasks", {200, 304, 401, 403}),
+        ("create_task", {200, 201, 401, 403, 408, 409, 413, 415, 422}),
+        ("users_create_task", {200, 201, 401, 403, 408, 409, 413, 415, 422}),
+        ("read_task", {200, 304, 401, 403, 404, 409}),
+        ("app_read_task", {200, 304, 401, 403, 404}),
+        ("update_task", {200, 401, 403, 404, 408, 409, 412, 413, 415, 422}),
+        ("app_complete_task", {200, 401, 403, 404, 408, 412, 413, 415, 422}),
+        ("owner_put_task", {200, 401, 403, 404, 408, 412, 413, 415}),
+        ("users_delete_task", {204, 401, 403, 404, 412}),
+        ("sync_tasks", {200, 401, 403, 410, 422}),
+        ("run_batch", {200, 401, 403, 404, 408, 409, 412, 413, 415, 422}),
+        ("register", {201, 408, 413, 415, 422}),
+        ("log_in", {200, 401, 403, 408, 413, 415, 422}),
+        ("list_users", {200, 401, 403, 422}),
+        ("read_root", {200}),
+    ],
+)
+def test_the_statuses_of_an_operation(described: Described, name: str, expected: set[int]) -> None:
+    assert statuses(described, name) == expected | ANY
+
+
+def test_what_is_not_counted_or_always_answered_says_so(described: Described) -> None:
+    assert statuses(described, "read_live") == {200, 400, 417, 421, 500}
+    assert statuses(described, "read_health") == {200, 400, 417, 421, 500, 503}
+
+
+def types(described: Described, name: str, status: int) -> set[str]:
+    """The problem types that a status may have."""
+    content = described.response(described.operation(name), status)["content"]
+    schema = content["application/problem+json"]["schema"]
+    kinds = [described.resolved(kind) for kind in schema.get("oneOf", [schema])]
+    return {kind["properties"]["type"]["const"].removeprefix("/problems/") for kind in kinds}
+
+
+def test_the_problem_types_of_a_status(described: Described) -> None:
+    assert types(described, "create_task", 403) == {"account-inactive", "quota-exceeded"}
+    assert types(described, "owner_create_task", 403) == {"account-inactive", "quota-exceeded", "forbidden"}
+    assert types(described, "owner_create_task", 400) == {"bad-request", "malformed-body", "validation-error"}
+    assert types(described, "create_task", 422) == {"validation-error", "idempotency-key-reused"}
+    assert types(described, "read_task", 409) == {"ambiguous-task"}
+    assert types(described, "log_in", 401) == {"wrong-email-or-password"}
+
+
+def test_every_problem_type_that_a_row_can_meet_is_there(described: Described) -> None:
+    known = {schema for schema in described.whole["components"]["schemas"] if schema.endswith("Problem")}
+    of_no_row = {errors.MethodNotAllowed, errors.PreflightRefused}
+    assert known - {"FieldProblem"} == {f"{kind.__name__}Problem" for kind in errors.kinds() if kind not in of_no_row}
+
+
+def test_who_may_is_said(described: Described) -> None:
+    for route in ALL_ROUTES:
+        needed = described.operation(operation_id(route)).about["security"]
+        assert (needed in ([], [{}, {"accessToken": []}])) == (route.access is Access.PUBLIC)
+        assert ({"serviceToken": [], "serviceUser": []} in needed) == (route.access is Access.USER)
+
+
+def names_of(parameters: list[Any], place: str) -> set[str]:
+    return {parameter["name"] for parameter in parameters if parameter["in"] == place}
+
+
+def test_parameters_are_there_where_they_count(described: Described) -> None:
+    listed = described.operation("list_tasks").about["parameters"]
+    assert {"status", "tag", "q", "sort", "skip", "limit", "cursor", "user_id"} <= names_of(listed, "query")
+    assert "user_id" not in names_of(described.operation("owner_list_tasks").about["parameters"], "query")
+    changed = described.operation("owner_update_task").about["parameters"]
+    assert names_of(changed, "path") == {"user_id", "task_id"}
+    assert names_of(changed, "header") == {"If-Match"}
+    assert names_of(described.operation("complete_task").about["parameters"], "header") == {
+        "If-Match",
+        "Idempotency-Key",
+    }
+
+
+def test_the_names_of_a_family_are_its_own(described: Described) -> None:
+    schemas = described.whole["components"]["schemas"]
+    assert "dueDate" in schemas["AppTask"]["properties"]
+    assert "due_date" in schemas["Task"]["properties"]
+    body = described.operation("app_create_task").about["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/AppTaskCreate"}
+
+
+def test_a_setting_is_in_it_as_it_is_set() -> None:
+    settings = ELSEWHERE.model_copy(update={"password_min_length": 12, "app_name": "Ours"})
+    found = document(ALL_ROUTES, settings)
+    assert found["components"]["schemas"]["Registration"]["properties"]["password"]["minLength"] == 12
+    assert found["info"]["title"] == "Ours"
+    usual = document(ALL_ROUTES, ELSEWHERE)
+    assert usual["components"]["schemas"]["Registration"]["properties"]["password"]["minLength"] == 8
+
+
+def test_a_created_task_leads_to_what_can_be_done_with_it(described: Described) -> None:
+    links = described.response(described.operation("users_create_task"), 201)["links"]
+    assert links.keys() == {f"users_{verb}_task" for verb in ("read", "put", "update", "complete", "delete")}
+    assert links["users_read_task"]["parameters"] == {
+        "user_id": "$request.path.user_id",
+        "task_id": "$response.body#/id",
+    }

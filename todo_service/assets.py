@@ -1,0 +1,56 @@
+"""Files that pages are made of: kept whole in memory, each at an address with the digest of its bytes in it.
+
+So what is at an address never changes, and nothing but what is listed here can be asked for. Those of others are in
+`static/vendor`, which `bin/vendor-docs` writes; a `.gz` beside a file is the same compressed.
+"""
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from aiohttp import web
+
+FOLDER = Path(__file__).parent / "static"
+TYPES = {".css": "text/css", ".js": "text/javascript"}
+
+STYLE = "pages.css"
+SWAGGER_UI = ("vendor/swagger-ui/swagger-ui.css", "vendor/swagger-ui/swagger-ui-bundle.js", "swagger-init.js")
+REDOC = ("vendor/redoc/redoc.standalone.js", "redoc-init.js")
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file: `path` is where it is asked for, `digest` tells its bytes from others, `gzipped` is it compressed."""
+
+    path: str
+    content_type: str
+    digest: str
+    body: bytes
+    gzipped: bytes
+
+
+def by_path(*, docs: bool) -> Mapping[str, Asset]:
+    """Every asset by its path; those of the documentation only where there is one."""
+    names = (STYLE, *SWAGGER_UI, *REDOC) if docs else (STYLE,)
+    return {asset.path: asset for asset in map(read, names)}
+
+
+@cache
+def read(name: str) -> Asset:
+    """The asset of this name below `static`."""
+    file = FOLDER / name
+    body, beside = file.read_bytes(), file.with_name(file.name + ".gz")
+    digest = hashlib.sha256(body).hexdigest()[:16]
+    return Asset(
+        path=f"/assets/{digest}/{file.name}",
+        content_type=TYPES[file.suffix],
+        digest=digest,
+        body=body,
+        gzipped=beside.read_bytes() if beside.exists() else gzip.compress(body, mtime=0),
+    )
+
+
+ASSETS = web.AppKey("assets", Mapping[str, Asset])

@@ -1,0 +1,69 @@
+"""The whole document: what surrounds the operations."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from todo_service import __version__
+from todo_service.openapi import headers, security
+from todo_service.openapi.operations import operation, tag
+from todo_service.routes.table import Route
+from todo_service.settings import Settings
+from todo_service.wire.schemas import Schemas
+
+ABOUT = """Todo Service: tasks of many users, under four URL families that are each the contract of some client.
+
+- A body is read in snake_case and in camelCase, whichever family it is sent to. Unknown fields are ignored.
+- Every error is a problem document (RFC 9457); its `type` is an address here that says what to do.
+- Refusals come in this order: 401, 429, 403, then what was sent (413, 415, 408, 400, 422), then 404, then 412.
+- A request may name itself in `X-Request-ID` (1 to 64 letters, digits, dots, underscores or hyphens).
+- HEAD is answered wherever GET is, OPTIONS everywhere; any other method is 405 with `Allow`, an unknown path 404.
+- A slash at the end of a path makes no difference.
+"""
+
+
+def document(routes: Sequence[Route], settings: Settings) -> dict[str, Any]:
+    """The OpenAPI document of the rows, for a service with these settings."""
+    schemas = Schemas(settings)
+    shared: dict[str, Any] = {}
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = operation(route, routes, schemas, shared)
+    _refuse_repeated(paths)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": settings.app_name,
+            "version": __version__,
+            "summary": "A multi-user todo backend.",
+            "description": ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": "This service."}],
+        "tags": _tags(routes),
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(schemas.components.items())),
+            "responses": dict(sorted(shared.items())),
+            "headers": headers.COMPONENTS,
+            "securitySchemes": security.SCHEMES,
+        },
+    }
+
+
+def _tags(routes: Iterable[Route]) -> list[dict[str, str]]:
+    """Each tag with the first sentence of the module that its handlers are in."""
+    found: dict[str, str] = {}
+    for route in routes:
+        about = sys.modules[route.handler.__module__].__doc__ or ""
+        if route.family:
+            about = f"Tasks under `{route.family.prefix}/tasks`."
+        found.setdefault(tag(route), about.split("\n\n")[0].replace("\n", " "))
+    return [{"name": name, "description": about} for name, about in found.items()]
+
+
+def _refuse_repeated(paths: dict[str, dict[str, Any]]) -> None:
+    ids = Counter(operation["operationId"] for path in paths.values() for operation in path.values())
+    repeated = [name for name, count in ids.items() if count > 1]
+    assert not repeated, f"give these operations a `name` of their own: {repeated}"

@@ -1,0 +1,70 @@
+"""Headers of answers."""
+
+from typing import Any
+
+from aiohttp import hdrs
+
+from todo_service.limits import Limit
+from todo_service.middleware.request_id import HEADER as REQUEST_ID
+from todo_service.routes.once import HEADER as IDEMPOTENCY_KEY
+from todo_service.routes.once import REPLAYED
+from todo_service.routes.table import Route
+from todo_service.routes.task_lists import TOTAL
+
+ETAG = "ETag"  # as RFC 9110 writes it; aiohttp has another spelling
+PRINTABLE = "^[ -~]+$"
+LIMITED = ("RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+WHOLE = {"type": "integer", "minimum": 0}
+TEXT = {"type": "string"}
+COMPONENTS: dict[str, Any] = {
+    REQUEST_ID: {
+        "description": "The request's id, also in the log: your own if it is a sane one.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+    ETAG: {
+        "description": "For `If-Match` and `If-None-Match`. A task's is its version.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[^"]+"$'},
+    },
+    str(hdrs.LOCATION): {"description": "Where the new task is.", "schema": TEXT},
+    str(hdrs.LINK): {"description": 'The next page, if there is one: `<…>; rel="next"`.', "schema": TEXT},
+    TOTAL: {"description": "How many match, on all pages.", "required": True, "schema": WHOLE},
+    "Idempotency-Replayed": {
+        "description": "The request was done before, and this is what it was answered with.",
+        "schema": {"type": "string", "const": "true"},
+    },
+    str(hdrs.CONTENT_DISPOSITION): {"description": "A name for the file.", "required": True, "schema": TEXT},
+    str(hdrs.WWW_AUTHENTICATE): {"description": "RFC 6750.", "schema": TEXT},
+    str(hdrs.RETRY_AFTER): {"description": "Seconds to wait.", "required": True, "schema": WHOLE},
+    "RateLimit-Policy": {"description": 'The limit: `"read";q=100;w=60`.', "schema": TEXT},
+    "RateLimit": {"description": 'How it stands: `"read";r=97;t=41`.', "schema": TEXT},
+    "X-RateLimit-Limit": {"description": "Requests a minute.", "schema": WHOLE},
+    "X-RateLimit-Remaining": {"description": "How many are left.", "schema": WHOLE},
+    "X-RateLimit-Reset": {"description": "When there is one more, in seconds since 1970.", "schema": WHOLE},
+}
+assert REPLAYED.keys() <= COMPONENTS.keys()
+
+
+def refer(*names: str) -> dict[str, Any]:
+    """The headers by name, as a response has them."""
+    usual = [name.replace("Etag", ETAG) for name in names]
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in usual}
+
+
+def is_limited(route: Route) -> bool:
+    """Whether requests to the row are counted."""
+    return route.counted_as is not Limit.NONE
+
+
+def of_every_answer(route: Route) -> dict[str, Any]:
+    """What is on every answer of a row."""
+    return refer(REQUEST_ID, *(LIMITED if is_limited(route) else ()))
+
+
+def of_success(route: Route, status: int) -> dict[str, Any]:
+    """What is on an answer of success besides."""
+    names = [name for name in route.gives if name != hdrs.LOCATION or status == 201]
+    if IDEMPOTENCY_KEY in route.takes:
+        names.extend(REPLAYED)
+    return refer(*names)

@@ -1,0 +1,23 @@
+"""What can be asked next: links from an answer that makes something to the operations on it."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from todo_service.routes.table import Route
+
+STATUSES = {"200", "201"}
+
+
+def of(route: Route, routes: Sequence[Route], name: Callable[[Route], str]) -> dict[str, Any]:
+    """The links of a row that makes things: to every row about one of them, whose id is the answer's."""
+    if route.method != "POST" or 201 not in route.answers:
+        return {}
+    one = re.compile(re.escape(route.path) + r"/{(\w+)}(/.*)?")
+    outer = {variable: f"$request.path.{variable}" for variable in re.findall(r"{(\w+)}", route.path)}
+    found = {}
+    for other in routes:
+        if match := one.fullmatch(other.path):
+            parameters = outer | {match[1]: "$response.body#/id"}
+            found[name(other)] = {"operationId": name(other), "parameters": parameters, "description": other.summary}
+    return found

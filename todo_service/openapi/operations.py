@@ -1,0 +1,64 @@
+"""One row as an operation: its name, its parameters, its body."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from todo_service.openapi import links, security
+from todo_service.openapi.parameters import parameters
+from todo_service.openapi.responses import content, responses
+from todo_service.routes.table import Route
+from todo_service.wire.receive import JSON, MERGE_PATCH
+from todo_service.wire.schemas import Schemas
+
+BOTH_SPELLINGS = "Names may be in snake_case or in camelCase, but no field in both."
+
+
+def operation(route: Route, routes: Sequence[Route], schemas: Schemas, shared: dict[str, Any]) -> dict[str, Any]:
+    """What there is to say of a row; refusals that rows have in common go to `shared`."""
+    found: dict[str, Any] = {
+        "operationId": operation_id(route),
+        "summary": route.summary,
+        "description": _description(route),
+        "tags": [tag(route)],
+    }
+    if described := parameters(route, schemas):
+        found["parameters"] = described
+    if route.body is not None:
+        found["requestBody"] = _body(route, schemas)
+    found["responses"] = responses(route, schemas, shared)
+    if linked := links.of(route, routes, operation_id):
+        for status in links.STATUSES & found["responses"].keys():
+            found["responses"][status]["links"] = linked
+    found["security"] = security.of(route)
+    return found
+
+
+def operation_id(route: Route) -> str:
+    """A name for the function that a generated client has for it: `list_tasks`, `owner_list_tasks`."""
+    name = route.name or route.handler.__name__
+    return f"{route.family.name}_{name}" if route.family and route.family.name != "v1" else name
+
+
+def tag(route: Route) -> str:
+    """What it is listed under: its family, or the module of its handler."""
+    if route.family:
+        return "tasks" if route.family.name == "v1" else f"tasks: {route.family.name}"
+    return route.handler.__module__.rpartition(".")[2].replace("_", "-")
+
+
+def _description(route: Route) -> str:
+    """What the handler says of itself, without what it raises: the answers tell that."""
+    said = inspect.getdoc(route.handler) or ""
+    return " ".join(said.partition("Raises")[0].split())
+
+
+def _body(route: Route, schemas: Schemas) -> dict[str, Any]:
+    prefix = route.family.schema_prefix if route.family else ""
+    media: Mapping[str, Any] = route.media or {JSON: route.body}
+    if route.method == "PATCH" and not route.media:
+        media = {JSON: route.body, MERGE_PATCH: route.body}
+    described: dict[str, Any] = {"required": not route.may_be_absent}
+    if JSON in media:
+        described["description"] = BOTH_SPELLINGS
+    return described | {"content": content(media, lambda kind: schemas.incoming(kind, prefix=prefix))}

@@ -1,0 +1,59 @@
+"""What a request carries besides its body: variables of the path, the query, headers."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from aiohttp import hdrs
+
+from todo_service.errors import kinds
+from todo_service.openapi import headers
+from todo_service.routes.once import HEADER as IDEMPOTENCY_KEY
+from todo_service.routes.once import MAX_KEY
+from todo_service.routes.table import Route
+from todo_service.wire.schemas import Schema, Schemas
+
+USER_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
+IN_PATH: dict[str, tuple[str, Schema]] = {
+    "user_id": ("Your own id.", USER_ID),
+    "task_id": ("The task's id.", {"type": "string", "format": "uuid"}),
+    "account_id": ("The account's id.", USER_ID),
+    "name": ("The last part of a problem's `type`.", {"type": "string", "enum": sorted(kind.name for kind in kinds())}),
+}
+IN_HEADERS: dict[str, tuple[str, Schema]] = {
+    hdrs.IF_MATCH: ("Do it only if the task is at this `ETag`, else answer 412.", {"type": "string"}),
+    hdrs.IF_NONE_MATCH: ("Answer 304 if what there is has this `ETag`.", {"type": "string"}),
+    IDEMPOTENCY_KEY: (
+        "The same for each try of one request, so that it is done once. Kept for 24 hours.",
+        {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": headers.PRINTABLE},
+    ),
+}
+WHOSE = "For administrators: whose task is meant, if several users chose its id."
+
+
+def parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
+    """All parameters of a row, in the order of path, query, headers."""
+    return [*_path(route), *_query(route, schemas), *_headers(route)]
+
+
+def _path(route: Route) -> Iterator[dict[str, Any]]:
+    for name in re.findall(r"{(\w+)}", route.path):
+        about, schema = IN_PATH.get(name, ("", {"type": "string"}))
+        yield {"name": name, "in": "path", "required": True, "description": about, "schema": schema}
+
+
+def _query(route: Route, schemas: Schemas) -> Iterator[dict[str, Any]]:
+    is_for_admins = route.as_admin is not None and route.family is not None and route.family.for_admins
+    fields = schemas.parameters(route.query) if route.query else {}
+    for name, schema in fields.items():
+        if name != "user_id" or is_for_admins:
+            about = schema.pop("description", "")
+            yield {"name": name, "in": "query", "required": False, "description": about, "schema": schema}
+    if is_for_admins and not fields:
+        yield {"name": "user_id", "in": "query", "required": False, "description": WHOSE, "schema": USER_ID}
+
+
+def _headers(route: Route) -> Iterator[dict[str, Any]]:
+    for name in route.takes:
+        about, schema = IN_HEADERS[name]
+        yield {"name": str(name), "in": "header", "required": False, "description": about, "schema": schema}

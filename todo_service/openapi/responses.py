@@ -1,0 +1,136 @@
+"""What may be answered: success as the row says, and every refusal that follows from what the row is."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import hdrs
+
+from todo_service import errors
+from todo_service.auth.gates import Access
+from todo_service.errors import ApiError
+from todo_service.openapi import headers
+from todo_service.openapi.headers import is_limited
+from todo_service.routes.once import HEADER as IDEMPOTENCY_KEY
+from todo_service.routes.table import Route
+from todo_service.wire import problems as wire
+from todo_service.wire.receive import JSON
+from todo_service.wire.schemas import Schema, Schemas
+
+ANY_REQUEST = (errors.BadRequest, errors.ExpectationFailed, errors.MisdirectedRequest, errors.InternalError)
+ANY_BODY = (errors.BodyTimeout, errors.BodyTooLarge, errors.UnsupportedMediaType)
+BY_ACCESS: Mapping[Access, tuple[type[ApiError], ...]] = {
+    Access.PUBLIC: (),
+    Access.USER: (),
+    Access.ACCOUNT: (errors.NoPasswordAccount,),
+    Access.ADMIN: (errors.AdminOnly,),
+}
+OF_ANY_CALLER = (errors.Unauthenticated, errors.AccountInactive, errors.IssuerUnavailable)
+BY_HEADER: Mapping[str, tuple[type[ApiError], ...]] = {
+    hdrs.IF_MATCH: (errors.PreconditionFailed,),
+    hdrs.IF_NONE_MATCH: (),
+    IDEMPOTENCY_KEY: (errors.IdempotencyKeyReused, errors.ValidationFailed),
+}
+OF_STATUS: Mapping[int, tuple[str, ...]] = {
+    401: (hdrs.WWW_AUTHENTICATE,),
+    403: (hdrs.WWW_AUTHENTICATE,),
+    429: (hdrs.RETRY_AFTER,),
+    503: (hdrs.RETRY_AFTER,),
+}
+
+
+def responses(route: Route, schemas: Schemas, shared: dict[str, Any]) -> dict[str, Any]:
+    """All answers of a row, by status. Refusals that rows have in common are in `shared`."""
+    prefix = route.family.schema_prefix if route.family else ""
+    found = {status: _success(route, status, schemas, prefix) for status in route.answers}
+    if hdrs.IF_NONE_MATCH in route.takes:
+        not_modified = headers.of_every_answer(route) | headers.refer(hdrs.ETAG)
+        found[304] = {"description": "What you have is what there is.", "headers": not_modified}
+    refusals: dict[int, list[type[ApiError]]] = defaultdict(list)
+    for kind in dict.fromkeys(refusals_of(route)):
+        refusals[status_of(route, kind)].append(kind)
+    for status, kinds in refusals.items():
+        refusal = _refusal(route, status, kinds, schemas)
+        if status in found:  # an answer that says more than a problem document does
+            found[status] = refusal | {"content": refusal["content"] | found[status]["content"]}
+        else:
+            name = "Or".join(kind.__name__ for kind in kinds) + ("" if is_limited(route) else "Unlimited")
+            is_shared = shared.setdefault(name, refusal) == refusal
+            found[status] = {"$ref": f"#/components/responses/{name}"} if is_shared else refusal
+    return {str(status): found[status] for status in sorted(found)}
+
+
+def refusals_of(route: Route) -> Iterator[type[ApiError]]:
+    """Every problem type that a request to the row may be answered with."""
+    yield from ANY_REQUEST
+    yield from route.raises
+    if is_limited(route):
+        yield errors.RateLimited
+    if not route.vital:
+        yield errors.Overloaded
+    if route.access is not Access.PUBLIC:
+        yield from OF_ANY_CALLER
+    yield from BY_ACCESS[route.access]
+    if route.access is not Access.PUBLIC or route.body:
+        yield errors.DatabaseUnavailable
+    yield from _by_what_is_sent(route)
+
+
+def _by_what_is_sent(route: Route) -> Iterator[type[ApiError]]:
+    if "{user_id}" in route.path:
+        yield errors.Forbidden
+    if "{" in route.path.rpartition("{user_id}")[2]:
+        yield errors.NotFound
+    if route.family and route.family.for_admins and route.as_admin and "{task_id}" in route.path:
+        yield errors.AmbiguousTask
+    if route.body:
+        yield from ANY_BODY
+        yield errors.MalformedBody
+    if route.body or route.query:
+        yield errors.ValidationFailed
+    for name in route.takes:
+        yield from BY_HEADER[name]
+
+
+def status_of(route: Route, kind: type[ApiError]) -> int:
+    """The status of a refusal; that of an invalid body is the family's."""
+    return route.invalid_status if kind is errors.ValidationFailed else kind.status
+
+
+def content(media: Mapping[str, Any], schema: Callable[[Any], Schema]) -> dict[str, Any]:
+    """Media types with what is in each."""
+    return {name: {"schema": schema(kind)} for name, kind in media.items()}
+
+
+def _success(route: Route, status: int, schemas: Schemas, prefix: str) -> dict[str, Any]:
+    answer = route.answers[status]
+    described: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "headers": headers.of_every_answer(route)
+        | headers.of_success(route, status)
+        | headers.refer(*OF_STATUS.get(status, ())),
+    }
+    if answer is not None:
+        media = answer if isinstance(answer, Mapping) else {JSON: answer}
+        described["content"] = content(media, lambda kind: schemas.outgoing(kind, prefix=prefix))
+    return described
+
+
+def _refusal(route: Route, status: int, kinds: list[type[ApiError]], schemas: Schemas) -> dict[str, Any]:
+    named = headers.of_every_answer(route) | headers.refer(*OF_STATUS.get(status, ()))
+    if status == 412 and hdrs.IF_MATCH in route.takes:
+        named |= headers.refer(hdrs.ETAG)
+    return {
+        "description": " Or: ".join(dict.fromkeys(kind.title for kind in kinds)),
+        "headers": named,
+        "content": {wire.CONTENT_TYPE: {"schema": _one_of(kinds, schemas)}},
+    }
+
+
+def _one_of(kinds: list[type[ApiError]], schemas: Schemas) -> Schema:
+    found = {f"/problems/{kind.name}": schemas.outgoing(wire.MODELS[kind]) for kind in kinds}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    mapping = {name: schema["$ref"] for name, schema in found.items()}
+    return {"oneOf": [*found.values()], "discriminator": {"propertyName": "type", "mapping": mapping}}

@@ -1,0 +1,42 @@
+"""Who may: the credentials there are, and which of them a row takes."""
+
+from typing import Any
+
+from todo_service.auth.credentials import SERVICE_AUTH, USER_ID_HEADER
+from todo_service.auth.gates import Access
+from todo_service.routes.table import Route
+
+SCHEMES: dict[str, Any] = {
+    "accessToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The `access_token` of a sign-in here, or a JWT of the auth server that the operator has named.",
+    },
+    "sessionToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The token of a session of that auth server, signed or not.",
+    },
+    "serviceToken": {
+        "type": "apiKey",
+        "in": "header",
+        "name": SERVICE_AUTH,
+        "description": "The token of a service that acts for a user; together with the next.",
+    },
+    "serviceUser": {
+        "type": "apiKey",
+        "in": "header",
+        "name": USER_ID_HEADER,
+        "description": "The user whom the service acts for. Means nothing without the one before.",
+    },
+}
+ACCOUNT: dict[str, list[str]] = {"accessToken": []}
+ANYONE: list[dict[str, list[str]]] = [ACCOUNT, {"sessionToken": []}, {"serviceToken": [], "serviceUser": []}]
+
+
+def of(route: Route) -> list[dict[str, list[str]]]:
+    """One of these is needed; an empty one: none is."""
+    if route.access is Access.PUBLIC:
+        return [{}, ACCOUNT] if route.may_identify else []
+    return ANYONE if route.access is Access.USER else [ACCOUNT]

@@ -1,0 +1,64 @@
+"""The service explains itself to people: Swagger UI to try it out, ReDoc to read it, and the files both are made of."""
+
+from aiohttp import hdrs, web
+
+from todo_service import assets
+from todo_service.assets import ASSETS
+from todo_service.auth.gates import Access
+from todo_service.errors import NotFound
+from todo_service.routes import reply
+from todo_service.routes.table import Route, template
+from todo_service.settings import SETTINGS
+from todo_service.wire import etags, pages
+from todo_service.wire.negotiation import takes_gzip
+
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+async def read_swagger_ui(request: web.Request) -> web.Response:
+    """Swagger UI: every operation, with a form to try it."""
+    style, *scripts = (assets.read(name).path for name in assets.SWAGGER_UI)
+    body = f'<div id="swagger-ui" data-document="{_document(request)}"></div>'
+    html = pages.page(_title(request), body, styles=[style], scripts=scripts)
+    return reply.html(html, policy=pages.SWAGGER_UI)
+
+
+async def read_redoc(request: web.Request) -> web.Response:
+    """ReDoc: every operation, to read."""
+    scripts = [assets.read(name).path for name in assets.REDOC]
+    body = f'<div id="redoc" data-document="{_document(request)}"></div>'
+    return reply.html(pages.page(_title(request), body, scripts=scripts), policy=pages.REDOC)
+
+
+async def read_asset(request: web.Request) -> web.Response:
+    """A file of these pages, compressed for who takes that."""
+    asset = request.app[ASSETS].get("/assets/{digest}/{name}".format_map(request.match_info))
+    if asset is None:
+        raise NotFound
+    gzipped = takes_gzip(request.headers.getall(hdrs.ACCEPT_ENCODING, []))
+    tag = etags.of_content(f"{asset.digest}.gz" if gzipped else asset.digest)  # other bytes, another tag
+    headers = {hdrs.ETAG: tag, hdrs.CACHE_CONTROL: FOR_EVER, hdrs.VARY: hdrs.ACCEPT_ENCODING}
+    if etags.matches(request.headers.getall(hdrs.IF_NONE_MATCH, []), tag):
+        return web.Response(status=304, headers=headers)
+    if gzipped:
+        headers[hdrs.CONTENT_ENCODING] = "gzip"
+    body = asset.gzipped if gzipped else asset.body
+    return web.Response(body=body, headers=headers, content_type=asset.content_type, charset="utf-8")
+
+
+def _document(request: web.Request) -> str:
+    """Where the page finds the OpenAPI document: beside itself."""
+    return template(request).rpartition("/")[0] + "/openapi.json"
+
+
+def _title(request: web.Request) -> str:
+    return f"{request.app[SETTINGS].app_name} API"
+
+
+FILES = (Route("GET", "/assets/{digest}/{name}", read_asset, Access.PUBLIC, "A file of the pages of this service"),)
+DOCS = (
+    Route("GET", "/docs", read_swagger_ui, Access.PUBLIC, "Swagger UI"),
+    Route("GET", "/api/v1/docs", read_swagger_ui, Access.PUBLIC, "Swagger UI"),
+    Route("GET", "/redoc", read_redoc, Access.PUBLIC, "ReDoc"),
+    Route("GET", "/api/v1/redoc", read_redoc, Access.PUBLIC, "ReDoc"),
+)

@@ -1,0 +1,65 @@
+"""What the errors mean, for people and for programs: the addresses that their `type` names."""
+
+from aiohttp import hdrs, web
+
+from todo_service import assets
+from todo_service.auth.gates import Access
+from todo_service.errors import NotFound, kinds
+from todo_service.routes import reply
+from todo_service.routes.table import Route
+from todo_service.settings import SETTINGS
+from todo_service.wire import pages, problems
+from todo_service.wire.negotiation import prefers_html
+from todo_service.wire.receive import JSON
+from todo_service.wire.system import Explanation, Explanations
+
+KINDS = {kind.name: kind for kind in sorted(kinds(), key=lambda kind: (kind.status, kind.name))}
+HTML = "text/html"
+BY_ACCEPT = {"Vary": "Accept"}
+
+
+async def list_problems(request: web.Request) -> web.Response:
+    """List the problem types."""
+    if _for_people(request):
+        text = pages.problems(KINDS.values(), service=_service(request), style=assets.read(assets.STYLE).path)
+        return reply.html(text, policy=pages.READING, headers=BY_ACCEPT)
+    return reply.json({"problems": [problems.explanation(kind) for kind in KINDS.values()]}, headers=BY_ACCEPT)
+
+
+async def read_problem(request: web.Request) -> web.Response:
+    """Say what a problem type means, when it happens and what to do."""
+    kind = KINDS.get(request.match_info["name"])
+    if kind is None:
+        raise NotFound(f"There is no such problem type. Known are: {', '.join(sorted(KINDS))}.")
+    if _for_people(request):
+        text = pages.problem(kind, service=_service(request), style=assets.read(assets.STYLE).path)
+        return reply.html(text, policy=pages.READING, headers=BY_ACCEPT)
+    return reply.json(problems.explanation(kind), headers=BY_ACCEPT)
+
+
+def _for_people(request: web.Request) -> bool:
+    return prefers_html(request.headers.getall(hdrs.ACCEPT, []))
+
+
+def _service(request: web.Request) -> str:
+    return request.app[SETTINGS].app_name
+
+
+PROBLEMS = (
+    Route(
+        "GET",
+        "/problems",
+        list_problems,
+        Access.PUBLIC,
+        "What the errors mean",
+        answers={200: {JSON: Explanations, HTML: str}},
+    ),
+    Route(
+        "GET",
+        "/problems/{name}",
+        read_problem,
+        Access.PUBLIC,
+        "What an error means",
+        answers={200: {JSON: Explanation, HTML: str}},
+    ),
+)

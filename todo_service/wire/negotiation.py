@@ -1,0 +1,48 @@
+"""What a client would rather have: `Accept` and `Accept-Encoding` (RFC 9110 section 12.5)."""
+
+import re
+from collections.abc import Sequence
+
+_MEMBER = re.compile(r"\s*([^\s;,]+)\s*((?:;[^,]*)?)")
+_WEIGHT = re.compile(r";\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*(?=;|$)", re.ASCII | re.IGNORECASE)
+_ANY_WEIGHT = re.compile(r";\s*q\s*=", re.IGNORECASE)
+
+HTML = ("text/html", "text/*", "*/*")
+JSON = ("application/json", "application/*", "*/*")
+GZIP = ("gzip", "x-gzip", "*")
+IDENTITY = ("identity",)
+
+
+def prefers_html(headers: Sequence[str]) -> bool:
+    """Whether `Accept` wants HTML more than JSON; who wants both alike, or says nothing, gets JSON."""
+    weights = _weights(headers)
+    return _weight(weights, HTML) > _weight(weights, JSON)
+
+
+def takes_gzip(headers: Sequence[str]) -> bool:
+    """Whether `Accept-Encoding` takes gzip, and does not want what is not compressed more."""
+    weights = _weights(headers)
+    return _weight(weights, GZIP) > 0 and _weight(weights, GZIP) >= _weight(weights, IDENTITY)
+
+
+def _weight(weights: dict[str, float], names: Sequence[str]) -> float:
+    """What the header gives to the first of `names` that it has; they go from the most specific to the least."""
+    return next((weights[name] for name in names if name in weights), 0)
+
+
+def _weights(headers: Sequence[str]) -> dict[str, float]:
+    """Each name in the header with its weight, the highest if it is there several times; a malformed weight is 0."""
+    weights: dict[str, float] = {}
+    for member in ",".join(headers).split(","):
+        found = _MEMBER.fullmatch(member)
+        if found:
+            name = found[1].lower()
+            weights[name] = max(weights.get(name, 0), _stated(found[2]))
+    return weights
+
+
+def _stated(parameters: str) -> float:
+    weight = _WEIGHT.search(parameters)
+    if weight:
+        return float(weight[1])
+    return 0 if _ANY_WEIGHT.search(parameters) else 1

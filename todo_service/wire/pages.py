@@ -1,0 +1,84 @@
+"""What people read in a browser: small pages of HTML, each with what its browser may load and run for it.
+
+Every text that comes in is escaped. No page has a script or a style in it: both are files, so that the
+Content-Security-Policy of a page can refuse all others.
+"""
+
+import re
+from collections.abc import Iterable
+from html import escape
+from http import HTTPStatus
+
+from todo_service.errors import ApiError
+
+NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+READING = f"{NOTHING}; style-src 'self'; img-src data:"
+SWAGGER_UI = f"{NOTHING}; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
+REDOC = f"{NOTHING}; script-src 'self'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'"
+
+# An icon of nothing, or browsers would ask for /favicon.ico.
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+{links}<title>{title}</title>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def problem(kind: type[ApiError], *, service: str, style: str) -> str:
+    """The page about one problem type."""
+    body = f"""<main>
+<p><a href="/problems">Problems of {escape(service)}</a></p>
+<h1>{escape(kind.title)}</h1>
+<dl>
+<dt>Type</dt><dd><code>/problems/{escape(kind.name)}</code></dd>
+<dt>Status</dt><dd>{_status(kind)}</dd>
+<dt>What it means</dt><dd>{_marked(kind.meaning)}</dd>
+<dt>When it happens</dt><dd>{_marked(kind.when)}</dd>
+<dt>What to do</dt><dd>{_marked(kind.remedy)}</dd>
+</dl>
+</main>"""
+    return page(f"{kind.title} · {service}", body, styles=[style])
+
+
+def problems(kinds: Iterable[type[ApiError]], *, service: str, style: str) -> str:
+    """The page that leads to those of all problem types."""
+    rows = "\n".join(
+        f"<tr><td>{kind.status}</td><td>{_link(kind)}</td><td>{escape(kind.title)}</td></tr>" for kind in kinds
+    )
+    body = f"""<main>
+<h1>Problems of {escape(service)}</h1>
+<p>Each error says its <code>type</code>, which is the address of one of these.</p>
+<table>
+<tr><th>Status</th><th>Type</th><th>What it says</th></tr>
+{rows}
+</table>
+</main>"""
+    return page(f"Problems · {service}", body, styles=[style])
+
+
+def page(title: str, body: str, *, styles: Iterable[str] = (), scripts: Iterable[str] = ()) -> str:
+    """A whole page: `body` is HTML, the others are texts and paths. Scripts run in order, when the page is there."""
+    links = [f'<link rel="stylesheet" href="{escape(path)}">\n' for path in styles]
+    links += [f'<script defer src="{escape(path)}"></script>\n' for path in scripts]
+    return _PAGE.format(title=escape(title), links="".join(links), body=body)
+
+
+def _link(kind: type[ApiError]) -> str:
+    return f'<a href="/problems/{escape(kind.name)}"><code>{escape(kind.name)}</code></a>'
+
+
+def _status(kind: type[ApiError]) -> str:
+    return f"{kind.status} {escape(HTTPStatus(kind.status).phrase)}"
+
+
+def _marked(text: str) -> str:
+    """The text as HTML, with what stands between backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))

@@ -1,0 +1,127 @@
+"""Wire models as JSON Schema (2020-12): what the OpenAPI document says of bodies, queries and answers."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import GetJsonSchemaHandler, TypeAdapter
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from todo_service.settings import Settings
+
+Schema = dict[str, Any]
+Mode = Literal["validation", "serialization"]
+
+REF = "#/components/schemas/"
+SETTING = "x-setting"  # {SETTING: name} stands for the value of a setting
+
+
+class DescribedAs:
+    """Describe a field as another type, where what is checked in it is not in its own."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(TypeAdapter(self.kind).core_schema)
+
+
+class _Generator(GenerateJsonSchema):
+    """Without titles that say what the names say, and without a default where None means "not sent"."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        described = super().default_schema(schema)
+        if described.get("default", ...) is None:
+            del described["default"]
+        return described
+
+
+class Schemas:
+    """The schemas of models, each by its name in `components`; values of settings are those of `settings`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.components: dict[str, Schema] = {}
+
+    def incoming(self, kind: Any, *, prefix: str = "") -> Schema:
+        """What is sent, as a model reads it; with a `prefix` for its schemas' names, in camelCase."""
+        return self._described(kind, "validation", prefix)
+
+    def outgoing(self, kind: Any, *, prefix: str = "") -> Schema:
+        """What is answered."""
+        return self._described(kind, "serialization", prefix)
+
+    def parameters(self, kind: Any) -> dict[str, Schema]:
+        """The fields of a query, each with its description and default."""
+        schema, definitions = _generated(kind, "validation")
+        properties: Schema = definitions[schema["$ref"].removeprefix(REF)]["properties"]
+        return {name: dict(inner) for name, inner in properties.items()}
+
+    def _described(self, kind: Any, mode: Mode, prefix: str) -> Schema:
+        schema, definitions = _generated(kind, mode)
+        if mode == "validation":
+            definitions = {name: _optional(inner) for name, inner in definitions.items()}
+        changed = _changed(definitions) if prefix else set[str]()
+        renamed = {REF + name: f"{REF}{prefix}{name}" for name in changed}
+        for name, inner in definitions.items():
+            own = prefix + name if name in changed else name
+            self._keep(own, _camel(inner) if name in changed else inner, renamed)
+        return dict(self._resolved(schema, renamed))
+
+    def _keep(self, name: str, schema: Schema, renamed: Mapping[str, str]) -> None:
+        schema = self._resolved(schema, renamed)
+        assert self.components.setdefault(name, schema) == schema, f"two schemas are called {name}"
+
+    def _resolved(self, value: Any, renamed: Mapping[str, str]) -> Any:
+        """The schema with the names that its references have, and the values of settings."""
+        if isinstance(value, list):
+            return [self._resolved(inner, renamed) for inner in value]
+        if not isinstance(value, dict):
+            return renamed.get(value, value) if isinstance(value, str) else value
+        if value.keys() == {SETTING}:
+            return getattr(self._settings, value[SETTING])
+        return {name: self._resolved(inner, renamed) for name, inner in value.items()}
+
+
+@cache
+def _generated(kind: Any, mode: Mode) -> tuple[Schema, Mapping[str, Schema]]:
+    """The schema of a type, and those it refers to by their names."""
+    found, document = TypeAdapter.json_schemas(
+        [("it", mode, TypeAdapter(kind))], ref_template=REF + "{model}", schema_generator=_Generator
+    )
+    definitions: dict[str, Schema] = document.get("$defs", {})
+    for schema in definitions.values():
+        schema.pop("title", None)
+    return found["it", mode], definitions
+
+
+def _optional(schema: Schema) -> Schema:
+    """A body's schema without defaults: generators of clients take a field with one for a field that must be sent."""
+    fields = schema.get("properties", {})
+    without = {name: {key: inner[key] for key in inner if key != "default"} for name, inner in fields.items()}
+    return schema | {"properties": without} if fields else schema
+
+
+def _camel(schema: Schema) -> Schema:
+    """An object's schema with its names in camelCase."""
+    properties = {to_camel(name): inner for name, inner in schema.get("properties", {}).items()}
+    examples = [{to_camel(name): inner for name, inner in example.items()} for example in schema.get("examples", [])]
+    changes = {"properties": properties, "required": [*map(to_camel, schema.get("required", []))], "examples": examples}
+    return schema | {name: value for name, value in changes.items() if name in schema}
+
+
+def _changed(definitions: Mapping[str, Schema]) -> set[str]:
+    """The schemas that are others in camelCase, by their own names or by those of what they refer to."""
+    changed = {name for name, schema in definitions.items() if _camel(schema) != schema}
+    while more := {
+        name
+        for name, schema in definitions.items()
+        if name not in changed and any(f"'{REF}{other}'" in repr(schema) for other in changed)
+    }:
+        changed |= more
+    return changed
