@@ -21,7 +21,7 @@ FLOORS = (
     {"queries"},
     {"migrations", "development"},
     {"database", "embedded"},
-    {"connect", "logs", "postgres_programs", "limits", "pulse"},
+    {"connect", "logs", "postgres_programs", "limits", "providers", "pulse"},
     {"embedded_programs"},
     {"settings", "metrics", "metric_files", "pieces"},
     {"tls", "keys", "life", "shares", "shared_windows"},
@@ -84,6 +84,7 @@ TESTED_ELSEWHERE = {
     "commands/serve.py": "tests/test_serve.py",
     "allowed.py": "tests/test_settings.py",
     "demo.py": "tests/commands/test_seed_demo.py",
+    "queries/user_api_keys.py": "tests/routes/test_user_api_keys.py",
     "queries/demo.py": "tests/commands/test_seed_demo.py",
     "queries/catalog.py": "tests/test_archives.py",
     "middleware/errors.py": "tests/middleware/test_chain.py",
@@ -109,6 +110,7 @@ TESTED_ELSEWHERE = {
     "wire/tasks.py": "tests/routes/test_tasks.py",
     "wire/sync.py": "tests/routes/test_sync.py",
     "wire/text.py": "tests/routes/test_auth.py",
+    "wire/user_api_keys.py": "tests/routes/test_user_api_keys.py",
     "wire/users.py": "tests/routes/test_auth.py",
 }
 

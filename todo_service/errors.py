@@ -81,6 +81,22 @@ class ValidationFailed(ApiError):
         self.status = status
 
 
+class InvalidApiKey(ApiError):
+    status = 400
+    name = "invalid-api-key"
+    title = "Not the form of an API key"
+    meaning = "No key of this provider has this form. It was sent nowhere."
+    remedy = "Copy the whole key from the provider's page, without spaces or line ends."
+
+
+class ApiKeyRejected(ApiError):
+    status = 400
+    name = "api-key-rejected"
+    title = "The provider does not accept this key"
+    meaning = "The provider was asked and does not accept this API key. It was not stored."
+    remedy = "Make sure that the key is whole, active and allowed to use the API, or make a new one at the provider."
+
+
 class EmailAlreadyRegistered(ApiError):
     status = 400
     name = "email-already-registered"
@@ -291,7 +307,7 @@ class RateLimited(ApiError):
     status = 429
     name = "rate-limited"
     title = "Too many requests"
-    meaning = "You have sent more requests within a minute than you may."
+    meaning = "You have sent more requests than you may in this time."
     remedy = "Wait as long as `Retry-After` says and try again."
 
     def __init__(self, seconds: int) -> None:
@@ -305,6 +321,22 @@ class InternalError(ApiError):
     title = "Internal error"
     meaning = "Something went wrong on our side."
     remedy = "Try again; if it stays, tell the operator the `request_id`."
+
+
+class ProviderUnreachable(ApiError):
+    status = 502
+    name = "provider-unreachable"
+    title = "The provider could not be asked"
+    meaning = "The provider did not answer in time, or not in a way that says whether the API key is good."
+    remedy = "Nothing was stored. Try again later with the same key."
+
+
+class EncryptionNotConfigured(ApiError):
+    status = 503
+    name = "encryption-not-configured"
+    title = "API keys are not stored here"
+    meaning = "This service has no key to encrypt API keys with, and keeps none in clear."
+    remedy = "Ask the operator to set `ENCRYPTION_KEY`."
 
 
 class DatabaseUnavailable(ApiError):
@@ -343,6 +375,7 @@ CONSTRAINTS: Mapping[str, type[ApiError]] = {
     "users_email_key_unique": EmailAlreadyRegistered,
     "tasks_pkey": TaskIdTaken,
     "idempotency_keys_user_fkey": Overloaded,
+    "user_api_keys_user_fkey": Overloaded,
     "task_clocks_user_fkey": Overloaded,  # the user was deleted while a first task was written: the next try is sound
 }
 
