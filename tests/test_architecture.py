@@ -84,7 +84,6 @@ TESTED_ELSEWHERE = {
     "commands/serve.py": "tests/test_serve.py",
     "allowed.py": "tests/test_settings.py",
     "demo.py": "tests/commands/test_seed_demo.py",
-    "queries/user_api_keys.py": "tests/routes/test_user_api_keys.py",
     "queries/demo.py": "tests/commands/test_seed_demo.py",
     "queries/catalog.py": "tests/test_archives.py",
     "middleware/errors.py": "tests/middleware/test_chain.py",

@@ -192,8 +192,9 @@ FERNET_KEYS = ("b4k6YlVhTqYQxWq8yZ0b1QmVbq0cKk1mX3y5jv7hR9A=", "/++4c0t1S2aYb7n6
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("short", "entry 1"), (FERNET_KEYS[0][:-1], "entry 1"), (f"{FERNET_KEYS[0]}, x", "entry 2"), ("A" * 43 + "=", "entry 1"),
-        (FERNET_KEYS[0] + FERNET_KEYS[1], "entry 1"), (" , ,", "must be"), (f"{FERNET_KEYS[0]};{FERNET_KEYS[1]}", "entry 1"),
+        ("short", "entry 1"), (FERNET_KEYS[0][:-1], "entry 1"), (f"{FERNET_KEYS[0]}, x", "entry 2"),
+        (" , ,", "must be"),
+        (FERNET_KEYS[0] + FERNET_KEYS[1], "entry 1"), (";".join(FERNET_KEYS), "entry 1"), ("A" * 43 + "=", "entry 1"),
         ("é" * 43 + "=", "entry 1"), (FERNET_KEYS[0][:20] + "\n" + FERNET_KEYS[0][20:], "entry 1"),
     ],
 )  # fmt: skip

@@ -55,9 +55,12 @@ async def read_api_key(request: web.Request, query: ApiKeyQuery) -> web.Response
     if row is None:
         return reply.json(absent(query.provider), headers=reply.SECRET)
     api_key = box.open(row.ciphertext, Place(request[OWNER], query.provider))
+    in_clear = _is_service(request)
     if api_key is None:
         log.error("api_key_undecryptable", user_id=row.user_id, provider=row.provider)
-    return reply.json(document(row, api_key, in_clear=_is_service(request)), headers=reply.SECRET)
+    elif in_clear:
+        log.info("api_key_read", user_id=row.user_id, provider=row.provider)
+    return reply.json(document(row, api_key, in_clear=in_clear), headers=reply.SECRET)
 
 
 async def delete_api_key(request: web.Request, query: ApiKeyQuery) -> web.Response:
