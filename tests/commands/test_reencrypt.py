@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -113,6 +114,26 @@ async def test_what_cannot_be_decrypted_is_named_and_left(own_url: str) -> None:
     assert json.loads(again.stdout)["undecryptable"] == [{"user_id": user_id, "provider": "gemini"} for user_id in lost]
     found = await reencrypt(own_url, f"{BOTH},{FOREIGN}", "--json")
     assert (found.returncode, json.loads(found.stdout)["reencrypted"]) == (1, 2)
+
+
+async def test_a_restored_backup_is_read_with_the_keys_of_its_time(
+    own_url: str, postgres_url: str, tmp_path: Path
+) -> None:
+    await seed(own_url, OLD, count=3)
+    file = str(tmp_path / "todo.dump")
+    assert (await run("backup", file, DATABASE_URL=own_url)).returncode == 0
+    async with temporary_database(postgres_url) as url:
+        assert (await run("restore", file, DATABASE_URL=url)).returncode == 0
+        assert await opened(url, NEW, OLD) == expected(3)
+        async with ai_provider() as provider:
+            async with running_service(keeps_keys(url, provider, encryption_key=BOTH)) as api:
+                read = await api.get(CURRENT, headers=acting_for("user 000001"))
+                assert read.body["plaintext_key"] == key_of(1)
+            async with running_service(keeps_keys(url, provider, encryption_key=NEW)) as api:
+                lost = await api.get(CURRENT, headers=acting_for("user 000001"))
+                assert lost.body["validation_status"] == "undecryptable"
+    contents = await asyncio.to_thread(Path(file).read_bytes)
+    assert key_of(1).encode() not in contents
 
 
 async def test_two_at_once_do_no_harm(own_url: str) -> None:
