@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ENCRYPTION_KEY
+
 ROOT = Path(__file__).parent.parent
 VENV = Path(sys.prefix)
-FERNET_KEY = "b4k6YlVhTqYQxWq8yZ0b1QmVbq0cKk1mX3y5jv7hR9A="
 SCRIPTS = [
     "serve", "migrate", "test", "check", "bench", "create-admin", "users", "purge", "new-epoch", "backup", "restore",
     "seed-demo", "reencrypt",
@@ -98,7 +99,7 @@ def test_wrong_settings_are_all_named(command: list[str], tmp_path: Path) -> Non
 def run_command(command: list[str], folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     (folder / "password").write_text("correct horse 9")
     name, *arguments = (word.replace("FOLDER", str(folder)) for word in command)
-    settings |= {"TODO_SERVICE_VENV": str(VENV), "ENCRYPTION_KEY": FERNET_KEY}
+    settings |= {"TODO_SERVICE_VENV": str(VENV), "ENCRYPTION_KEY": ENCRYPTION_KEY}
     return run(ROOT / "bin" / name, *arguments, cwd=ROOT, **settings)
 
 

@@ -76,7 +76,7 @@ class Validator:
         """Be ready to ask. Nothing is connected before the first question."""
         self._session = ClientSession(
             connector=TCPConnector(force_close=True),  # none that the provider may have closed meanwhile
-            timeout=ClientTimeout(total=self._seconds),
+            timeout=ClientTimeout(total=self._seconds, ceil_threshold=self._seconds),  # to the moment, not rounded up
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,
             trust_env=True,

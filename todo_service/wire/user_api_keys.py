@@ -30,7 +30,7 @@ ProviderName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"
 
 
 class ApiKeyQuery(Input):
-    """Whose key: the provider's."""
+    """Which key: the one for a provider."""
 
     provider: ProviderName = providers.DEFAULT
 
