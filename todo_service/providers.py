@@ -5,6 +5,7 @@ Where a provider is asked is the operator's choice alone; a key goes there in a 
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ class Validator:
         """Be ready to ask. Nothing is connected before the first question."""
         self._session = ClientSession(
             connector=TCPConnector(force_close=True),  # none that the provider may have closed meanwhile
-            timeout=ClientTimeout(total=self._seconds, ceil_threshold=self._seconds),  # to the moment, not rounded up
+            timeout=ClientTimeout(total=self._seconds, ceil_threshold=math.inf),  # to the moment, not rounded up
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,
             trust_env=True,
