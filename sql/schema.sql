@@ -78,6 +78,17 @@ CREATE TABLE public.tasks (
     CONSTRAINT tasks_title_length CHECK (((char_length(title) >= 1) AND (char_length(title) <= 255)))
 );
 
+CREATE TABLE public.user_api_keys (
+    user_id text NOT NULL,
+    provider text NOT NULL,
+    ciphertext text NOT NULL,
+    validation_status text NOT NULL,
+    last_validated_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT user_api_keys_status_known CHECK ((validation_status = ANY (ARRAY['valid'::text, 'quota_exceeded'::text])))
+);
+
 CREATE TABLE public.user_sessions (
     id text NOT NULL,
     token text NOT NULL,
@@ -122,6 +133,9 @@ ALTER TABLE ONLY public.task_tombstones
 
 ALTER TABLE ONLY public.tasks
     ADD CONSTRAINT tasks_pkey PRIMARY KEY (user_id, id);
+
+ALTER TABLE ONLY public.user_api_keys
+    ADD CONSTRAINT user_api_keys_pkey PRIMARY KEY (user_id, provider);
 
 ALTER TABLE ONLY public.user_sessions
     ADD CONSTRAINT user_sessions_pkey PRIMARY KEY (id);
@@ -187,3 +201,6 @@ ALTER TABLE ONLY public.task_tombstones
 
 ALTER TABLE ONLY public.tasks
     ADD CONSTRAINT tasks_clock_fkey FOREIGN KEY (user_id) REFERENCES public.task_clocks(user_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.user_api_keys
+    ADD CONSTRAINT user_api_keys_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;

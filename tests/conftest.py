@@ -25,6 +25,7 @@ from todo_service.server import Runner, bind
 from todo_service.settings import Settings
 
 SERVER = "TEST_POSTGRES_URL"
+ENCRYPTION_KEY = "b4k6YlVhTqYQxWq8yZ0b1QmVbq0cKk1mX3y5jv7hR9A="
 SECRET_KEY = "for-tests-only-0123456789-abcdefghijk"
 
 
@@ -101,8 +102,11 @@ async def _make_template(server_url: str) -> None:
 
 
 def make_settings(database_url: str, **others: object) -> Settings:
-    """Settings as a development environment would give them, with the cheapest bcrypt and without rate limits."""
+    """Settings as a development environment would give them, with the cheapest bcrypt and without rate limits. API keys
+    are kept, but no provider is there.
+    """
     usual = {"secret_key": SECRET_KEY, "bcrypt_rounds": 4, "rate_limit_enabled": False}
+    usual |= {"encryption_key": ENCRYPTION_KEY, "gemini_base_url": "https://127.0.0.1:1"}
     return Settings.model_validate({"database_url": database_url, **usual, **others})
 
 

@@ -22,7 +22,7 @@ FLOORS = (
     {"queries"},
     {"migrations", "development"},
     {"database", "embedded"},
-    {"connect", "logs", "postgres_programs", "limits", "pulse"},
+    {"connect", "logs", "postgres_programs", "limits", "providers", "pulse"},
     {"embedded_programs"},
     {"settings", "metrics", "metric_files", "pieces", "assets"},
     {"tls", "keys", "life", "shares", "shared_windows"},
@@ -121,6 +121,7 @@ TESTED_ELSEWHERE = {
     "wire/system.py": "tests/openapi/test_answers.py",
     "wire/sync.py": "tests/routes/test_sync.py",
     "wire/text.py": "tests/routes/test_auth.py",
+    "wire/user_api_keys.py": "tests/routes/test_user_api_keys.py",
     "wire/users.py": "tests/routes/test_auth.py",
 }
 

@@ -14,10 +14,13 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from tests import provider as misbehaviour
 from tests.auth_server import shared
 from tests.client import Api, User
+from tests.commands.test_users import run
 from tests.conftest import run_sql, template_name, temporary_database
 from tests.process import served
+from tests.provider import BAD, GOOD, KEYS, OTHER_GOOD, SPENT, AiProvider, ai_provider, always
 from todo_service.app import ROUTES
 from todo_service.settings import ROOT
 
@@ -25,10 +28,11 @@ PASSWORD = "canary-password-zanzibar"
 OTHER_PASSWORD = "canary-password-madagascar"
 SERVICE_TOKEN = "canary-service-token-0123456789-abcdefgh"
 AUTH_SECRET = "canary-auth-secret-0123456789-abcdefghi"
+ENCRYPTION_KEY = "canary-encryption-key-0123456789abcdefghijk="
 SESSION_TOKEN = "canary-session-token-0123456789"
 SECRETS = (
     PASSWORD, OTHER_PASSWORD, SERVICE_TOKEN, AUTH_SECRET, SESSION_TOKEN, "canary-secret-key-0123456789-abcdefghij",
-    "canary-redis-password", "canary-cookie", "canary-query",
+    "canary-redis-password", "canary-cookie", "canary-query", ENCRYPTION_KEY, *KEYS,
 )  # fmt: skip
 WORDS = (
     "canary-title",
@@ -47,7 +51,8 @@ EVENTS = {
     "request", "registered", "sign_in_failed", "signed_in", "session_begun", "session_refreshed", "session_ended",
     "sessions_ended", "password_changed", "password_refused", "account_deleted", "user_updated", "task_created",
     "task_updated", "task_completed", "task_reopened", "task_deleted", "batch_done", "tasks_imported", "defect",
-    "bad_request", "stopped",
+    "bad_request", "stopped", "api_key_stored", "api_key_read", "api_key_deleted", "api_key_undecryptable",
+    "provider_unreachable",
 }  # fmt: skip
 
 
@@ -103,12 +108,40 @@ async def converse(api: Api, url: str) -> list[str]:
     return shown + [refreshed.body[name] for name in ("access_token", "refresh_token")]
 
 
+async def keep_keys(api: Api, url: str, provider: AiProvider) -> None:
+    """Everything that can become of API keys, with a provider that repeats them."""
+    path, ada = "/api/user-api-keys", await register(api, "canary-ada")
+    service = {"X-Service-Auth": SERVICE_TOKEN, "X-User-ID": ada.id}
+    for key, status in ((GOOD, 201), (BAD, 400), (SPENT, 201), (OTHER_GOOD + "\r\nCookie: a", 400), (OTHER_GOOD, 201)):
+        for where in ("/test", ""):
+            answer = await api.post(path + where, {"api_key": key}, as_=ada)
+        assert answer.status == status, answer.raw
+    await api.post(path, {"api_key": [GOOD], "provider": GOOD}, as_=ada)
+    await api.get(f"{path}/current?provider={GOOD}", as_=ada)
+    assert (await api.get(f"{path}/current", headers=service)).body["plaintext_key"] == OTHER_GOOD
+    for way in (misbehaviour.echo(500), misbehaviour.echo(400), misbehaviour.dropped, misbehaviour.cut, always(302)):
+        provider.answer = way
+        assert (await api.post(path, {"api_key": GOOD}, as_=ada)).status == 502
+    provider.answer = provider.judge
+    await run_sql(url, "ALTER TABLE user_api_keys ADD CONSTRAINT odd CHECK (validation_status = 'valid') NOT VALID")
+    assert (await api.post(path, {"api_key": SPENT}, as_=ada)).status == 500
+    bob = await register(api, "canary-bob")
+    assert (await api.post(path, {"api_key": GOOD}, as_=bob)).status == 201
+    stolen = f"(SELECT ciphertext FROM user_api_keys WHERE user_id = '{ada.id}')"
+    await run_sql(url, f"UPDATE user_api_keys SET ciphertext = {stolen} WHERE user_id = '{bob.id}'")
+    assert (await api.get(f"{path}/current", as_=bob)).body["validation_status"] == "undecryptable"
+    done = await run("reencrypt", DATABASE_URL=url, ENCRYPTION_KEY=ENCRYPTION_KEY)
+    assert (done.returncode, "canary" in done.stdout + done.stderr) == (1, False)
+    assert (await api.delete(f"{path}/current", as_=bob)).status == 200
+    assert b"canary" not in (await api.get("/metrics")).raw
+
+
 async def walk(api: Api, user: User, tokens: list[str]) -> None:
     """Ask everything of every route, well and badly, with every credential."""
     body = {
         "title": "canary-title", "email": "canary-ada@example.com", "password": OTHER_PASSWORD,
         "full_name": "canary-name", "refresh_token": SESSION_TOKEN,
-        "current_password": OTHER_PASSWORD, "new_password": PASSWORD,
+        "current_password": OTHER_PASSWORD, "new_password": PASSWORD, "api_key": GOOD,
     }  # fmt: skip
     for route in ROUTES:
         if route.path.endswith("/users/{account_id}") and route.method != "GET":
@@ -145,7 +178,7 @@ def level(request: pytest.FixtureRequest) -> str:
 
 
 async def said(level: str, postgres_url: str, file: Path) -> Said:
-    async with temporary_database(postgres_url, template=template_name()) as url:
+    async with temporary_database(postgres_url, template=template_name()) as url, ai_provider() as provider:
         await run_sql(
             url, f"""INSERT INTO user_sessions (id, token, "userId", "expiresAt")
             VALUES ('1', '{SESSION_TOKEN}', 'somebody', now() + interval '1 hour')"""
@@ -155,14 +188,20 @@ async def said(level: str, postgres_url: str, file: Path) -> Said:
                 output=output, DATABASE_URL=url, LOG_LEVEL=level, DEBUG=str(level == "DEBUG"),
                 SECRET_KEY="canary-secret-key-0123456789-abcdefghij", SERVICE_AUTH_TOKEN=SERVICE_TOKEN,
                 BETTER_AUTH_SECRET=AUTH_SECRET, SESSION_TOKEN_STORAGE="plain", DATABASE_ECHO="true",
-                REDIS_URL="redis://:canary-redis-password@127.0.0.1:1/0",
+                REDIS_URL="redis://:canary-redis-password@127.0.0.1:1/0", GEMINI_BASE_URL=provider.url,
+                ENCRYPTION_KEY=ENCRYPTION_KEY,
             ) as (process, api):  # fmt: skip
+                await keep_keys(api, url, provider)
                 tokens = await converse(api, url)
                 process.terminate()
                 await process.wait()
         kept = "\n".join([row async for row in _rows(url)])
     for secret in (PASSWORD, OTHER_PASSWORD, SERVICE_TOKEN, AUTH_SECRET, *tokens):
         assert secret not in kept
+    for key in (*KEYS, ENCRYPTION_KEY):
+        assert key not in kept
+        assert key.encode().hex() not in kept
+    assert ",gAAAA" in kept
     password = urlsplit(postgres_url).password
     assert password is not None
     return Said(await asyncio.to_thread(file.read_text), [*tokens, password])

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ENCRYPTION_KEY
+
 ROOT = Path(__file__).parent.parent
 VENV = Path(sys.prefix)
 SCRIPTS = [
     "serve", "migrate", "test", "check", "bench", "create-admin", "users", "purge", "new-epoch", "backup", "restore",
-    "seed-demo", "vendor-docs",
+    "seed-demo", "reencrypt", "vendor-docs",
 ]  # fmt: skip
 COMMANDS = [
     ["migrate", "up"],
@@ -28,6 +30,7 @@ COMMANDS = [
     ["backup", "FOLDER/todo.dump", "--json"],
     ["restore", "FOLDER/todo.dump"],
     ["seed-demo", "--json"],
+    ["reencrypt", "--json"],
 ]
 
 
@@ -96,7 +99,8 @@ def test_wrong_settings_are_all_named(command: list[str], tmp_path: Path) -> Non
 def run_command(command: list[str], folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     (folder / "password").write_text("correct horse 9")
     name, *arguments = (word.replace("FOLDER", str(folder)) for word in command)
-    return run(ROOT / "bin" / name, *arguments, cwd=ROOT, TODO_SERVICE_VENV=str(VENV), **settings)
+    settings |= {"TODO_SERVICE_VENV": str(VENV), "ENCRYPTION_KEY": ENCRYPTION_KEY}
+    return run(ROOT / "bin" / name, *arguments, cwd=ROOT, **settings)
 
 
 def test_arguments_go_on_to_pytest() -> None:

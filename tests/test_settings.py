@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import SECRET_KEY
 from todo_service.allowed import refuse_wrong_origins
 from todo_service.keys import derived
-from todo_service.settings import ROOT, CommandSettings, Settings, SettingsError
+from todo_service.settings import ROOT, CommandSettings, EncryptionSettings, Settings, SettingsError
 
 OTHER_SECRET = "for-tests-only-too-9876543210-zyxwvut"
 DERIVED = "72546084e445fef0e26c6a978dca2bb38850862c80f0d55bd54e52bad2fd7157"
@@ -184,6 +184,69 @@ def test_good_hosts(environment: pytest.MonkeyPatch) -> None:
     for name, value in GOOD.items():
         environment.setenv(name, value)
     assert Settings.load().hosts == settings.allowed_hosts
+
+
+FERNET_KEYS = ("b4k6YlVhTqYQxWq8yZ0b1QmVbq0cKk1mX3y5jv7hR9A=", "/++4c0t1S2aYb7n6mX9e1kQvJ3uTz5wHrPfLd8oEgiM=")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("short", "entry 1"), (FERNET_KEYS[0][:-1], "entry 1"), (f"{FERNET_KEYS[0]}, x", "entry 2"),
+        (" , ,", "must be"),
+        (FERNET_KEYS[0] + FERNET_KEYS[1], "entry 1"), (";".join(FERNET_KEYS), "entry 1"), ("A" * 43 + "=", "entry 1"),
+        ("é" * 43 + "=", "entry 1"), (FERNET_KEYS[0][:20] + "\n" + FERNET_KEYS[0][20:], "entry 1"),
+    ],
+)  # fmt: skip
+def test_encryption_keys_that_are_refused(environment: pytest.MonkeyPatch, text: str, place: str) -> None:
+    reasons = wrong(environment, ENCRYPTION_KEY=text)
+    assert set(reasons) == {"ENCRYPTION_KEY"}
+    assert place in reasons["ENCRYPTION_KEY"]
+    assert "openssl rand -base64 32" in reasons["ENCRYPTION_KEY"]
+    for key in FERNET_KEYS:
+        assert key not in str(reasons)
+
+
+def test_encryption_keys(environment: pytest.MonkeyPatch) -> None:
+    assert Settings.load().encryption_keys == []
+    environment.setenv("ENCRYPTION_KEY", f" {FERNET_KEYS[0]} ,{FERNET_KEYS[1]},")
+    settings = Settings.load()
+    assert settings.encryption_keys == [*FERNET_KEYS]
+    assert not any(key in repr(settings) for key in FERNET_KEYS)
+
+
+def test_an_encryption_key_serves_nothing_else(environment: pytest.MonkeyPatch) -> None:
+    reasons = wrong(environment, SERVICE_AUTH_TOKEN=FERNET_KEYS[1], ENCRYPTION_KEY=",".join(FERNET_KEYS))
+    assert reasons == {"ENCRYPTION_KEY": "must not be the same as SERVICE_AUTH_TOKEN"}
+
+
+def test_a_command_that_encrypts_needs_the_keys_and_others_do_not_look_at_them(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("DATABASE_URL", GOOD["DATABASE_URL"])
+    with pytest.raises(SettingsError, match="ENCRYPTION_KEY: must be set"):
+        EncryptionSettings.load()
+    environment.setenv("ENCRYPTION_KEY", "short")
+    assert CommandSettings.load().encryption_keys == []
+    with pytest.raises(SettingsError, match="ENCRYPTION_KEY: entry 1"):
+        EncryptionSettings.load()
+    environment.setenv("ENCRYPTION_KEY", FERNET_KEYS[0])
+    assert EncryptionSettings.load().encryption_keys == [FERNET_KEYS[0]]
+
+
+@pytest.mark.parametrize(
+    "url", ["gemini.test", "ftp://gemini.test", "https://", "https://u:p4ss@gemini.test", "https://gemini.test?key=x",
+            "https://gemini.test/#", "http://a:b/", "https://a b", "file:///etc/passwd", "https://é.test"],
+)  # fmt: skip
+def test_addresses_of_gemini_that_are_refused(environment: pytest.MonkeyPatch, url: str) -> None:
+    assert set(wrong(environment, GEMINI_BASE_URL=url)) == {"GEMINI_BASE_URL"}
+
+
+def test_keys_leave_production_encrypted(environment: pytest.MonkeyPatch) -> None:
+    assert Settings.load().gemini_base_url == "https://generativelanguage.googleapis.com"
+    environment.setenv("GEMINI_BASE_URL", "http://127.0.0.1:9000/base/")
+    assert Settings.load().gemini_base_url == "http://127.0.0.1:9000/base"
+    reasons = wrong(environment, **GOOD, ENVIRONMENT="production")
+    assert set(reasons) == {"GEMINI_BASE_URL"}
+    assert "https://" in reasons["GEMINI_BASE_URL"]
 
 
 def test_a_service_token_fits_in_a_header(environment: pytest.MonkeyPatch) -> None:

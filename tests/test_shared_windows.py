@@ -96,18 +96,32 @@ async def test_two_that_share_admit_exactly_the_limit(valkey: Valkey, patient: N
         assert (await spend(other, limit=Limit.WRITE)).remaining == 29
 
 
-async def test_the_window_slides(valkey: Valkey, patient: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_windows, "SECONDS", 0.8)
+async def test_the_window_slides(valkey: Valkey, patient: None) -> None:
     async with opened(valkey) as windows:
-        first = [await windows.spend("k", 2)]
+        first = [await windows.spend("k", 2, 0.8)]
         await asyncio.sleep(0.5)
-        first += [await windows.spend("k", 2), await windows.spend("k", 2)]
+        first += [await windows.spend("k", 2, 0.8), await windows.spend("k", 2, 0.8)]
         assert [spent and spent.admitted for spent in first] == [True, True, False]
         assert first[2]
         assert 0.1 < first[2].reset < 0.35, "until the first one is forgotten"
         await asyncio.sleep(0.4)
-        then = [await windows.spend("k", 2), await windows.spend("k", 2)]
+        then = [await windows.spend("k", 2, 0.8), await windows.spend("k", 2, 0.8)]
         assert [spent and spent.admitted for spent in then] == [True, False], "the second one still counts"
+
+
+async def test_validations_of_keys_are_shared_for_an_hour(valkey: Valkey, patient: None) -> None:
+    async with limits_of(sharing(valkey)) as one, limits_of(sharing(valkey)) as other:
+        both = [limits for _ in range(10) for limits in (one, other)]
+        usages = await asyncio.gather(*(spend(limits, limit=Limit.KEY_VALIDATION) for limits in both))
+        assert sorted(usage.remaining for usage in usages if usage.admitted) == [0, 1, 2, 3, 4]
+        assert all(3500 < usage.reset <= 3600 for usage in usages)
+        async with Redis.from_url(valkey.url, decode_responses=True) as redis:
+            [key] = await redis.keys()
+            assert str(key).startswith("todo:key-validation:")
+            assert 3_500_000 < await redis.pttl(key) <= 3_600_000
+        valkey.kill()
+        again = [await spend(limits, limit=Limit.KEY_VALIDATION) for limits in (one, other) for _ in range(5)]
+        assert sum(usage.admitted for usage in again) == 5, "each knows what it admitted itself"
 
 
 @asynccontextmanager

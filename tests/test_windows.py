@@ -48,6 +48,16 @@ def test_what_is_left_and_when_there_is_more() -> None:
     assert windows.spend("b", 2).admitted, "others are not concerned"
 
 
+def test_a_window_may_be_longer() -> None:
+    clock = Clock()
+    windows = Windows(3600, clock=clock)
+    assert [windows.spend("a", 2).reset for _ in range(2)] == [3600, 3600]
+    clock.now += 3599
+    assert (windows.spend("a", 2).admitted, len(windows)) == (False, 1)
+    clock.now += 1.001
+    assert windows.spend("a", 2).admitted
+
+
 def test_refusals_are_not_counted() -> None:
     clock = Clock()
     windows = Windows(clock=clock)

@@ -9,6 +9,7 @@ from aiohttp import web
 from todo_service import __version__, migrations
 from todo_service.assets import ASSETS, by_path
 from todo_service.auth.credentials import TOKENS
+from todo_service.auth.encryption import KEY_BOX, KeyBox
 from todo_service.auth.issuers import ISSUERS, Issuers
 from todo_service.auth.key_sets import KEY_SET, KeySet
 from todo_service.auth.passwords import Passwords
@@ -28,6 +29,7 @@ from todo_service.middleware.headers import set_headers
 from todo_service.middleware.request_id import give_request_id
 from todo_service.openapi.document import document
 from todo_service.pieces import MAX_UNSENT, MAX_UNSENT_OF_ONE, UNSENT
+from todo_service.providers import VALIDATOR, Validator
 from todo_service.pulse import watch
 from todo_service.queries import statement_names
 from todo_service.queries.sessions import select_user_from
@@ -41,6 +43,7 @@ from todo_service.routes.system import MEASURED, MIGRATIONS, SCRAPE, SYSTEM
 from todo_service.routes.table import Route, expand, register
 from todo_service.routes.tasks import TASKS
 from todo_service.routes.transfers import TRANSFERS
+from todo_service.routes.user_api_keys import USER_API_KEYS
 from todo_service.routes.users import USERS
 from todo_service.settings import SETTINGS, Settings, secret
 from todo_service.shares import Room
@@ -51,15 +54,16 @@ from todo_service.wire.transfers import READERS, Readers
 log = structlog.get_logger()
 
 ROUTES: tuple[Route, ...] = (
-    *SYSTEM,
-    *PROBLEMS,
     *AUTH,
-    *USERS,
+    *expand(TASKS),
+    *BATCH,
     *SYNC,
     *TRANSFERS,
-    *BATCH,
-    *expand(TASKS),
+    *USER_API_KEYS,
+    *USERS,
+    *PROBLEMS,
     *OPENAPI,
+    *SYSTEM,
 )
 PAGES: tuple[Route, ...] = (*DOCS, *FILES)  # for people: no part of the API, so its description leaves them out
 
@@ -95,8 +99,11 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     app[READERS] = Readers(settings)
     app[LIMITS] = Limits(settings, app[METRICS])
     app[ASSETS] = by_path(docs=settings.docs_enabled)
+    app[VALIDATOR] = Validator(settings)
+    if settings.encryption_keys:
+        app[KEY_BOX] = KeyBox(settings.encryption_keys)
     common_passwords()
-    app.cleanup_ctx.extend([database, pulse, revocations, key_set, limits, password_threads, import_threads])
+    app.cleanup_ctx.extend([database, pulse, revocations, key_set, limits, validator, password_threads, import_threads])
     app.on_response_prepare.append(set_headers)
     routes, pages = rows(settings)
     app[DESCRIPTION] = Description(codec.dump(document(routes, settings)))
@@ -208,6 +215,13 @@ async def limits(app: web.Application) -> AsyncIterator[None]:
     await app[LIMITS].open()
     yield
     await app[LIMITS].close()
+
+
+async def validator(app: web.Application) -> AsyncIterator[None]:
+    """The client that asks AI providers about API keys."""
+    await app[VALIDATOR].open()
+    yield
+    await app[VALIDATOR].close()
 
 
 async def password_threads(app: web.Application) -> AsyncIterator[None]:

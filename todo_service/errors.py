@@ -85,6 +85,24 @@ class ValidationFailed(ApiError):
         self.status = status
 
 
+class InvalidApiKey(ApiError):
+    status = 400
+    name = "invalid-api-key"
+    title = "Not the form of an API key"
+    meaning = "No key of this provider has this form. It was sent nowhere."
+    when = "Storing or testing a key that is cut off, has a space or a line end in it, or is something else."
+    remedy = "Copy the whole key from the provider's page, without spaces or line ends."
+
+
+class ApiKeyRejected(ApiError):
+    status = 400
+    name = "api-key-rejected"
+    title = "The provider does not accept this key"
+    meaning = "The provider was asked and does not accept this API key. It was not stored."
+    when = "Storing a key that was withdrawn, is mistyped, or may not use the API."
+    remedy = "Make sure that the key is whole, active and allowed to use the API, or make a new one at the provider."
+
+
 class EmailAlreadyRegistered(ApiError):
     status = 400
     name = "email-already-registered"
@@ -317,7 +335,7 @@ class RateLimited(ApiError):
     status = 429
     name = "rate-limited"
     title = "Too many requests"
-    meaning = "You have sent more requests within a minute than you may."
+    meaning = "You have sent more requests than you may in this time."
     when = "The limit named in `RateLimit-Policy` is used up; the request was refused before anything was done."
     remedy = "Wait as long as `Retry-After` says and try again."
 
@@ -333,6 +351,24 @@ class InternalError(ApiError):
     meaning = "Something went wrong on our side."
     when = "A defect of the service; it is in the log under the `request_id`."
     remedy = "Try again; if it stays, tell the operator the `request_id`."
+
+
+class ProviderUnreachable(ApiError):
+    status = 502
+    name = "provider-unreachable"
+    title = "The provider could not be asked"
+    meaning = "The provider did not answer in time, or not in a way that says whether the API key is good."
+    when = "Storing or testing a key while the provider is away, slow or in trouble."
+    remedy = "Nothing was stored. Try again later with the same key."
+
+
+class EncryptionNotConfigured(ApiError):
+    status = 503
+    name = "encryption-not-configured"
+    title = "API keys are not stored here"
+    meaning = "This service has no key to encrypt API keys with, and keeps none in clear."
+    when = "Any request about API keys where `ENCRYPTION_KEY` is not set."
+    remedy = "Ask the operator to set `ENCRYPTION_KEY`."
 
 
 class DatabaseUnavailable(ApiError):
@@ -374,6 +410,7 @@ CONSTRAINTS: Mapping[str, type[ApiError]] = {
     "users_email_key_unique": EmailAlreadyRegistered,
     "tasks_pkey": TaskIdTaken,
     "idempotency_keys_user_fkey": Overloaded,
+    "user_api_keys_user_fkey": Overloaded,
     "task_clocks_user_fkey": Overloaded,  # the user was deleted while a first task was written: the next try is sound
 }
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 class Life:
     """The state of one application: `draining` once its end has begun, `in_flight` requests being handled, of which
-    those that wait for their client's bytes are not `busy`; `refused` were more than `most_busy`.
+    those that wait for their client, or for a provider, are not `busy`; `refused` were more than `most_busy`.
     """
 
     def __init__(self, *, most_busy: int) -> None:
@@ -42,8 +42,8 @@ class Life:
             self._idle.set()
 
     @contextmanager
-    def waiting_for_client(self) -> Iterator[None]:
-        """Of a request that has to wait for its client and takes nothing from others meanwhile."""
+    def waiting(self) -> Iterator[None]:
+        """Of a request that has to wait for somebody outside and takes nothing from others meanwhile."""
         self._waiting += 1
         try:
             yield

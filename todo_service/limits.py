@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -14,22 +15,35 @@ from todo_service.windows import SECONDS, Windows
 
 
 class Limit(Enum):
-    """What a request is counted as: a reading one, a writing one, one that tries a secret, or not at all."""
+    """What a request is counted as: a reading one, a writing one, one that tries a secret, one that lets a provider
+    look at an API key, or not at all.
+    """
 
     READ = "read"
     WRITE = "write"
     AUTH = "auth"
+    KEY_VALIDATION = "key-validation"
     NONE = "none"
+
+
+class Quota(NamedTuple):
+    """How many there may be in how many seconds."""
+
+    most: int
+    seconds: int = SECONDS
+
+
+KEY_VALIDATIONS = Quota(5, 60 * 60)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How a limit stands after a request: `quota` a minute, of which `remaining` are left; in `reset` whole seconds
-    (at least 1) there is one more. `admitted` says whether the request was within it.
+    """How a limit stands after a request: of its `quota`, `remaining` are left; in `reset` whole seconds (at least 1)
+    there is one more. `admitted` says whether the request was within it.
     """
 
     limit: Limit
-    quota: int
+    quota: Quota
     admitted: bool
     remaining: int
     reset: int
@@ -40,9 +54,9 @@ class Usage:
         seconds since 1970.
         """
         return {
-            "RateLimit-Policy": f'"{self.limit.value}";q={self.quota};w={SECONDS}',
+            "RateLimit-Policy": f'"{self.limit.value}";q={self.quota.most};w={self.quota.seconds}',
             "RateLimit": f'"{self.limit.value}";r={self.remaining};t={self.reset}',
-            "X-RateLimit-Limit": str(self.quota),
+            "X-RateLimit-Limit": str(self.quota.most),
             "X-RateLimit-Remaining": str(self.remaining),
             "X-RateLimit-Reset": str(math.ceil(time.time()) + self.reset),
         }
@@ -64,12 +78,13 @@ class Limits:
     def __init__(self, settings: Settings, observer: Observer | None = None) -> None:
         self._enabled = settings.rate_limit_enabled
         self._quotas = {
-            Limit.READ: settings.rate_limit_read,
-            Limit.WRITE: settings.rate_limit_write,
-            Limit.AUTH: settings.rate_limit_auth,
+            Limit.READ: Quota(settings.rate_limit_read),
+            Limit.WRITE: Quota(settings.rate_limit_write),
+            Limit.AUTH: Quota(settings.rate_limit_auth),
+            Limit.KEY_VALIDATION: KEY_VALIDATIONS,
         }
         self._observer = observer or Silent()
-        self._own = Windows()
+        self._own = {quota.seconds: Windows(quota.seconds) for quota in self._quotas.values()}
         url = secret(settings.redis_url)
         self._shared = SharedWindows(url, self._observer) if url and self._enabled else None
         self._key = blake2b(settings.signing_keys[0].encode(), digest_size=32, person=b"rate limits").digest()
@@ -92,11 +107,12 @@ class Limits:
         if not self._enabled or limit is Limit.NONE:
             return None
         key, quota = self._key_of(limit, who), self._quotas[limit]
-        spent = await self._shared.spend(key, quota) if self._shared else None
+        own = self._own[quota.seconds]
+        spent = await self._shared.spend(key, *quota) if self._shared else None
         if spent is None:
-            spent = self._own.spend(key, quota)
+            spent = own.spend(key, quota.most)
         elif spent.admitted:
-            self._own.spend(key, quota)
+            own.spend(key, quota.most)
         if not spent.admitted:
             self._observer.limited(limit.value)
         return Usage(limit, quota, spent.admitted, spent.remaining, max(1, math.ceil(spent.reset)))

@@ -71,6 +71,9 @@ class Metrics:
         self._auth = self._counter("todo_auth_events", "Sign-ins and what goes with them.", ["event", "outcome"])
         self._limited = self._counter("todo_rate_limited", "Requests refused by a rate limit.", ["limit"])
         self.redis_errors = self._counter("todo_rate_limit_redis_errors", "Rate limit checks that Redis failed.")
+        self._validations = self._counter(
+            "todo_key_validations", "API keys that a provider was asked about.", ["provider", "outcome"]
+        )
         self._lists = self._counter("todo_list_cache_requests", "Lists answered, by what it took.", ["outcome"])
         self.sync_resets = self._counter("todo_sync_resets", "Clients of delta sync told to start over.")
 
@@ -118,6 +121,10 @@ class Metrics:
     def limited(self, name: str) -> None:
         """A request was refused by the limit of this name."""
         self._word(self._limited, name).inc()
+
+    def key_validated(self, provider: str, outcome: str) -> None:
+        """A provider was asked about an API key: `valid`, `invalid`, `quota_exceeded` or `unreachable`."""
+        self._word(self._validations, provider, outcome).inc()
 
     def redis_error(self) -> None:
         """Redis did not answer in time, or could not be reached."""

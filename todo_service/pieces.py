@@ -41,7 +41,7 @@ async def _write(request: web.Request, response: web.StreamResponse, body: memor
     for start in range(0, len(body), PIECE):
         try:
             async with asyncio.timeout(PIECE_SECONDS):
-                with request.app[LIFE].waiting_for_client():
+                with request.app[LIFE].waiting():
                     await response.write(body[start : start + PIECE])
         except TimeoutError:
             log.info("reader_too_slow", bytes=response.body_length)

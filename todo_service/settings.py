@@ -7,7 +7,7 @@ three together). Nothing else in the package reads the environment.
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -31,14 +31,9 @@ SIGNING_SECRETS = ("secret_key", "secret_key_previous")
 SECRETS = ("better_auth_secret", *SIGNING_SECRETS, "session_hash_secret", "service_auth_token")
 BCRYPT_ROUNDS_IN_PRODUCTION = 12
 DRAIN_SECONDS_IN_PRODUCTION = 5
-NEEDED_BY_COMMANDS = {
-    "environment",
-    "app_name",
-    "data_dir",
-    "password_min_length",
-    "bcrypt_rounds",
-    "max_tasks_per_user",
-}
+NEEDED_BY_COMMANDS = frozenset(
+    {"environment", "app_name", "data_dir", "password_min_length", "bcrypt_rounds", "max_tasks_per_user"}
+)
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 PerMinute = Annotated[int, Field(ge=1, le=100_000)]
@@ -106,6 +101,9 @@ class Settings(BaseSettings):
     session_hash_secret: SecretStr | None = None
     service_auth_token: SecretStr | None = None
 
+    encryption_key: SecretStr | None = None
+    gemini_base_url: str = "https://generativelanguage.googleapis.com"
+
     max_tasks_per_user: int = Field(10_000, ge=1, le=1_000_000)
     rate_limit_enabled: bool = True
     rate_limit_read: PerMinute = 100
@@ -154,6 +152,12 @@ class Settings(BaseSettings):
             assert shared is not None
             present = SecretStr(keys.derived(shared.get_secret_value(), self.algorithm))
         return [key.get_secret_value() for key in (present, self.secret_key_previous) if key is not None]
+
+    @property
+    def encryption_keys(self) -> list[str]:
+        """The Fernet keys of users' API keys, the one that encrypts first; none if these are not kept."""
+        text = secret(self.encryption_key)
+        return keys.fernet_keys(text) if text is not None else []
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -246,6 +250,24 @@ class Settings(BaseSettings):
                 raise ValueError(f"must not be the same as {other.upper()}")
         return value
 
+    @field_validator("encryption_key")
+    @classmethod
+    def _are_fernet_keys(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        for key in keys.fernet_keys(value.get_secret_value()) if value is not None else ():
+            for other in SECRETS:
+                if secret(info.data.get(other)) == key:
+                    raise ValueError(f"must not be the same as {other.upper()}")
+        return value
+
+    @field_validator("gemini_base_url")
+    @classmethod
+    def _a_base(cls, value: str, info: ValidationInfo) -> str:
+        if not _is_http_url(value) or set("?#") & set(value):
+            raise ValueError("must be an address such as https://generativelanguage.googleapis.com")
+        if _in_production(info) and not value.startswith("https://"):
+            raise ValueError("must begin with https:// in production: users' API keys are sent there")
+        return value.rstrip("/")
+
     @field_validator("service_auth_token")
     @classmethod
     def _fits_in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
@@ -266,12 +288,12 @@ class CommandSettings(Settings):
     environment is passed over, right or wrong; above all no signing secret has to be there.
     """
 
+    needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS
+
     @model_validator(mode="before")
     @classmethod
     def _only_what_is_needed(cls, values: dict[str, object]) -> dict[str, object]:
-        return {
-            name: value for name, value in values.items() if name in NEEDED_BY_COMMANDS or name.startswith("database_")
-        }
+        return {name: value for name, value in values.items() if name in cls.needed or name.startswith("database_")}
 
     @field_validator("database_url")
     @classmethod
@@ -279,6 +301,19 @@ class CommandSettings(Settings):
         """As for the service, but for the secrets."""
         if value is None and info.data.get("environment") in {"staging", "production"}:
             raise ValueError("must be set outside development")
+        return value
+
+
+class EncryptionSettings(CommandSettings):
+    """The same for a command that encrypts: the keys have to be there."""
+
+    needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS | {"encryption_key"}
+
+    @field_validator("encryption_key")
+    @classmethod
+    def _present(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            raise ValueError("must be set")
         return value
 
 

@@ -55,7 +55,7 @@ class Observer(Protocol):
     """Who wants to know how limits fare."""
 
     def limited(self, name: str) -> None:
-        """A request was refused by the limit of this name: `read`, `write` or `auth`."""
+        """A request was refused by the limit of this name: `read`, `write`, `auth` or `key-validation`."""
 
     def redis_up(self, up: bool) -> None:
         """Redis is used from now on, or no longer; told at each change and once at the start."""
@@ -69,6 +69,7 @@ class Question(NamedTuple):
 
     key: str
     quota: int
+    seconds: float
     answer: asyncio.Future[Spent | None]
 
 
@@ -99,13 +100,13 @@ class SharedWindows:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def spend(self, key: str, quota: int) -> Spent | None:
-        """What `Windows.spend` answers, for all processes together; None if Redis is away, after twice
-        `PATIENCE` at the latest.
+    async def spend(self, key: str, quota: int, seconds: float = SECONDS) -> Spent | None:
+        """What `Windows.spend` answers in a window of so many seconds, for all processes together; None if Redis is
+        away, after twice `PATIENCE` at the latest.
         """
         if not self.up:
             return None
-        question = Question(key, quota, asyncio.get_running_loop().create_future())
+        question = Question(key, quota, seconds, asyncio.get_running_loop().create_future())
         self._questions.append(question)
         self._asked.set()
         return await question.answer
@@ -137,7 +138,7 @@ class SharedWindows:
             await self._answers([("PING",)])
             return
         flight = self._questions[:FLIGHT]
-        commands = [("EVALSHA", script, 1, asked.key, asked.quota, SECONDS * 1000) for asked in flight]
+        commands = [("EVALSHA", script, 1, asked.key, asked.quota, round(asked.seconds * 1000)) for asked in flight]
         answers = await self._answers(commands)
         del self._questions[: len(flight)]
         if not self._questions:

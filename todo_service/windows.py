@@ -1,7 +1,7 @@
 """Moving windows in memory: how often something happened in the last minute, to the moment.
 
 Time is that of the machine's running clock, so setting the wall clock changes nothing. The keys are in the order of
-their last admission: who has been away for a minute is at the front, and each question takes two of them away.
+their last admission: who has been away for a whole window is at the front, and each question takes two of them away.
 """
 
 import time
@@ -26,9 +26,14 @@ class Spent:
 
 
 class Windows:
-    """A window for each key; of more than `max_keys` the one whose last admission is longest ago begins anew."""
+    """A window of so many `seconds` for each key; of more than `max_keys` the one whose last admission is longest ago
+    begins anew.
+    """
 
-    def __init__(self, max_keys: int = MAX_KEYS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, seconds: float = SECONDS, *, max_keys: int = MAX_KEYS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seconds = seconds
         self._max_keys = max_keys
         self._clock = clock
         self._times: OrderedDict[str, array[float]] = OrderedDict()
@@ -40,17 +45,17 @@ class Windows:
         """Admit one more if there were fewer than `quota` (at least 1) in the window; a refusal is not counted."""
         now = self._clock()
         times = self._times.get(key) or array("d")
-        del times[: bisect_right(times, now - SECONDS)]
+        del times[: bisect_right(times, now - self._seconds)]
         admitted = len(times) < quota
         if admitted:
             times.append(now)
             self._times[key] = times
             self._times.move_to_end(key)
         self._forget(now)
-        return Spent(admitted, max(0, quota - len(times)), times[0] + SECONDS - now)
+        return Spent(admitted, max(0, quota - len(times)), times[0] + self._seconds - now)
 
     def _forget(self, now: float) -> None:
         for _ in range(_FORGOTTEN_AT_ONCE):
             key, times = next(iter(self._times.items()))
-            if len(self._times) > self._max_keys or times[-1] <= now - SECONDS:
+            if len(self._times) > self._max_keys or times[-1] <= now - self._seconds:
                 del self._times[key]

@@ -52,13 +52,13 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--folder", type=Path, default=Path(), help=argparse.SUPPRESS)
 
 
-def run(act: Callable[[Settings], Awaitable[int]]) -> int:
-    """Do something with the settings that a command needs; returns the exit status: the act's own, 1 for a failure, 2
+def run(act: Callable[[Settings], Awaitable[int]], *, needed: type[CommandSettings] = CommandSettings) -> int:
+    """Do something with the settings that the command needs; returns the exit status: the act's own, 1 for a failure, 2
     for wrong settings or values. The embedded PostgreSQL of a service that is running is used as well.
     """
     logs.silence()
     try:
-        with prepared(CommandSettings.load(), join=True) as settings:
+        with prepared(needed.load(), join=True) as settings:
             return asyncio.run(_awaited(act, settings))
     except (SettingsError, ValidationFailed) as error:
         return fail(str(error), status=2)
@@ -70,7 +70,9 @@ def run(act: Callable[[Settings], Awaitable[int]]) -> int:
         return 130
 
 
-def run_with_database(act: Callable[[Settings, Database], Awaitable[int]]) -> int:
+def run_with_database(
+    act: Callable[[Settings, Database], Awaitable[int]], *, needed: type[CommandSettings] = CommandSettings
+) -> int:
     """The same, with an open pool whose deadlines suit a command."""
 
     async def with_database(settings: Settings) -> int:
@@ -82,7 +84,7 @@ def run_with_database(act: Callable[[Settings, Database], Awaitable[int]]) -> in
         finally:
             await database.close()
 
-    return run(with_database)
+    return run(with_database, needed=needed)
 
 
 def fail(reason: str, *, status: int = 1) -> int:

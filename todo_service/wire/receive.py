@@ -32,7 +32,7 @@ async def body(request: web.Request, *, max_size: int = MAX_BODY, accepted: Coll
     await _answer_expectation(request)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            with request.app[LIFE].waiting_for_client():
+            with request.app[LIFE].waiting():
                 raw = await _read(request, max_size)
     except TimeoutError:
         raise BodyTimeout from None

@@ -1,0 +1,134 @@
+"""`bin/reencrypt`: encrypt every stored API key under the first key of ENCRYPTION_KEY, so that the others can be taken
+out of it. Run it once every replica has the new list. It is safe while the service runs and twice at once; stopped
+half-way it goes on when it is run again. At its end it reads every row once more and tells only what it has seen.
+"""
+
+import argparse
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from rich.console import Console
+from rich.progress import Progress
+
+from todo_service.auth.encryption import KeyBox, Place
+from todo_service.commands import command
+from todo_service.database import Database
+from todo_service.queries import user_api_keys
+from todo_service.queries.user_api_keys import ApiKeyRow
+from todo_service.settings import EncryptionSettings, Settings
+
+BATCH = 200
+EXAMPLES = (
+    "ENCRYPTION_KEY=new,old bin/reencrypt",
+    "bin/reencrypt --json",
+    "bin/reencrypt --batch 20   # where 200 rows at once hold others up",
+)
+
+
+@dataclass
+class Found:
+    """What the second look has seen: rows under the first key, rows under another one, rows that no key opens."""
+
+    current: int = 0
+    older: int = 0
+    undecryptable: list[Place] = field(default_factory=list)
+
+
+def main() -> int:
+    """Returns 0 when every row is under the first key, 1 if not, 2 for misuse."""
+    parser = command.Parser(prog="bin/reencrypt", description=__doc__, examples=EXAMPLES)
+    parser.add_argument("--batch", type=int, default=BATCH, help=f"rows in one transaction (default: {BATCH})")
+    parser.add_json()
+    arguments = parser.parse_args()
+    if arguments.batch < 1:
+        parser.error("--batch must be 1 or more")
+    return command.run_with_database(partial(_reencrypt, arguments), needed=EncryptionSettings)
+
+
+async def _reencrypt(arguments: argparse.Namespace, settings: Settings, database: Database) -> int:
+    box = KeyBox(settings.encryption_keys)
+    async with database.connection() as db:
+        total = await user_api_keys.count_any_owner(db)
+    with Progress(console=Console(stderr=True)) as progress:
+        renewing, verifying = (progress.add_task(name, total=total) for name in ("re-encrypting", "verifying"))
+        renewed = 0
+        async for rows in _pages(database, arguments.batch):
+            renewed += await _renew(database, box, rows)
+            progress.advance(renewing, len(rows))
+        found = Found()
+        async for rows in _pages(database, arguments.batch):
+            _look(box, rows, found)
+            progress.advance(verifying, len(rows))
+    _tell(arguments, renewed, found)
+    return _verdict(found)
+
+
+async def _pages(database: Database, size: int) -> AsyncIterator[list[ApiKeyRow]]:
+    """All rows in the order of their owners, so many at a time."""
+    after = ("", "")
+    while True:
+        async with database.connection() as db:
+            rows = await user_api_keys.select_page_any_owner(db, after=after, at_most=size)
+        if not rows:
+            return
+        yield rows
+        after = (rows[-1].user_id, rows[-1].provider)
+
+
+async def _renew(database: Database, box: KeyBox, rows: list[ApiKeyRow]) -> int:
+    """Renew what is not under the first key; returns how many that were. What was replaced meanwhile stays as it is."""
+    older = [(row, box.renewed(row.ciphertext, _place(row))) for row in rows if not _is_current(box, row)]
+    renewed = 0
+    if older:
+        async with database.transaction() as db:
+            for row, ciphertext in older:
+                if ciphertext is not None:
+                    renewed += await user_api_keys.update_ciphertext(db, row, ciphertext=ciphertext)
+    return renewed
+
+
+def _look(box: KeyBox, rows: list[ApiKeyRow], found: Found) -> None:
+    for row in rows:
+        if _is_current(box, row):
+            found.current += 1
+        elif box.open(row.ciphertext, _place(row)) is not None:
+            found.older += 1
+        else:
+            found.undecryptable.append(_place(row))
+
+
+def _is_current(box: KeyBox, row: ApiKeyRow) -> bool:
+    return box.is_current(row.ciphertext, _place(row))
+
+
+def _place(row: ApiKeyRow) -> Place:
+    return Place(row.user_id, row.provider)
+
+
+def _tell(arguments: argparse.Namespace, renewed: int, found: Found) -> None:
+    document: dict[str, object] = {"reencrypted": renewed, "under_first_key": found.current}
+    document |= {"under_older_keys": found.older, "undecryptable": [place._asdict() for place in found.undecryptable]}
+    lines = [f"{renewed} API keys re-encrypted; {found.current} are under the first key now, each was read again"]
+    lines += [f"cannot be decrypted: user {place.user_id}, {place.provider}" for place in found.undecryptable]
+    command.tell(document, *lines, as_json=arguments.json)
+
+
+def _verdict(found: Found) -> int:
+    """The exit status, with a reason on standard error where it is not 0."""
+    if found.older:
+        return command.fail(
+            f"{found.older} API keys were stored under an older key meanwhile: restart every replica with the new"
+            " ENCRYPTION_KEY, then run bin/reencrypt again. Take no key out of it before."
+        )
+    if found.undecryptable:
+        return command.fail(
+            f"{len(found.undecryptable)} API keys cannot be decrypted and stay as they are: is a key missing in"
+            " ENCRYPTION_KEY? Their owners can also store them again."
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""`user_api_keys`: one encrypted key of each user for each AI provider. What a ciphertext says is not known here."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from todo_service.connect import Connection
+from todo_service.queries.audit_log import Act
+
+_COLUMNS = "user_id, provider, ciphertext, validation_status, last_validated_at, created_at, updated_at"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRow:
+    """One stored key; `validation_status` is what the provider said of it at `last_validated_at`."""
+
+    user_id: str
+    provider: str
+    ciphertext: str = field(repr=False)
+    validation_status: str
+    last_validated_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+
+_STORED = """
+ON CONFLICT (user_id, provider) DO UPDATE SET
+    ciphertext = excluded.ciphertext, validation_status = excluded.validation_status,
+    last_validated_at = excluded.last_validated_at, updated_at = excluded.updated_at
+RETURNING true"""
+
+UPSERT = f"""
+WITH owner AS MATERIALIZED (
+    SELECT id FROM users WHERE id = $1 FOR KEY SHARE
+)
+INSERT INTO user_api_keys (user_id, provider, ciphertext, validation_status, last_validated_at)
+SELECT id, $2, $3, $4, now() FROM owner
+{_STORED}"""
+
+
+async def upsert(db: Connection, *, owner_id: str, provider: str, ciphertext: str, validation_status: str) -> bool:
+    """Keep a key that was validated just now, in place of the one before it; False if there is no such user."""
+    return await db.fetchval(UPSERT, owner_id, provider, ciphertext, validation_status) is True
+
+
+UPSERT_FIRST = f"""
+WITH newcomer AS (
+    INSERT INTO users (id, email) VALUES ($1, $5) ON CONFLICT DO NOTHING RETURNING id
+)
+INSERT INTO user_api_keys (user_id, provider, ciphertext, validation_status, last_validated_at)
+SELECT $1, $2, $3, $4, now() FROM (SELECT count(*) FROM newcomer) AS made
+{_STORED}"""
+
+
+async def upsert_first(
+    db: Connection, *, owner_id: str, email: str | None, provider: str, ciphertext: str, validation_status: str
+) -> None:
+    """The same for an owner who may have no row yet: it is made, with this email, in the same statement. Raises the
+    violation of `user_api_keys_user_fkey` if the user is deleted meanwhile.
+    """
+    await db.execute(UPSERT_FIRST, owner_id, provider, ciphertext, validation_status, email)
+
+
+SELECT = f"SELECT {_COLUMNS} FROM user_api_keys WHERE user_id = $1 AND provider = $2"
+
+
+async def select(db: Connection, *, owner_id: str, provider: str) -> ApiKeyRow | None:
+    """The owner's key for a provider."""
+    row = await db.fetchrow(SELECT, owner_id, provider)
+    return ApiKeyRow(*row) if row else None
+
+
+# One statement, so that nobody has a key whose reading is not written down.
+SELECT_AUDITED = f"""
+WITH found AS MATERIALIZED (
+    SELECT {_COLUMNS} FROM user_api_keys WHERE user_id = $1 AND provider = $2
+), audited AS (
+    INSERT INTO audit_log (action, actor_id, request_id, detail, subject_id)
+    SELECT $3, $4, $5, $6, user_id FROM found
+)
+SELECT {_COLUMNS} FROM found"""
+
+
+async def select_audited(db: Connection, act: Act, *, owner_id: str, provider: str) -> ApiKeyRow | None:
+    """The same for somebody who is told the key itself: the act is in the audit log if there is one."""
+    row = await db.fetchrow(SELECT_AUDITED, owner_id, provider, *act)
+    return ApiKeyRow(*row) if row else None
+
+
+DELETE = "DELETE FROM user_api_keys WHERE user_id = $1 AND provider = $2 RETURNING true"
+
+
+async def delete(db: Connection, *, owner_id: str, provider: str) -> bool:
+    """Delete a key; False if there is none."""
+    return await db.fetchval(DELETE, owner_id, provider) is True
+
+
+COUNT_ANY_OWNER = "SELECT count(user_id) FROM user_api_keys"
+
+
+async def count_any_owner(db: Connection) -> int:
+    """How many keys there are."""
+    count: int = await db.fetchval(COUNT_ANY_OWNER)
+    return count
+
+
+SELECT_PAGE_ANY_OWNER = f"""
+SELECT {_COLUMNS} FROM user_api_keys WHERE (user_id, provider) > ($1, $2) ORDER BY user_id, provider LIMIT $3"""
+
+
+async def select_page_any_owner(db: Connection, *, after: tuple[str, str], at_most: int) -> list[ApiKeyRow]:
+    """Some keys, by user and provider, the first ones after these; ("", "") comes before all."""
+    return [ApiKeyRow(*row) for row in await db.fetch(SELECT_PAGE_ANY_OWNER, *after, at_most)]
+
+
+UPDATE_CIPHERTEXT = """
+UPDATE user_api_keys SET ciphertext = $4 WHERE user_id = $1 AND provider = $2 AND ciphertext = $3 RETURNING true"""
+
+
+async def update_ciphertext(db: Connection, row: ApiKeyRow, *, ciphertext: str) -> bool:
+    """Keep the same key in another form; False if it was replaced or deleted since the row was read."""
+    return await db.fetchval(UPDATE_CIPHERTEXT, row.user_id, row.provider, row.ciphertext, ciphertext) is True

@@ -1,0 +1,140 @@
+"""Users' API keys as JSON: what storing, testing and reading one takes and gives."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr
+from pydantic_core import PydanticCustomError
+
+from todo_service import providers
+from todo_service.errors import InvalidApiKey
+from todo_service.providers import PROVIDERS, Provider, Verdict
+from todo_service.queries.user_api_keys import ApiKeyRow
+from todo_service.wire.codec import Input, Output
+from todo_service.wire.text import Written, moment
+
+UNDECRYPTABLE = "undecryptable"  # of a stored key that nobody can read any more
+MESSAGES = {
+    Verdict.VALID: "The provider accepts the API key.",
+    Verdict.INVALID: "The provider does not accept the API key.",
+    Verdict.QUOTA_EXCEEDED: "The API key is good, but its quota at the provider is used up for now.",
+}
+
+
+def _known(name: str) -> str:
+    if name not in PROVIDERS:
+        raise PydanticCustomError("enum", "must be one of: {names}", {"names": ", ".join(PROVIDERS)})
+    return name
+
+
+ProviderName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(PROVIDERS)})]
+
+
+class ApiKeyQuery(Input):
+    """Which key: the one for a provider."""
+
+    provider: ProviderName = providers.DEFAULT
+
+
+class ApiKeyInput(ApiKeyQuery):
+    """The body of storing or testing a key."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"api_key": "AIzaSy-an-example-that-is-no-key-0123"}]})
+
+    api_key: SecretStr
+
+    def key_for(self, provider: Provider) -> str:
+        """The key, if it has the form of the provider's. Raises `InvalidApiKey`."""
+        key = self.api_key.get_secret_value()
+        if not provider.form.fullmatch(key):
+            raise InvalidApiKey
+        return key
+
+
+class ApiKeyStored(Output):
+    """A key was accepted by its provider and is stored."""
+
+    success: Literal[True]
+    message: str
+    masked_key: str = Field(description="The first four characters and the last three.")
+
+
+class ApiKeyTested(Output):
+    """What the provider says of a key; nothing is stored."""
+
+    success: bool = Field(description="Whether the key could be stored.")
+    message: str
+    validation_status: Literal["valid", "invalid", "quota_exceeded"]
+
+
+class ApiKeyDeleted(Output):
+    """A key is no longer stored."""
+
+    success: Literal[True]
+    message: str
+
+
+class ApiKeyState(Output):
+    """What is stored for a provider. Without a key everything but the first two is null."""
+
+    configured: bool
+    provider: str
+    masked_key: str | None = Field(description="For its owner; null for a service, and if the key cannot be read.")
+    plaintext_key: str | None = Field(description="For a service that acts for the owner; null for everybody else.")
+    validation_status: Literal["valid", "quota_exceeded", "undecryptable"] | None
+    last_validated_at: Written | None
+    created_at: Written | None
+    updated_at: Written | None
+
+
+def masked(api_key: str) -> str:
+    """As much of a key as its owner needs to tell it from another."""
+    return f"{api_key[:4]}...{api_key[-3:]}"
+
+
+def stored(api_key: str, verdict: Verdict) -> dict[str, object]:
+    """What storing a key is answered with."""
+    return {"success": True, "message": f"{MESSAGES[verdict]} It is stored.", "masked_key": masked(api_key)}
+
+
+def tested(verdict: Verdict) -> dict[str, object]:
+    """What testing a key is answered with; it is a success if the key could be stored."""
+    success = verdict is not Verdict.INVALID
+    return {"success": success, "message": MESSAGES[verdict], "validation_status": verdict.value}
+
+
+def deleted() -> dict[str, object]:
+    """What deleting a key is answered with."""
+    return {"success": True, "message": "The API key is deleted."}
+
+
+def absent(provider: str) -> dict[str, object]:
+    """What there is to say where no key is stored."""
+    return _document(provider, configured=False)
+
+
+def document(row: ApiKeyRow, api_key: str | None, *, in_clear: bool) -> dict[str, object]:
+    """A stored key, masked or `in_clear`; None is one that cannot be read."""
+    return _document(
+        row.provider,
+        configured=True,
+        masked_key=masked(api_key) if api_key is not None and not in_clear else None,
+        plaintext_key=api_key if in_clear else None,
+        validation_status=row.validation_status if api_key is not None else UNDECRYPTABLE,
+        last_validated_at=moment(row.last_validated_at),
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+    )
+
+
+def _document(provider: str, *, configured: bool, **known: str | None) -> dict[str, object]:
+    """The same keys whatever is known."""
+    return {
+        "configured": configured,
+        "provider": provider,
+        "masked_key": known.get("masked_key"),
+        "plaintext_key": known.get("plaintext_key"),
+        "validation_status": known.get("validation_status"),
+        "last_validated_at": known.get("last_validated_at"),
+        "created_at": known.get("created_at"),
+        "updated_at": known.get("updated_at"),
+    }
