@@ -369,6 +369,7 @@ class EncryptionNotConfigured(ApiError):
     meaning = "This service has no key to encrypt API keys with, and keeps none in clear."
     when = "Any request about API keys where `ENCRYPTION_KEY` is not set."
     remedy = "Ask the operator to set `ENCRYPTION_KEY`."
+    headers: Mapping[str, str] = {"Retry-After": "3600"}
 
 
 class DatabaseUnavailable(ApiError):

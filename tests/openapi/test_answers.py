@@ -14,12 +14,24 @@ import pytest_asyncio
 from multidict import CIMultiDict
 
 from tests.client import ABSENT, Answer, Api, User
+from tests.conftest import make_settings, running_service
 from tests.openapi.described import Operation, described
+from tests.provider import GOOD, ai_provider
 from tests.routes.test_sessions import only_administrators, sign_in
 
 JSON = "application/json"
 DESCRIBED = described()
 OPERATIONS = [pytest.param(operation, id=operation.id) for operation in DESCRIBED.operations]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def api(database_url: str) -> AsyncIterator[Api]:
+    """The service, with a provider that looks at API keys."""
+    async with (
+        ai_provider() as provider,
+        running_service(make_settings(database_url, gemini_base_url=provider.url)) as api,
+    ):
+        yield api
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -37,7 +49,7 @@ def example(operation: Operation, caller: User) -> Any:
     schema = operation.about["requestBody"]["content"][JSON]["schema"]
     schema = schema.get("anyOf", [schema])[0]
     body = deepcopy(DESCRIBED.resolved(schema)["examples"][0])
-    known = {"email": caller.email, "refresh_token": caller.refresh_token}
+    known = {"email": caller.email, "refresh_token": caller.refresh_token, "api_key": GOOD}
     if body.keys() >= {"email", "full_name"}:
         known["email"] = f"{uuid4().hex}@example.com"
     return body | {name: value for name, value in known.items() if name in body}
@@ -48,6 +60,8 @@ async def asked(api: Api, operation: Operation, admin: User, **others: Any) -> A
     somebody = await api.new_user()
     caller = admin if operation.path.startswith("/api/v1/users") else somebody
     task = (await api.post("/api/v1/tasks", {"title": "t"}, as_=somebody)).body
+    if operation.path.startswith("/api/user-api-keys"):
+        await api.post("/api/user-api-keys", {"api_key": GOOD}, as_=somebody)
     path = operation.path.format(user_id=somebody.id, task_id=task["id"], account_id=somebody.id, name="not-found")
     return await api.send(operation.method, path, example(operation, caller), as_=caller, **others)
 

@@ -32,7 +32,7 @@ ProviderName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"
 class ApiKeyQuery(Input):
     """Which key: the one for a provider."""
 
-    provider: ProviderName = providers.DEFAULT
+    provider: ProviderName = Field(providers.DEFAULT, description="Whose key it is.")
 
 
 class ApiKeyInput(ApiKeyQuery):
