@@ -43,7 +43,8 @@ class Operation:
         path = self.path
         for plain, pattern in PATTERNS.items():
             path = path.replace(plain, pattern)
-        return re.compile(re.sub(r"{\w+(?::((?:[^{}]|{[^}]*})*))?}", lambda found: found[1] or "[^/]+", path) + "/?")
+        plain = re.sub(r"{\w+(?::((?:[^{}]|{[^}]*})*))?}", lambda found: found[1] or "[^/]+", path)
+        return re.compile(plain.rstrip("/") + "/?")
 
 
 class Described:
