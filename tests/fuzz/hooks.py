@@ -15,6 +15,7 @@ EXAMPLE_EMAIL, EXAMPLE_TOKEN = "ada@example.com", "Zk3mQ0b1yVw5h7X2c9R8tL6nD4sJ0
 PASSWORD = "correct horse 9"
 SELF_DEFEATING = {"change_password", "delete_me", "log_out", "app_log_out"}
 REGISTERING = {"register", "register_signed_in", "sign_up"}
+REGISTERED = {EXAMPLE_EMAIL}
 USUAL = f"Bearer {os.environ['FUZZ_TOKEN']}"
 
 
@@ -23,12 +24,24 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Put what holds in the place of what only looks like it."""
     operation = context.operation.definition.raw["operationId"]
     if operation in REGISTERING:
-        if _field(case, "email") == EXAMPLE_EMAIL:
-            case.body["email"] = _fresh()
+        _with_an_email_of_its_own(case)
     elif operation in SELF_DEFEATING or EXAMPLE_EMAIL in _values(case) or EXAMPLE_TOKEN in _values(case):
         _as_somebody_new(case)
+    if _is_positive(case):
+        (case.query or {}).pop("cursor", None)  # opaque: only the service can make one that is accepted
+        if "Idempotency-Key" in (case.headers or {}):
+            case.headers["Idempotency-Key"] = str(uuid4())  # one that came with another request is refused
     if "account_id" in (case.path_parameters or {}) and _is_positive(case):
         case.path_parameters["account_id"] = _account()["user_id"]
+
+
+def _with_an_email_of_its_own(case: Any) -> None:
+    """An email can be registered once: a second time it is refused, as it should be."""
+    email = dict(_items(case)).get("email")
+    if isinstance(email, str):
+        if email.lower() in REGISTERED:
+            case.body["email"] = _fresh()
+        REGISTERED.add(email.lower())
 
 
 def _as_somebody_new(case: Any) -> None:
@@ -65,7 +78,3 @@ def _items(case: Any) -> list[tuple[str, Any]]:
 
 def _values(case: Any) -> list[Any]:
     return [value for _, value in _items(case)]
-
-
-def _field(case: Any, name: str) -> Any:
-    return dict(_items(case)).get(name)
