@@ -118,6 +118,7 @@ TESTED_ELSEWHERE = {
     "wire/system.py": "tests/openapi/test_answers.py",
     "wire/sync.py": "tests/routes/test_sync.py",
     "wire/text.py": "tests/routes/test_auth.py",
+    "wire/auth.py": "tests/routes/test_auth.py",
     "wire/users.py": "tests/routes/test_auth.py",
 }
 
