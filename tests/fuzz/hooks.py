@@ -40,7 +40,7 @@ def _with_an_email_of_its_own(case: Any) -> None:
     email = dict(_items(case)).get("email")
     if isinstance(email, str):
         if email.lower() in REGISTERED:
-            case.body["email"] = _fresh()
+            case.body["email"] = email = _fresh()
         REGISTERED.add(email.lower())
 
 
