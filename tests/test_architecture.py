@@ -111,7 +111,6 @@ TESTED_ELSEWHERE = {
     "wire/imported_tasks.py": "tests/routes/test_imports.py",
     "wire/json_files.py": "tests/wire/test_transfers.py",
     "wire/batch.py": "tests/routes/test_batch.py",
-    "wire/due_dates.py": "tests/routes/test_tasks.py",
     "wire/families.py": "tests/contract/test_v1.py",
     "wire/new_passwords.py": "tests/routes/test_auth.py",
     "wire/problems.py": "tests/routes/test_problems.py",
@@ -122,6 +121,7 @@ TESTED_ELSEWHERE = {
     "wire/sync.py": "tests/routes/test_sync.py",
     "wire/text.py": "tests/routes/test_auth.py",
     "wire/user_api_keys.py": "tests/routes/test_user_api_keys.py",
+    "wire/auth.py": "tests/routes/test_auth.py",
     "wire/users.py": "tests/routes/test_auth.py",
 }
 

@@ -2,11 +2,13 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from keyword import iskeyword
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.client import Api
@@ -16,6 +18,7 @@ from todo_service import __version__, errors
 from todo_service.auth.gates import Access
 from todo_service.openapi.document import document
 from todo_service.openapi.operations import operation_id
+from todo_service.routes.table import Route
 
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"
 ELSEWHERE = make_settings(NO_DATABASE)
@@ -193,3 +196,21 @@ def test_a_created_task_leads_to_what_can_be_done_with_it(described: Described) 
         "user_id": "$request.path.user_id",
         "task_id": "$response.body#/id",
     }
+
+
+async def forget(request: web.Request) -> web.Response:
+    """Forget one thing. Raises nothing that is told here."""
+    raise NotImplementedError
+
+
+def test_a_new_row_is_described_by_what_it_is() -> None:
+    """What follows from a row need not be said in it."""
+    row = Route("DELETE", "/api/things/{thing_id}", forget, Access.USER, "Forget a thing", answers={204: None})
+    found = document((*ALL_ROUTES, row), ELSEWHERE)
+    OpenAPIV31SpecValidator(found).validate()
+    operation = found["paths"]["/api/things/{thing_id}"]["delete"]
+    assert (operation["operationId"], operation["description"]) == ("forget", "Forget one thing.")
+    assert {int(status) for status in operation["responses"]} == {204, 401, 403, 404} | ANY
+    assert operation["parameters"][0]["name"] == "thing_id"
+    with pytest.raises(AssertionError, match="forget"):
+        document((row, replace(row, path="/api/others/{thing_id}")), ELSEWHERE)

@@ -6,7 +6,7 @@ from typing import Any
 
 from todo_service.routes.table import Route
 
-STATUSES = {"200", "201"}
+STATUSES = {"201"}
 
 
 def of(route: Route, routes: Sequence[Route], name: Callable[[Route], str]) -> dict[str, Any]:

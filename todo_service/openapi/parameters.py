@@ -50,7 +50,8 @@ def _query(route: Route, schemas: Schemas) -> Iterator[dict[str, Any]]:
             about = schema.pop("description", "")
             yield {"name": name, "in": "query", "required": False, "description": about, "schema": schema}
     if is_for_admins and not fields:
-        yield {"name": "user_id", "in": "query", "required": False, "description": WHOSE, "schema": USER_ID}
+        schema = {"type": "string"}
+        yield {"name": "user_id", "in": "query", "required": False, "description": WHOSE, "schema": schema}
 
 
 def _headers(route: Route) -> Iterator[dict[str, Any]]:

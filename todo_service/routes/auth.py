@@ -31,25 +31,19 @@ from todo_service.queries import users
 from todo_service.queries.users import UserRow
 from todo_service.routes import reply
 from todo_service.routes.table import Route
-from todo_service.wire.codec import Input
-from todo_service.wire.new_passwords import is_email
-from todo_service.wire.users import (
-    Confirmation,
+from todo_service.wire.auth import (
     OlderTokens,
-    PasswordChange,
-    Profile,
-    ProfileUpdate,
     Refresh,
-    Registration,
-    SignIn,
     SignOut,
     TokenAnswer,
     Tokens,
     Verified,
     older_token_answer,
-    profile,
     token_answer,
 )
+from todo_service.wire.codec import Input
+from todo_service.wire.new_passwords import is_email
+from todo_service.wire.users import Confirmation, PasswordChange, Profile, ProfileUpdate, Registration, SignIn, profile
 
 ME = "/api/v1/auth/me"
 

@@ -73,6 +73,12 @@ EXAMPLE: dict[str, JsonValue] = EXAMPLE_OF_CREATE | {
     "completed_at": None,
     "version": 1,
 }
+# What `_agrees` checks.
+AGREEING: dict[str, JsonValue] = {
+    "if": {"required": ["status", "completed"], "properties": {"status": {"const": COMPLETED}}},
+    "then": {"properties": {"completed": {"const": True}}},
+    "else": {"if": {"required": ["status", "completed"]}, "then": {"properties": {"completed": {"const": False}}}},
+}
 Status = Literal["TODO", "IN_PROGRESS", "COMPLETED"]
 Priority = Annotated[Literal["URGENT", "HIGH", "MEDIUM", "LOW"], BeforeValidator(_capitals)]
 Title = Annotated[
@@ -135,7 +141,7 @@ class _Fields(Input):
 class TaskCreate(_Fields):
     """A task to create."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_OF_CREATE]})
+    model_config = ConfigDict(json_schema_extra=AGREEING | {"examples": [EXAMPLE_OF_CREATE]})
 
     id: Annotated[UUID | None, BeforeValidator(_client_id)] = Field(None, description="Any UUID you choose.")
     title: Title
@@ -166,7 +172,7 @@ class TaskCreate(_Fields):
 class TaskUpdate(_Fields):
     """A change to a task: what is absent stays, null clears a description or a due date."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"priority": "LOW", "due_date": None}]})
+    model_config = ConfigDict(json_schema_extra=AGREEING | {"examples": [{"priority": "LOW", "due_date": None}]})
 
     title: Title | None = None
 

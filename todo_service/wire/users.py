@@ -1,6 +1,6 @@
 """Accounts as JSON: a user's own profile, and what registering and signing in take and give."""
 
-from typing import Annotated, ClassVar, Literal, Protocol, Self
+from typing import Annotated, ClassVar, Literal
 
 import idna
 from email_validator import EmailNotValidError, validate_email
@@ -13,7 +13,6 @@ from pydantic import (
     StringConstraints,
     WithJsonSchema,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -51,7 +50,6 @@ def _email_if_one(value: str) -> str:
         return ""  # no account has it; checking that takes the time of any other
 
 
-EXAMPLE_TOKEN = "Zk3mQ0b1yVw5h7X2c9R8tL6nD4sJ0fA_pGqUeKiHo-M"  # noqa: S105 - nobody's
 EXAMPLE: dict[str, JsonValue] = {
     "id": "01a1fe40-1817-7619-88f5-225fab816885",
     "email": "ada@example.com",
@@ -116,25 +114,6 @@ class Profile(Output):
     updated_at: Written
 
 
-class Tokens(Output):
-    """A sign-in."""
-
-    access_token: str = Field(description="Send it as `Authorization: Bearer`.")
-    refresh_token: str = Field(description="Exchange it, once, for the next tokens.")
-    token_type: Literal["bearer"]
-    expires_in: int = Field(description="Seconds for which the access token holds.")
-    user: Profile
-
-
-class OlderTokens(Tokens):
-    """A sign-in, with four fields more for the client that reads `token`."""
-
-    token: str = Field(description="The access token again.")
-    user_id: str
-    email: str
-    created_at: Written
-
-
 class Accounts(Output):
     """A page of accounts."""
 
@@ -142,14 +121,6 @@ class Accounts(Output):
     total: int = Field(ge=0, description="How many accounts match, on all pages.")
     skip: int = Field(ge=0)
     limit: int = Field(ge=1)
-
-
-class Verified(Output):
-    """Whose token it is."""
-
-    user_id: str
-    email: str | None
-    verified: Literal[True]
 
 
 def profile(user: UserRow) -> dict[str, object]:
@@ -163,38 +134,6 @@ def profile(user: UserRow) -> dict[str, object]:
         "created_at": moment(user.created_at),
         "updated_at": moment(user.updated_at),
     }
-
-
-class Refresh(Input):
-    """The refresh token to exchange."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"refresh_token": EXAMPLE_TOKEN}]})
-
-    refresh_token: str
-
-
-class SignOut(Input):
-    """What to end: the session of a refresh token, or every session."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"refresh_token": EXAMPLE_TOKEN}],
-            "anyOf": [
-                {"required": ["refresh_token"], "properties": {"refresh_token": {"type": "string"}}},
-                {"required": ["everywhere"], "properties": {"everywhere": {"const": True}}},
-            ],
-        }
-    )
-    nullable: ClassVar[frozenset[str]] = frozenset({"refresh_token"})
-
-    refresh_token: str | None = None
-    everywhere: bool = False
-
-    @model_validator(mode="after")
-    def _says_what(self) -> Self:
-        if self.refresh_token is None and not self.everywhere:
-            raise PydanticCustomError("missing", "must hold a refresh_token, or everywhere: true")
-        return self
 
 
 class ProfileUpdate(Input):
@@ -268,32 +207,3 @@ class UserQuery(Input):
 
     def filter(self) -> Filter:
         return Filter(self.q, self.role, None if self.is_active is None else self.is_active == "true")
-
-
-class TokenAnswer(Protocol):
-    """Writes the answer to a sign-in. `expires_in` in seconds."""
-
-    def __call__(
-        self, user: UserRow, *, access_token: str, refresh_token: str, expires_in: int
-    ) -> dict[str, object]: ...
-
-
-def token_answer(user: UserRow, *, access_token: str, refresh_token: str, expires_in: int) -> dict[str, object]:
-    """What a sign-in gives."""
-    return {
-        "access_token": access_token,
-        "refresh_token": refresh_token,
-        "token_type": "bearer",
-        "expires_in": expires_in,
-        "user": profile(user),
-    }
-
-
-def older_token_answer(user: UserRow, *, access_token: str, refresh_token: str, expires_in: int) -> dict[str, object]:
-    """The same and four fields more: what the client of `signup` and `signin` reads."""
-    return token_answer(user, access_token=access_token, refresh_token=refresh_token, expires_in=expires_in) | {
-        "token": access_token,
-        "user_id": user.id,
-        "email": user.email,
-        "created_at": moment(user.created_at),
-    }

@@ -1,0 +1,61 @@
+"""The running service is asked by schemathesis what its description promises: every operation, every check.
+
+What it found is tested beside the subject; how it asks is in `schemathesis.toml`, what it cannot know in `hooks.py`.
+"""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import template_name, temporary_database
+from tests.openapi.described import ALL_ROUTES
+from tests.process import served
+from tests.routes.test_sessions import only_administrators, sign_in
+from todo_service.settings import ROOT
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+PROGRAM = Path(sys.executable).with_name("schemathesis")
+SERVICE_TOKEN = "service-token-0123456789-abcdefghijkl"
+SECONDS = 5 * 60
+
+
+@pytest.mark.xdist_group("schemathesis")
+async def test_no_check_of_any_operation_fails(postgres_url: str) -> None:
+    async with (
+        temporary_database(postgres_url, template=template_name()) as database_url,
+        served(DATABASE_URL=database_url, SERVICE_AUTH_TOKEN=SERVICE_TOKEN, output=subprocess.DEVNULL) as (_, api),
+    ):
+        user, admin = await api.new_user(), await api.new_user()
+        async with only_administrators(database_url, admin):
+            status, said = await asked(
+                api.base,
+                FUZZ_URL=api.base,
+                FUZZ_TOKEN=user.token,
+                FUZZ_USER_ID=user.id,
+                FUZZ_ADMIN_TOKEN=(await sign_in(api, admin))["access_token"],
+                FUZZ_SERVICE_TOKEN=SERVICE_TOKEN,
+            )
+    assert status == 0, said[-20_000:]
+    assert f"Tested: {len(ALL_ROUTES)}" in said, said[-20_000:]
+    covered = re.search(r"API Links: +(\d+) covered / \d+ selected", said)
+    assert covered is not None
+    assert int(covered[1]) >= 10, said
+
+
+async def asked(address: str, **environment: str) -> tuple[int | None, str]:
+    """Exit status and words of schemathesis, after at most five minutes."""
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM, "--config-file", CONFIG, "run", f"{address}/openapi.json", cwd=ROOT, env=os.environ | environment,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        said = (await asyncio.wait_for(process.communicate(), SECONDS))[0].decode(errors="replace")
+        return process.returncode, said
+    finally:
+        if process.returncode is None:
+            process.kill()
