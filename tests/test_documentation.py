@@ -29,7 +29,7 @@ from todo_service.settings import ROOT
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 RUN = {"sh", "python", "sql"}
-READ = {"console", "json", "js", "yaml", "text"}
+READ = {"console", "json", "js", "ts", "yaml", "text"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SCRIPT = re.compile(r"(?<!venv/)\bbin/([a-z-]+)((?: +[^\s|;&<>#)]+)*)")
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

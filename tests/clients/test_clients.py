@@ -11,6 +11,8 @@ import pytest
 
 from tests import packages
 from tests.client import Api
+from tests.test_documentation import blocks
+from todo_service.settings import ROOT
 
 HERE = Path(__file__).parent
 SECONDS = 120
@@ -56,28 +58,16 @@ async def test_a_python_client_holds_the_first_conversation(api: Api, tmp_path: 
     programs = await asyncio.to_thread(packages.from_pip, HERE, "Python client") / "bin"
     (tmp_path / "config.yaml").write_text("post_hooks: []\n")
     file = await described(api, tmp_path)
-    options: list[str | Path] = [
-        "--path",
-        file,
-        "--meta",
-        "none",
-        "--output-path",
-        "todo_client",
-        "--config",
-        "config.yaml",
-    ]
+    options = ("--path", file, "--meta", "none", "--output-path", "todo_client", "--config", "config.yaml")
     said = await run(tmp_path, programs / "openapi-python-client", "generate", *options)
     assert said.count("WARNING") == 2, said  # an import's two media types that are no JSON
+    python = (programs / "python", "-W", "error")
     shutil.copy(HERE / "conversation.py", tmp_path)
-    command: list[str | Path] = [
-        programs / "python",
-        "-W",
-        "error",
-        "conversation.py",
-        api.base,
-        f"{uuid4().hex}@example.com",
-    ]
-    assert "held" in await run(tmp_path, *command)
+    assert "held" in await run(tmp_path, *python, "conversation.py", api.base, f"{uuid4().hex}@example.com")
+    (printed,) = [text for text in blocks(ROOT / "docs/api.md", "python") if "todo_client" in text]
+    program = printed.replace("http://127.0.0.1:8000", api.base) + "print(page.total)\n"
+    ada = await api.new_user()
+    assert await run(tmp_path, programs / "python", "-c", f"token = {ada.token!r}\n{program}") == "0\n"
 
 
 def test_every_package_is_pinned_and_no_host_is_named() -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import template_name, temporary_database
+from tests.conftest import ENCRYPTION_KEY, template_name, temporary_database
 from tests.openapi.described import ALL_ROUTES
 from tests.process import served
+from tests.provider import ai_provider, always
 from tests.routes.test_sessions import only_administrators, sign_in
 from todo_service.settings import ROOT
 
@@ -28,8 +29,16 @@ SECONDS = 5 * 60
 async def test_no_check_of_any_operation_fails(postgres_url: str) -> None:
     async with (
         temporary_database(postgres_url, template=template_name()) as database_url,
-        served(DATABASE_URL=database_url, SERVICE_AUTH_TOKEN=SERVICE_TOKEN, output=subprocess.DEVNULL) as (_, api),
+        ai_provider() as provider,
+        served(
+            DATABASE_URL=database_url,
+            SERVICE_AUTH_TOKEN=SERVICE_TOKEN,
+            ENCRYPTION_KEY=ENCRYPTION_KEY,
+            GEMINI_BASE_URL=provider.url,
+            output=subprocess.DEVNULL,
+        ) as (_, api),
     ):
+        provider.answer = always(200)  # whatever has the form of a key is one
         user, admin = await api.new_user(), await api.new_user()
         async with only_administrators(database_url, admin):
             status, said = await asked(

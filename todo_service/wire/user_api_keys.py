@@ -26,6 +26,7 @@ def _known(name: str) -> str:
     return name
 
 
+FORM = "^(?:" + "|".join(dict.fromkeys(provider.form.pattern for provider in PROVIDERS.values())) + ")$"
 ProviderName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(PROVIDERS)})]
 
 
@@ -40,7 +41,7 @@ class ApiKeyInput(ApiKeyQuery):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"api_key": "AIzaSy-an-example-that-is-no-key-0123"}]})
 
-    api_key: SecretStr
+    api_key: Annotated[SecretStr, Field(json_schema_extra={"pattern": FORM})]
 
     def key_for(self, provider: Provider) -> str:
         """The key, if it has the form of the provider's. Raises `InvalidApiKey`."""
