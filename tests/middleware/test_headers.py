@@ -59,7 +59,7 @@ def assert_complete(answer: Answer) -> None:
         assert answer.headers["Content-Type"] == "application/problem+json"
     if answer.status in {204, 304}:
         assert "Content-Type" not in answer.headers
-    if b"token" in answer.raw:
+    if b"token" in answer.raw and not answer.raw.startswith(b'{"openapi"'):
         assert answer.headers["Cache-Control"] == "no-store"
 
 

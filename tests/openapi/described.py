@@ -43,7 +43,8 @@ class Operation:
         path = self.path
         for plain, pattern in PATTERNS.items():
             path = path.replace(plain, pattern)
-        return re.compile(re.sub(r"{\w+(?::((?:[^{}]|{[^}]*})*))?}", lambda found: found[1] or "[^/]+", path) + "/?")
+        slash = "/?" if path != "/" else ""
+        return re.compile(re.sub(r"{\w+(?::((?:[^{}]|{[^}]*})*))?}", lambda found: found[1] or "[^/]+", path) + slash)
 
 
 class Described:
