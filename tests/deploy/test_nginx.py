@@ -87,7 +87,7 @@ async def proxied(folder: Path, upstream: int) -> AsyncIterator[tuple[Api, Api]]
         running(program("nginx"), "-p", folder, "-e", folder / "error.log", "-c", folder / "nginx.conf"),
         ClientSession(connector=TCPConnector(ssl=trust)) as session,
     ):
-        front = Api(session, f"https://127.0.0.1:{encrypted}")
+        front = Api(session, f"https://127.0.0.1:{encrypted}", as_described=False)
         async with asyncio.timeout(START_SECONDS):
             while True:
                 try:
@@ -95,7 +95,7 @@ async def proxied(folder: Path, upstream: int) -> AsyncIterator[tuple[Api, Api]]
                     break
                 except ClientConnectorError:
                     await asyncio.sleep(0.05)
-        yield front, Api(session, f"http://127.0.0.1:{plain}")
+        yield front, Api(session, f"http://127.0.0.1:{plain}", as_described=False)
 
 
 @pytest.fixture(scope="module")

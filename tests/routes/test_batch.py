@@ -68,16 +68,6 @@ def failed(answer: Answer, index: int) -> tuple[int, str]:
     return answer.status, answer.problem()
 
 
-async def test_a_version_may_be_written_as_a_number_with_a_point(api: Api, ada: User) -> None:
-    """JSON has one kind of number: 1.0 is what 1 is, 1.5 is no version."""
-    task = (await api.post("/api/v1/tasks", {"title": "t"}, as_=ada)).body
-    operation = {"op": "update", "id": task["id"], "task": {"title": "u"}, "if_version": float(task["version"])}
-    assert (await api.post("/api/v1/tasks/batch", {"operations": [operation]}, as_=ada)).status == 200
-    operation["if_version"] = 1.5
-    refused = await api.post("/api/v1/tasks/batch", {"operations": [operation]}, as_=ada)
-    assert refused.failing() == {"operations[0].if_version": "int_type"}
-
-
 async def test_results_come_in_order_with_the_status_of_the_single_request(api: Api, ada: User) -> None:
     task_id = str(uuid4())
     operations = [

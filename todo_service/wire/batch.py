@@ -69,18 +69,13 @@ def _not_null(value: object) -> object:
     return value
 
 
-def _whole(value: object) -> object:
-    """JSON has one kind of number: 57.0 is a whole one too."""
-    return int(value) if isinstance(value, float) and value.is_integer() else _not_null(value)
-
-
 class _Kind(Input):
     op: Literal["create", "update", "complete", "delete"]
 
 
 class _Target(Input):
     id: TaskId
-    if_version: Annotated[Annotated[int, Field(ge=0, le=MAX_VERSION)] | None, BeforeValidator(_whole)] = Field(
+    if_version: Annotated[Annotated[int, Field(ge=0, le=MAX_VERSION)] | None, BeforeValidator(_not_null)] = Field(
         None, description="Do it only if the task is at this version."
     )
 
