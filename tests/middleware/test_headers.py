@@ -59,7 +59,7 @@ def assert_complete(answer: Answer) -> None:
         assert answer.headers["Content-Type"] == "application/problem+json"
     if answer.status in {204, 304}:
         assert "Content-Type" not in answer.headers
-    if b"token" in answer.raw and not answer.raw.startswith(b'{"openapi"'):
+    if b"token" in answer.raw and b'"openapi"' not in answer.raw:
         assert answer.headers["Cache-Control"] == "no-store"
 
 
@@ -84,7 +84,8 @@ async def test_what_belongs_to_a_user_is_private_everywhere(production: Api, ada
             path = route.path.format(user_id=ada.id, task_id=created.body["id"])
             for method in ("GET", "HEAD"):
                 answer = await production.send(method, path, as_=ada)
-                assert (answer.status, answer.headers["Cache-Control"]) == (200, "private, no-cache"), route
+                kept = "no-store" if "api-keys" in route.path else "private, no-cache"
+                assert (answer.status, answer.headers["Cache-Control"]) == (200, kept), route
                 assert_complete(answer)
                 if tag := answer.headers.get("ETag"):
                     unchanged = await production.send(method, path, as_=ada, headers={"If-None-Match": tag})
