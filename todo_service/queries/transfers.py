@@ -138,7 +138,7 @@ WITH clock AS MATERIALIZED (
             WHEN differs AND updated_at = old_updated_at THEN moment ELSE coalesce(updated_at, moment)
         END AS updated_at
     FROM compared
-    WHERE is_new OR differs OR updated_at <> old_updated_at
+    WHERE is_new OR differs OR updated_at > old_updated_at
 ), numbered AS MATERIALIZED (
     SELECT id, {_CONTENT}, updated_at, completed_at, row_number() OVER (ORDER BY position) AS number FROM settled
 ), totals AS MATERIALIZED (
