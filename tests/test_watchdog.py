@@ -16,16 +16,16 @@ def dawdle() -> None:
 
 
 async def test_a_stall_is_logged_with_the_place_it_stood_at(logged: list[Any]) -> None:
+    threads = threading.active_count()  # other services in this process have their own
     watching = asyncio.create_task(watch(Metrics(), Life(most_busy=1), lambda: None))
     await asyncio.sleep(0.3)
     dawdle()
     await asyncio.sleep(0.3)
     watching.cancel()
     await asyncio.wait([watching])
-    stacks = [entry["stack"] for entry in logged if entry["event"] == "event_loop_stalled" and entry["ms"] > 400]
-    assert len(stacks) == 1
-    assert "in dawdle" in stacks[0]
-    assert "watchdog" not in {thread.name for thread in threading.enumerate()}
+    stalls = [entry for entry in logged if entry["event"] == "event_loop_stalled"]
+    assert any(entry["ms"] > 400 and "in dawdle" in entry["stack"] for entry in stalls)
+    assert threading.active_count() == threads
 
 
 def test_it_sees_nothing_while_there_are_turns() -> None:
