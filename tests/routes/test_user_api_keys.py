@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from cryptography.fernet import Fernet
@@ -385,18 +386,55 @@ async def test_an_account_that_ends_while_the_provider_thinks_gets_no_key(
     keeping: Api, provider: AiProvider, ada: User, database_url: str
 ) -> None:
     asked, done = asyncio.Event(), asyncio.Event()
+    provider.answer = _thinking(provider, asked, done)
+    storing = asyncio.create_task(store(keeping, GOOD, ada))
+    await asked.wait()
+    assert (await keeping.delete("/api/v1/auth/me", body={"password": PASSWORD}, as_=ada)).status == 204
+    done.set()
+    assert problem(await storing) == (401, "unauthenticated")
+    assert await rows(database_url, "SELECT FROM users WHERE id = $1", ada.id) == []
+
+
+async def test_no_service_stores_a_key_for_an_account_that_ends_while_the_provider_thinks(
+    keeping: Api, provider: AiProvider, ada: User, bob: User, database_url: str
+) -> None:
+    root = await keeping.new_user()
+    async with only_administrators(database_url, root):
+        admin = (await sign_in(keeping, root))["access_token"]
+        by_themselves = {"path": "/api/v1/auth/me", "body": {"password": PASSWORD}, "as_": ada}
+        by_an_administrator = {"path": f"/api/v1/users/{bob.id}", "token": admin}
+        for user, deletion in ((ada, by_themselves), (bob, by_an_administrator)):
+            asked, done = asyncio.Event(), asyncio.Event()
+            provider.answer = _thinking(provider, asked, done)
+            storing = asyncio.create_task(store(keeping, GOOD, headers=acting_for(user.id)))
+            await asked.wait()
+            assert (await keeping.delete(**deletion)).status == 204
+            done.set()
+            assert problem(await storing) == (503, "overloaded")
+            assert await rows(database_url, "SELECT FROM users WHERE id = $1", user.id) == []
+
+
+def _thinking(provider: AiProvider, asked: asyncio.Event, done: asyncio.Event) -> misbehaviour.Answer:
+    """The provider's usual answer, as late as wanted."""
 
     async def think(request: Any) -> Any:
         asked.set()
         await done.wait()
         return await provider.judge(request)
 
-    provider.answer = think
-    storing = asyncio.create_task(store(keeping, GOOD, ada))
-    await asked.wait()
-    assert (await keeping.delete("/api/v1/auth/me", body={"password": PASSWORD}, as_=ada)).status == 204
-    done.set()
-    assert problem(await storing) == (401, "unauthenticated")
+    return think
+
+
+async def test_who_is_being_deleted_is_not_made_again_by_a_key(
+    keeping: Api, provider: AiProvider, ada: User, database_url: str
+) -> None:
+    db = await asyncpg.connect(database_url)
+    async with db.transaction():
+        await db.execute("DELETE FROM users WHERE id = $1", ada.id)
+        storing = asyncio.create_task(store(keeping, GOOD, headers=acting_for(ada.id)))
+        assert not (await asyncio.wait([storing], timeout=0.5))[0], "it waits for the end of that"
+    assert problem(await storing) == (503, "overloaded")
+    await db.close()
     assert await rows(database_url, "SELECT FROM users WHERE id = $1", ada.id) == []
 
 
