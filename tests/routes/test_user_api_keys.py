@@ -103,13 +103,14 @@ async def test_camel_case_is_read_too(keeping: Api, provider: AiProvider, ada: U
 
 
 async def test_another_key_takes_its_place(keeping: Api, provider: AiProvider, ada: User) -> None:
-    await store(keeping, GOOD, ada)
+    await store(keeping, SPENT, ada)
     first = (await keeping.get(CURRENT, as_=ada)).body
     assert (await store(keeping, OTHER_GOOD, ada)).status == 201
     second = (await keeping.get(CURRENT, as_=ada)).body
-    assert second["masked_key"] == "AIza...1xy"
+    assert (second["masked_key"], second["validation_status"]) == ("AIza...1xy", "valid")
     assert second["created_at"] == first["created_at"]
-    assert second["updated_at"] > first["updated_at"]
+    for moment in ("updated_at", "last_validated_at"):
+        assert second[moment] > first[moment]
 
 
 async def test_a_key_is_each_users_own(keeping: Api, provider: AiProvider, ada: User, bob: User) -> None:
