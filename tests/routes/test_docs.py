@@ -33,6 +33,20 @@ async def test_a_page_may_load_what_it_needs_and_no_more(api: Api, path: str) ->
     assert f'data-document="{path.rpartition("/")[0]}/openapi.json"' in text
 
 
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_slash_at_the_end_makes_no_other_page(api: Api, path: str) -> None:
+    with_slash, without = await api.get(f"{path}/"), await api.get(path)
+    assert (with_slash.status, with_slash.raw) == (200, without.raw)
+
+
+async def test_the_name_of_the_service_is_text(database_url: str) -> None:
+    async with running_service(make_settings(database_url, app_name="</title><script>\"'&{title}")) as api:
+        for path in (*PAGES, "/problems", "/problems/not-found"):
+            page = (await api.get(path, headers={"Accept": "text/html"})).raw.decode()
+            assert "&lt;/title&gt;&lt;script&gt;&quot;&#x27;&amp;{title}" in page
+            assert "<script>" not in page
+
+
 @pytest.mark.parametrize("path", FILES)
 async def test_a_file_is_given_whole_or_compressed(api: Api, path: str) -> None:
     asset = FILES[path]

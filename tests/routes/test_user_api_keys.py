@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from cryptography.fernet import Fernet
@@ -102,13 +103,14 @@ async def test_camel_case_is_read_too(keeping: Api, provider: AiProvider, ada: U
 
 
 async def test_another_key_takes_its_place(keeping: Api, provider: AiProvider, ada: User) -> None:
-    await store(keeping, GOOD, ada)
+    await store(keeping, SPENT, ada)
     first = (await keeping.get(CURRENT, as_=ada)).body
     assert (await store(keeping, OTHER_GOOD, ada)).status == 201
     second = (await keeping.get(CURRENT, as_=ada)).body
-    assert second["masked_key"] == "AIza...1xy"
+    assert (second["masked_key"], second["validation_status"]) == ("AIza...1xy", "valid")
     assert second["created_at"] == first["created_at"]
-    assert second["updated_at"] > first["updated_at"]
+    for moment in ("updated_at", "last_validated_at"):
+        assert second[moment] > first[moment]
 
 
 async def test_a_key_is_each_users_own(keeping: Api, provider: AiProvider, ada: User, bob: User) -> None:
@@ -385,18 +387,55 @@ async def test_an_account_that_ends_while_the_provider_thinks_gets_no_key(
     keeping: Api, provider: AiProvider, ada: User, database_url: str
 ) -> None:
     asked, done = asyncio.Event(), asyncio.Event()
+    provider.answer = _thinking(provider, asked, done)
+    storing = asyncio.create_task(store(keeping, GOOD, ada))
+    await asked.wait()
+    assert (await keeping.delete("/api/v1/auth/me", body={"password": PASSWORD}, as_=ada)).status == 204
+    done.set()
+    assert problem(await storing) == (401, "unauthenticated")
+    assert await rows(database_url, "SELECT FROM users WHERE id = $1", ada.id) == []
+
+
+async def test_no_service_stores_a_key_for_an_account_that_ends_while_the_provider_thinks(
+    keeping: Api, provider: AiProvider, ada: User, bob: User, database_url: str
+) -> None:
+    root = await keeping.new_user()
+    async with only_administrators(database_url, root):
+        admin = (await sign_in(keeping, root))["access_token"]
+        by_themselves = {"path": "/api/v1/auth/me", "body": {"password": PASSWORD}, "as_": ada}
+        by_an_administrator = {"path": f"/api/v1/users/{bob.id}", "token": admin}
+        for user, deletion in ((ada, by_themselves), (bob, by_an_administrator)):
+            asked, done = asyncio.Event(), asyncio.Event()
+            provider.answer = _thinking(provider, asked, done)
+            storing = asyncio.create_task(store(keeping, GOOD, headers=acting_for(user.id)))
+            await asked.wait()
+            assert (await keeping.delete(**deletion)).status == 204
+            done.set()
+            assert problem(await storing) == (503, "overloaded")
+            assert await rows(database_url, "SELECT FROM users WHERE id = $1", user.id) == []
+
+
+def _thinking(provider: AiProvider, asked: asyncio.Event, done: asyncio.Event) -> misbehaviour.Answer:
+    """The provider's usual answer, as late as wanted."""
 
     async def think(request: Any) -> Any:
         asked.set()
         await done.wait()
         return await provider.judge(request)
 
-    provider.answer = think
-    storing = asyncio.create_task(store(keeping, GOOD, ada))
-    await asked.wait()
-    assert (await keeping.delete("/api/v1/auth/me", body={"password": PASSWORD}, as_=ada)).status == 204
-    done.set()
-    assert problem(await storing) == (401, "unauthenticated")
+    return think
+
+
+async def test_who_is_being_deleted_is_not_made_again_by_a_key(
+    keeping: Api, provider: AiProvider, ada: User, database_url: str
+) -> None:
+    db = await asyncpg.connect(database_url)
+    async with db.transaction():
+        await db.execute("DELETE FROM users WHERE id = $1", ada.id)
+        storing = asyncio.create_task(store(keeping, GOOD, headers=acting_for(ada.id)))
+        assert not (await asyncio.wait([storing], timeout=0.5))[0], "it waits for the end of that"
+    assert problem(await storing) == (503, "overloaded")
+    await db.close()
     assert await rows(database_url, "SELECT FROM users WHERE id = $1", ada.id) == []
 
 

@@ -42,9 +42,17 @@ async def upsert(db: Connection, *, owner_id: str, provider: str, ciphertext: st
     return await db.fetchval(UPSERT, owner_id, provider, ciphertext, validation_status) is True
 
 
+# Who was there, or was deleted this minute, is no newcomer: a provider's answer may come after the end of the account.
 UPSERT_FIRST = f"""
 WITH newcomer AS (
-    INSERT INTO users (id, email) VALUES ($1, $5) ON CONFLICT DO NOTHING RETURNING id
+    INSERT INTO users (id, email)
+    SELECT $1, $5
+    WHERE NOT EXISTS (SELECT FROM users WHERE id = $1) AND NOT EXISTS (
+        SELECT FROM audit_log
+        WHERE action = 'account_deleted' AND subject_id = $1 AND at > statement_timestamp() - interval '1 minute'
+    )
+    ON CONFLICT DO NOTHING
+    RETURNING id
 )
 INSERT INTO user_api_keys (user_id, provider, ciphertext, validation_status, last_validated_at)
 SELECT $1, $2, $3, $4, now() FROM (SELECT count(*) FROM newcomer) AS made
