@@ -21,6 +21,7 @@ from tests.routes.test_sessions import only_administrators, sign_in
 
 JSON = "application/json"
 DESCRIBED = described()
+PAGES = {"text/html", "text/plain", "application/openmetrics-text"}
 OPERATIONS = [pytest.param(operation, id=operation.id) for operation in DESCRIBED.operations]
 
 
@@ -103,9 +104,30 @@ def examples(value: Any) -> list[tuple[Any, Any]]:
 
 def test_every_example_is_of_its_schema() -> None:
     found = examples(DESCRIBED.whole["components"])
-    assert len(found) > 40
+    assert len(found) > 60
     for schema, one in found:
         assert DESCRIBED.faults(schema, one) == []
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_document_has_an_example(operation: Operation) -> None:
+    """So that nobody is shown `"string"`."""
+    answers = [DESCRIBED.resolved(answer) for answer in operation.about["responses"].values()]
+    for whole in (operation.about.get("requestBody", {}), *answers):
+        for media, shown in whole.get("content", {}).items():
+            schema = DESCRIBED.resolved(shown["schema"])
+            schema = DESCRIBED.resolved(schema.get("items", schema.get("oneOf", [schema])[0]))
+            assert "example" in shown or "examples" in schema or media in PAGES, (media, schema)
+
+
+@pytest.mark.parametrize("media", [JSON, "text/csv", "text/calendar"])
+async def test_the_example_of_a_file_is_taken_over(api: Api, ada: User, media: str) -> None:
+    one = DESCRIBED.operation("import_tasks").about["requestBody"]["content"][media]["example"]
+    raw = one.encode() if isinstance(one, str) else json.dumps(one).encode()
+    taken = await api.post("/api/v1/import", raw=raw, headers={"Content-Type": media}, as_=ada)
+    assert taken.body["created"] == 1
+    (task,) = (await api.get("/api/v1/tasks", as_=ada)).body["tasks"]
+    assert (task["title"], task["due_date"]) == ("Write to Charles", "2026-12-24")
 
 
 async def test_what_a_create_answers_the_second_time(api: Api, ada: User) -> None:

@@ -117,6 +117,10 @@ class Profile(Output):
 class Accounts(Output):
     """A page of accounts."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"users": [EXAMPLE], "total": 1, "skip": 0, "limit": 100}]}
+    )
+
     users: list[Profile]
     total: int = Field(ge=0, description="How many accounts match, on all pages.")
     skip: int = Field(ge=0)
