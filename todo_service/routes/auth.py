@@ -224,36 +224,21 @@ def _public(
     return Route("POST", path, handler, Access.PUBLIC, summary, body=body, answers=answers, **others)
 
 
+REGISTER, TOKEN, OLDER = "Make an account and sign in", "`token` in the answer", "(older path)"
 TAKEN = (EmailAlreadyRegistered,)
 REFUSED = (WrongPassword, AccountInactive)
 OVER = (Unauthenticated,)
 SIGNED_OUT = {"raises": (NoPasswordAccount,), "may_identify": True, "limit": None}
 AUTH = (
     _public("/api/v1/auth/register", register, "Make an account", Registration, {201: Profile}, raises=TAKEN),
-    _public(
-        "/api/auth/register",
-        register_signed_in,
-        "Make an account and sign in",
-        Registration,
-        {201: Tokens},
-        raises=TAKEN,
-    ),
-    _public(
-        "/api/auth/signup",
-        sign_up,
-        "Make an account and sign in, `token` in the answer",
-        Registration,
-        {201: OlderTokens},
-        raises=TAKEN,
-    ),
+    _public("/api/auth/register", register_signed_in, REGISTER, Registration, {201: Tokens}, raises=TAKEN),
+    _public("/api/auth/signup", sign_up, f"{REGISTER}, {TOKEN}", Registration, {201: OlderTokens}, raises=TAKEN),
     _public("/api/v1/auth/login", log_in, "Sign in", SignIn, {200: Tokens}, raises=REFUSED),
-    _public(
-        "/api/auth/login", log_in, "Sign in (older path)", SignIn, {200: Tokens}, raises=REFUSED, name="app_log_in"
-    ),
+    _public("/api/auth/login", log_in, f"Sign in {OLDER}", SignIn, {200: Tokens}, raises=REFUSED, name="app_log_in"),
     _public(
         "/api/auth/signin",
         sign_in_older,
-        "Sign in, `token` in the answer",
+        f"Sign in, {TOKEN}",
         SignIn,
         {200: OlderTokens},
         raises=REFUSED,
@@ -263,26 +248,20 @@ AUTH = (
     _public(
         "/api/auth/refresh",
         refresh,
-        "Refresh my tokens (older path)",
+        f"Refresh my tokens {OLDER}",
         Refresh,
         {200: Tokens},
         raises=OVER,
         name="app_refresh",
     ),
     _public("/api/v1/auth/logout", log_out, "Sign out", SignOut, {204: None}, **SIGNED_OUT),
-    _public(
-        "/api/auth/logout", log_out, "Sign out (older path)", SignOut, {204: None}, **SIGNED_OUT, name="app_log_out"
-    ),
-    Route("GET", ME, read_me, Access.USER, "Read my profile", answers={200: Profile}, raises=(NotFound,)),
-    Route(
-        "GET",
-        "/api/auth/me",
-        read_me,
-        Access.USER,
-        "Read my profile (older path)",
-        answers={200: Profile},
-        raises=(NotFound,),
-        name="app_read_me",
+    _public("/api/auth/logout", log_out, f"Sign out {OLDER}", SignOut, {204: None}, **SIGNED_OUT, name="app_log_out"),
+    *(
+        Route("GET", path, read_me, Access.USER, said, answers={200: Profile}, raises=(NotFound,), name=name)
+        for path, name, said in (
+            (ME, "read_me", "Read my profile"),
+            ("/api/auth/me", "app_read_me", f"Read my profile {OLDER}"),
+        )
     ),
     Route("PATCH", ME, update_me, Access.ACCOUNT, "Change my profile", body=ProfileUpdate, answers={200: Profile}),
     Route(

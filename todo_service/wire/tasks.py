@@ -113,9 +113,11 @@ class _Fields(Input):
     nullable: ClassVar[frozenset[str]] = frozenset({"description", "due_date"})
 
     description: Description | None = None
-    status: Status | None = None
+    status: Status | None = Field(None, description="A new task is `TODO`, unless this says otherwise.")
     completed: bool | None = Field(None, description="The same as `status`, in short. The two must not contradict.")
-    priority: Priority | None = Field(None, description="In any letter case.")
+    priority: Priority | None = Field(
+        None, description="In any letter case. A new task is `MEDIUM`, unless this says otherwise."
+    )
     due_date: DueDate = None
     tags: Tags | None = Field(None, description="At most 20 after duplicates are dropped.")
 

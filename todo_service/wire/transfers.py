@@ -31,7 +31,7 @@ CALENDAR = Annotated[str, Field(examples=[calendars.EXAMPLE])]
 class ExportQuery(Input):
     """In which format."""
 
-    format: Literal["json", "csv", "ics"] = Field("json", description="Of the file.")
+    format: Literal["json", "csv", "ics"] = Field("json", description="The format of the file.")
 
 
 class Export(Output):
