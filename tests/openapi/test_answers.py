@@ -130,6 +130,25 @@ async def test_the_example_of_a_file_is_taken_over(api: Api, ada: User, media: s
     assert (task["title"], task["due_date"]) == ("Write to Charles", "2026-12-24")
 
 
+async def test_a_bound_is_where_it_is_said(api: Api, ada: User) -> None:
+    """One more than the most is refused."""
+    schemas = DESCRIBED.whole["components"]["schemas"]
+    create = DESCRIBED.operation("create_task").about["parameters"]
+    longest_key = next(one["schema"]["maxLength"] for one in create if one["name"] == "Idempotency-Key")
+    most_tags = schemas["TaskCreate"]["properties"]["tags"]["maxItems"]
+    longest_email = schemas["Registration"]["properties"]["email"]["maxLength"]
+    for more, expected in ((0, 201), (1, 422)):
+        key = {"Idempotency-Key": "k" * (longest_key + more)}
+        assert (await api.post("/api/v1/tasks", {"title": "t"}, as_=ada, headers=key)).status == expected
+        tags = [str(number) for number in range(most_tags + more)]
+        assert (await api.post("/api/v1/tasks", {"title": "t", "tags": tags}, as_=ada)).status == expected
+        labels = ("." + "d" * 48) * 3 + ".example.com"
+        email = f"{uuid4().hex}@" + labels.rjust(longest_email + more - 33, "d")
+        assert len(email) == longest_email + more
+        body = {"email": email, "password": "correct horse 9"}
+        assert (await api.post("/api/v1/auth/register", body)).status == expected, email
+
+
 async def test_what_a_create_answers_the_second_time(api: Api, ada: User) -> None:
     for operation in ("create_task", "app_create_task", "owner_create_task", "users_create_task"):
         path = DESCRIBED.operation(operation).path.format(user_id=ada.id)
