@@ -130,6 +130,15 @@ async def test_the_example_of_a_file_is_taken_over(api: Api, ada: User, media: s
     assert (task["title"], task["due_date"]) == ("Write to Charles", "2026-12-24")
 
 
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_every_value_that_a_query_may_have_is_answered(api: Api, admin: User, operation: Operation) -> None:
+    for parameter in operation.about.get("parameters", []):
+        if parameter["in"] == "query" and operation.method == "GET":
+            for value in parameter["schema"].get("enum", []):
+                path = operation.path.format(user_id=admin.id)
+                assert (await api.get(f"{path}?{parameter['name']}={value}", as_=admin)).status == 200, value
+
+
 async def test_a_bound_is_where_it_is_said(api: Api, ada: User) -> None:
     """One more than the most is refused."""
     schemas = DESCRIBED.whole["components"]["schemas"]
