@@ -30,7 +30,7 @@ class Watched:
         page.on("request", self._asked)
 
     def _said(self, said: Any) -> None:
-        if said.type == "error":
+        if said.type in {"error", "warning"}:
             self.wrong.append(f"console: {said.text}")
 
     def _asked(self, request: Any) -> None:

@@ -21,6 +21,7 @@ from tests.routes.test_sessions import only_administrators, sign_in
 
 JSON = "application/json"
 DESCRIBED = described()
+PAGES = {"text/html", "text/plain", "application/openmetrics-text"}
 OPERATIONS = [pytest.param(operation, id=operation.id) for operation in DESCRIBED.operations]
 
 
@@ -103,9 +104,58 @@ def examples(value: Any) -> list[tuple[Any, Any]]:
 
 def test_every_example_is_of_its_schema() -> None:
     found = examples(DESCRIBED.whole["components"])
-    assert len(found) > 40
+    assert len(found) > 60
     for schema, one in found:
         assert DESCRIBED.faults(schema, one) == []
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_document_has_an_example(operation: Operation) -> None:
+    """So that nobody is shown `"string"`."""
+    answers = [DESCRIBED.resolved(answer) for answer in operation.about["responses"].values()]
+    for whole in (operation.about.get("requestBody", {}), *answers):
+        for media, shown in whole.get("content", {}).items():
+            schema = DESCRIBED.resolved(shown["schema"])
+            schema = DESCRIBED.resolved(schema.get("items", schema.get("oneOf", [schema])[0]))
+            assert "example" in shown or "examples" in schema or media in PAGES, (media, schema)
+
+
+@pytest.mark.parametrize("media", [JSON, "text/csv", "text/calendar"])
+async def test_the_example_of_a_file_is_taken_over(api: Api, ada: User, media: str) -> None:
+    one = DESCRIBED.operation("import_tasks").about["requestBody"]["content"][media]["example"]
+    raw = one.encode() if isinstance(one, str) else json.dumps(one).encode()
+    taken = await api.post("/api/v1/import", raw=raw, headers={"Content-Type": media}, as_=ada)
+    assert taken.body["created"] == 1
+    (task,) = (await api.get("/api/v1/tasks", as_=ada)).body["tasks"]
+    assert (task["title"], task["due_date"]) == ("Write to Charles", "2026-12-24")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_every_value_that_a_query_may_have_is_answered(api: Api, admin: User, operation: Operation) -> None:
+    for parameter in operation.about.get("parameters", []):
+        if parameter["in"] == "query" and operation.method == "GET":
+            for value in parameter["schema"].get("enum", []):
+                path = operation.path.format(user_id=admin.id)
+                assert (await api.get(f"{path}?{parameter['name']}={value}", as_=admin)).status == 200, value
+
+
+async def test_a_bound_is_where_it_is_said(api: Api, ada: User) -> None:
+    """One more than the most is refused."""
+    schemas = DESCRIBED.whole["components"]["schemas"]
+    create = DESCRIBED.operation("create_task").about["parameters"]
+    longest_key = next(one["schema"]["maxLength"] for one in create if one["name"] == "Idempotency-Key")
+    most_tags = schemas["TaskCreate"]["properties"]["tags"]["maxItems"]
+    longest_email = schemas["Registration"]["properties"]["email"]["maxLength"]
+    for more, expected in ((0, 201), (1, 422)):
+        key = {"Idempotency-Key": "k" * (longest_key + more)}
+        assert (await api.post("/api/v1/tasks", {"title": "t"}, as_=ada, headers=key)).status == expected
+        tags = [str(number) for number in range(most_tags + more)]
+        assert (await api.post("/api/v1/tasks", {"title": "t", "tags": tags}, as_=ada)).status == expected
+        labels = ("." + "d" * 48) * 3 + ".example.com"
+        email = f"{uuid4().hex}@" + labels.rjust(longest_email + more - 33, "d")
+        assert len(email) == longest_email + more
+        body = {"email": email, "password": "correct horse 9"}
+        assert (await api.post("/api/v1/auth/register", body)).status == expected, email
 
 
 async def test_what_a_create_answers_the_second_time(api: Api, ada: User) -> None:

@@ -83,9 +83,26 @@ def test_each_operation_is_explained(described: Described) -> None:
     tags = {tag["name"] for tag in described.whole["tags"] if tag["description"]}
     for found in described.operations:
         assert found.about["summary"]
+        assert "caller" not in found.about["description"], found.id
         assert found.about["description"].endswith("."), found.id
         assert set(found.about["tags"]) <= tags
         assert all(parameter["description"] for parameter in found.about.get("parameters", [])), found.id
+
+
+def test_no_two_operations_of_a_tag_have_one_summary(described: Described) -> None:
+    said = Counter((found.about["tags"][0], found.about["summary"]) for found in described.operations)
+    assert [one for one, count in said.items() if count > 1] == []
+
+
+def test_the_families_are_told_apart(described: Described) -> None:
+    text = described.whole["info"]["description"]
+    assert "| `/api/users/{user_id}/tasks` | snake_case | an object `{tasks, count}` | all tasks | 400 |" in text
+    assert "| `/api/tasks` | camelCase | an array | all tasks | 422 |" in text
+
+
+def test_several_reasons_of_a_status_are_a_list(described: Described) -> None:
+    refusal = described.response(described.operation("create_task"), 422)
+    assert refusal["description"] == "One of: Some fields are not valid; Idempotency-Key used for another request"
 
 
 def statuses(described: Described, name: str) -> set[int]:
@@ -113,6 +130,14 @@ ANY = {400, 417, 421, 429, 500, 503}
         ("register", {201, 408, 413, 415, 422}),
         ("log_in", {200, 401, 403, 408, 413, 415, 422}),
         ("list_users", {200, 401, 403, 422}),
+        ("read_user", {200, 401, 403, 404}),
+        ("delete_user", {204, 401, 403, 404, 409}),
+        ("log_out", {204, 401, 403, 408, 413, 415, 422}),
+        ("change_password", {204, 401, 403, 408, 413, 415, 422}),
+        ("export_tasks", {200, 401, 403, 422}),
+        ("import_tasks", {200, 401, 403, 408, 413, 415, 422}),
+        ("store_api_key", {201, 401, 403, 408, 413, 415, 422, 502}),
+        ("read_api_key", {200, 401, 403, 422}),
         ("read_root", {200}),
     ],
 )
@@ -121,8 +146,8 @@ def test_the_statuses_of_an_operation(described: Described, name: str, expected:
 
 
 def test_what_is_not_counted_or_always_answered_says_so(described: Described) -> None:
-    assert statuses(described, "read_live") == {200, 400, 417, 421, 500}
-    assert statuses(described, "read_health") == {200, 400, 417, 421, 500, 503}
+    assert statuses(described, "read_live") == {200, 400, 417, 500}
+    assert statuses(described, "read_health") == {200, 400, 417, 500, 503}
 
 
 def types(described: Described, name: str, status: int) -> set[str]:
@@ -140,6 +165,16 @@ def test_the_problem_types_of_a_status(described: Described) -> None:
     assert types(described, "create_task", 422) == {"validation-error", "idempotency-key-reused"}
     assert types(described, "read_task", 409) == {"ambiguous-task"}
     assert types(described, "log_in", 401) == {"wrong-email-or-password"}
+    assert types(described, "log_out", 403) == {"account-inactive", "no-password-account"}
+    assert "issuer-unavailable" in types(described, "log_out", 503)
+    assert "issuer-unavailable" not in types(described, "log_in", 503)
+
+
+def test_only_who_lacks_a_role_is_told_so_in_a_header_of_a_403(described: Described) -> None:
+    for found in described.operations:
+        refusal = described.response(found, 403)
+        if refusal:
+            assert ("WWW-Authenticate" in refusal["headers"]) == ("admin-only" in types(described, found.id, 403))
 
 
 def test_every_problem_type_that_a_row_can_meet_is_there(described: Described) -> None:
@@ -170,6 +205,14 @@ def test_parameters_are_there_where_they_count(described: Described) -> None:
         "If-Match",
         "Idempotency-Key",
     }
+
+
+def test_a_list_has_as_many_as_its_family_gives(described: Described) -> None:
+    for name, expected in (("list_tasks", 100), ("app_list_tasks", None), ("owner_list_tasks", None)):
+        parameters = described.operation(name).about["parameters"]
+        (limit,) = [parameter for parameter in parameters if parameter["name"] == "limit"]
+        assert limit["schema"].get("default") == expected
+        assert ("without it: all" in limit["description"]) == (expected is None)
 
 
 def test_the_names_of_a_family_are_its_own(described: Described) -> None:

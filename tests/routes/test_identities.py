@@ -266,7 +266,10 @@ async def test_an_inactive_account_is_shut_out_however_it_comes(
         while (answer := await open_api.get("/api/v1/tasks", headers=headers)).status == 200:
             await asyncio.sleep(0.1)
     service = way in (by_service, by_service_bearer)
-    assert (answer.status, answer.problem()) == ((403, "account-inactive") if service else (401, "unauthenticated"))
+    expected = (403, "account-inactive") if service else (401, "unauthenticated")
+    assert (answer.status, answer.problem()) == expected
+    answer = await open_api.post("/api/v1/auth/logout", {"everywhere": True}, headers=headers)
+    assert (answer.status, answer.problem()) == expected
 
 
 async def test_a_role_in_a_token_is_not_looked_at_and_our_tokens_stay_ours(open_api: Api) -> None:

@@ -4,16 +4,14 @@ from aiohttp import hdrs, web
 
 from todo_service import allowed
 from todo_service.errors import MisdirectedRequest
-from todo_service.routes.table import template
+from todo_service.routes.table import row
 from todo_service.settings import SETTINGS
-
-PROBED = ("/health", "/metrics")  # asked for by address, not by name
 
 
 def refuse_other_hosts(request: web.Request) -> None:
     """Raise `MisdirectedRequest` if the request names another host, in its target or in its header, or none."""
     hosts = request.app[SETTINGS].hosts
-    if not hosts or template(request).startswith(PROBED):
+    if not hosts or ((route := row(request)) and route.vital):  # probes ask by address, not by name
         return
     named = {request.host, *request.headers.getall(hdrs.HOST, [])}  # the first is the target's, where that has one
     if not all(allowed.is_host_of(hosts, host) for host in named):

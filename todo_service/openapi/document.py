@@ -10,12 +10,25 @@ from todo_service.openapi import headers, security
 from todo_service.openapi.operations import operation, tag
 from todo_service.routes.table import Route
 from todo_service.settings import Settings
+from todo_service.wire.families import FAMILIES, Family
 from todo_service.wire.schemas import Schemas
 
-ABOUT = """Todo Service: tasks of many users, under four URL families that are each the contract of some client.
+ABOUT_FAMILY = "Tasks under {0}: names in {1}, a list is {2} and has {3} unless `limit` says, an invalid body is {4}."
+ABOUT = """Tasks of many users, under four families of addresses. Each is what some client already speaks; they differ
+in what this table says, and in nothing else. A new client takes the first, which alone serves administrators.
+
+| address | names | a list is | without `limit` it has | an invalid body is |
+|---|---|---|---|---|
+{families}
+
+To begin, make an account (`POST /api/v1/auth/register`), sign in (`POST /api/v1/auth/login`) and send the answer's
+`access_token` with every request, as `Authorization: Bearer <token>`. On the page that tries operations out,
+*Authorize* takes it, as `accessToken`.
 
 - A body is read in snake_case and in camelCase, whichever family it is sent to. Unknown fields are ignored.
-- Every error is a problem document (RFC 9457); its `type` is an address here that says what to do.
+- Every error is a problem document (RFC 9457): `detail` says what to do, `type` tells errors apart and is an address
+  here that explains.
+- Requests are counted, but for those about health and metrics. `RateLimit` says how many are left; one more is 429.
 - Refusals come in this order: 401, 429, 403, then what was sent (413, 415, 408, 400, 422), then 404, then 412.
 - A request may name itself in `X-Request-ID` (1 to 64 letters, digits, dots, underscores or hyphens).
 - HEAD is answered wherever GET is, OPTIONS everywhere; any other method is 405 with `Allow`, an unknown path 404.
@@ -37,7 +50,9 @@ def document(routes: Sequence[Route], settings: Settings) -> dict[str, Any]:
             "title": settings.app_name,
             "version": __version__,
             "summary": "A multi-user todo backend.",
-            "description": ABOUT,
+            "description": ABOUT.format(
+                families="\n".join(f"| {' | '.join(_traits(family))} |" for family in FAMILIES)
+            ),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/", "description": "This service."}],
@@ -52,13 +67,25 @@ def document(routes: Sequence[Route], settings: Settings) -> dict[str, Any]:
     }
 
 
+def _traits(family: Family) -> tuple[str, ...]:
+    """What tells a family from the others, in words: address, names, list, length of a list, status."""
+    fields = getattr(family.list_document, "model_fields", None)
+    return (
+        f"`{family.prefix}/tasks`",
+        "camelCase" if family.naming == "camel" else "snake_case",
+        f"an object `{{{', '.join(fields)}}}`" if fields else "an array",
+        f"{family.page_size} tasks" if family.page_size else "all tasks",
+        str(family.invalid_status),
+    )
+
+
 def _tags(routes: Iterable[Route]) -> list[dict[str, str]]:
     """Each tag with the first sentence of the module that its handlers are in."""
     found: dict[str, str] = {}
     for route in routes:
         about = sys.modules[route.handler.__module__].__doc__ or ""
         if route.family:
-            about = f"Tasks under `{route.family.prefix}/tasks`."
+            about = ABOUT_FAMILY.format(*_traits(route.family))
         found.setdefault(tag(route), about.split("\n\n")[0].replace("\n", " "))
     return [{"name": name, "description": about} for name, about in found.items()]
 

@@ -18,7 +18,7 @@ WHOLE = {"type": "integer", "minimum": 0}
 TEXT = {"type": "string"}
 COMPONENTS: dict[str, Any] = {
     REQUEST_ID: {
-        "description": "The request's id, also in the log: your own if it is a sane one.",
+        "description": "The request's id, also in the log: your own `X-Request-ID`, if it has this form.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
     },
@@ -31,11 +31,17 @@ COMPONENTS: dict[str, Any] = {
     str(hdrs.LINK): {"description": 'The next page, if there is one: `<…>; rel="next"`.', "schema": TEXT},
     TOTAL: {"description": "How many match, on all pages.", "required": True, "schema": WHOLE},
     str(hdrs.CONTENT_DISPOSITION): {"description": "A name for the file.", "required": True, "schema": TEXT},
-    str(hdrs.WWW_AUTHENTICATE): {"description": "RFC 6750.", "schema": TEXT},
-    str(hdrs.RETRY_AFTER): {"description": "Seconds to wait.", "required": True, "schema": WHOLE},
+    str(hdrs.WWW_AUTHENTICATE): {
+        "description": "`Bearer`, and what is wrong with the credential that was sent (RFC 6750).",
+        "schema": TEXT,
+    },
+    str(hdrs.RETRY_AFTER): {"description": "Seconds to wait before the next try.", "required": True, "schema": WHOLE},
     "RateLimit-Policy": {"description": 'The limit: `"read";q=100;w=60`.', "schema": TEXT},
     "RateLimit": {"description": 'How it stands: `"read";r=97;t=41`.', "schema": TEXT},
-    "X-RateLimit-Limit": {"description": "Requests a minute.", "schema": WHOLE},
+    "X-RateLimit-Limit": {
+        "description": "How many requests are answered in a window: a minute, for API keys an hour.",
+        "schema": WHOLE,
+    },
     "X-RateLimit-Remaining": {"description": "How many are left.", "schema": WHOLE},
     **{
         name: {"description": "It was done before; this was the answer.", "schema": {"type": "string", "const": value}}

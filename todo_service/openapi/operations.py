@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from todo_service.openapi import links, security
-from todo_service.openapi.parameters import parameters
+from todo_service.openapi.parameters import is_for_admins, parameters
 from todo_service.openapi.responses import content, responses
 from todo_service.routes.table import Route
 from todo_service.wire.receive import JSON, MERGE_PATCH
 from todo_service.wire.schemas import Schemas
 
+FOR_ADMINS = "An administrator reaches everybody's tasks here."
 BOTH_SPELLINGS = "Names may be in snake_case or in camelCase, but no field in both."
 
 
@@ -50,7 +51,8 @@ def tag(route: Route) -> str:
 def _description(route: Route) -> str:
     """What the handler says of itself, without what it raises: the answers tell that."""
     said = inspect.getdoc(route.handler) or ""
-    return " ".join(said.partition("Raises")[0].split())
+    said = " ".join(said.partition("Raises")[0].split())
+    return f"{said} {FOR_ADMINS}" if is_for_admins(route) else said
 
 
 def _body(route: Route, schemas: Schemas) -> dict[str, Any]:

@@ -28,12 +28,18 @@ IN_HEADERS: dict[str, tuple[str, Schema]] = {
         {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": headers.PRINTABLE},
     ),
 }
+ALL = "How many at most; without it: all."
 WHOSE = "For administrators: whose task is meant, if several users chose its id."
 
 
 def parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
     """All parameters of a row, in the order of path, query, headers."""
     return [*_path(route), *_query(route, schemas), *_headers(route)]
+
+
+def is_for_admins(route: Route) -> bool:
+    """Whether administrators get something else here."""
+    return route.as_admin is not None and route.family is not None and route.family.for_admins
 
 
 def _path(route: Route) -> Iterator[dict[str, Any]]:
@@ -43,13 +49,15 @@ def _path(route: Route) -> Iterator[dict[str, Any]]:
 
 
 def _query(route: Route, schemas: Schemas) -> Iterator[dict[str, Any]]:
-    is_for_admins = route.as_admin is not None and route.family is not None and route.family.for_admins
+    for_admins = is_for_admins(route)
     fields = schemas.parameters(route.query) if route.query else {}
     for name, schema in fields.items():
-        if name != "user_id" or is_for_admins:
+        if name != "user_id" or for_admins:
+            if name == "limit" and route.family:
+                schema |= {"default": size} if (size := route.family.page_size) else {"description": ALL}
             about = schema.pop("description", "")
             yield {"name": name, "in": "query", "required": False, "description": about, "schema": schema}
-    if is_for_admins and not fields:
+    if for_admins and not fields:
         schema = {"type": "string"}
         yield {"name": "user_id", "in": "query", "required": False, "description": WHOSE, "schema": schema}
 

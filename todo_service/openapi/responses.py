@@ -18,7 +18,7 @@ from todo_service.wire import problems as wire
 from todo_service.wire.receive import JSON
 from todo_service.wire.schemas import Schema, Schemas
 
-ANY_REQUEST = (errors.BadRequest, errors.ExpectationFailed, errors.MisdirectedRequest, errors.InternalError)
+ANY_REQUEST = (errors.BadRequest, errors.ExpectationFailed, errors.InternalError)
 ANY_BODY = (errors.BodyTimeout, errors.BodyTooLarge, errors.UnsupportedMediaType)
 BY_ACCESS: Mapping[Access, tuple[type[ApiError], ...]] = {
     Access.PUBLIC: (),
@@ -34,7 +34,6 @@ BY_HEADER: Mapping[str, tuple[type[ApiError], ...]] = {
 }
 OF_STATUS: Mapping[int, tuple[str, ...]] = {
     401: (hdrs.WWW_AUTHENTICATE,),
-    403: (hdrs.WWW_AUTHENTICATE,),
     429: (hdrs.RETRY_AFTER,),
     503: (hdrs.RETRY_AFTER,),
 }
@@ -68,8 +67,9 @@ def refusals_of(route: Route) -> Iterator[type[ApiError]]:
     if is_limited(route):
         yield errors.RateLimited
     if not route.vital:
+        yield errors.MisdirectedRequest
         yield errors.Overloaded
-    if route.access is not Access.PUBLIC:
+    if route.access is not Access.PUBLIC or route.may_identify:
         yield from OF_ANY_CALLER
     yield from BY_ACCESS[route.access]
     if route.access is not Access.PUBLIC or route.body:
@@ -99,8 +99,12 @@ def status_of(route: Route, kind: type[ApiError]) -> int:
 
 
 def content(media: Mapping[str, Any], schema: Callable[[Any], Schema]) -> dict[str, Any]:
-    """Media types with what is in each."""
-    return {name: {"schema": schema(kind)} for name, kind in media.items()}
+    """Media types with what is in each. The example of a schema without a name is shown beside it."""
+    schemas = {name: schema(kind) for name, kind in media.items()}
+    return {
+        name: {"schema": kind} | ({"example": kind["examples"][0]} if "examples" in kind else {})
+        for name, kind in schemas.items()
+    }
 
 
 def _success(route: Route, status: int, schemas: Schemas, prefix: str) -> dict[str, Any]:
@@ -121,8 +125,11 @@ def _refusal(route: Route, status: int, kinds: list[type[ApiError]], schemas: Sc
     named = headers.of_every_answer(route) | headers.refer(*OF_STATUS.get(status, ()))
     if status == 412 and hdrs.IF_MATCH in route.takes:
         named |= headers.refer(hdrs.ETAG)
+    if errors.AdminOnly in kinds:
+        named |= headers.refer(hdrs.WWW_AUTHENTICATE)
+    titles = [*dict.fromkeys(kind.title for kind in kinds)]
     return {
-        "description": " Or: ".join(dict.fromkeys(kind.title for kind in kinds)),
+        "description": titles[0] if len(titles) == 1 else f"One of: {'; '.join(titles)}",
         "headers": named,
         "content": {wire.CONTENT_TYPE: {"schema": _one_of(kinds, schemas)}},
     }

@@ -22,13 +22,13 @@ SCHEMES: dict[str, Any] = {
         "type": "apiKey",
         "in": "header",
         "name": SERVICE_AUTH,
-        "description": "The token of a service that acts for a user; together with the next.",
+        "description": f"The token of a service that acts for a user; send `{USER_ID_HEADER}` with it.",
     },
     "serviceUser": {
         "type": "apiKey",
         "in": "header",
         "name": USER_ID_HEADER,
-        "description": "The user whom the service acts for. Means nothing without the one before.",
+        "description": "The id of the user whom the service acts for. It means nothing without the token of a service.",
     },
 }
 ACCOUNT: dict[str, list[str]] = {"accessToken": []}

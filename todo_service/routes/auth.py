@@ -1,4 +1,4 @@
-"""Accounts made here: register, sign in, who am I. The two older clients' paths stand beside the canonical ones."""
+"""Accounts made here: register, sign in, who am I. Under `/api/v1` for new clients, else for older ones."""
 
 from collections.abc import Callable
 from typing import Any
@@ -59,27 +59,35 @@ async def register_signed_in(request: web.Request, body: Registration) -> web.Re
 
 
 async def sign_up(request: web.Request, body: Registration) -> web.Response:
-    """Make an account and sign in to it, for the client that reads `token`."""
+    """Make an account and sign in to it. The answer also has `token`, `user_id`, `email` and `created_at`, which older
+    clients read.
+    """
     return await _tokens(request, await _registered(request, body), status=201, answer=older_token_answer)
 
 
 async def log_in(request: web.Request, body: SignIn) -> web.Response:
-    """Sign in with email and password."""
+    """Sign in with email and password. Send the answer's `access_token` as `Authorization: Bearer` from then on."""
     return await _tokens(request, await _signed_in(request, body))
 
 
 async def sign_in_older(request: web.Request, body: SignIn) -> web.Response:
-    """Sign in with email and password, for the client that reads `token`."""
+    """Sign in with email and password. The answer also has `token`, `user_id`, `email` and `created_at`, which older
+    clients read.
+    """
     return await _tokens(request, await _signed_in(request, body), answer=older_token_answer)
 
 
 async def refresh(request: web.Request, body: Refresh) -> web.Response:
-    """Exchange a refresh token for the next one and a new access token."""
+    """Exchange a refresh token for the next one and a new access token. Store the next one: a token that is used again
+    much later ends its session.
+    """
     return _answer(request, await request.app[SESSIONS].rotate(body.refresh_token))
 
 
 async def log_out(request: web.Request, body: SignOut) -> web.Response:
-    """End a session, or all of the user's; one that is over already is no error."""
+    """End the session of a refresh token. With `everywhere`, end all sessions of the user whom the refresh token or
+    the access token names. A session that is over already is no error.
+    """
     sessions = request.app[SESSIONS]
     found = await sessions.find(body.refresh_token) if body.refresh_token else None
     if body.everywhere:
@@ -90,7 +98,7 @@ async def log_out(request: web.Request, body: SignOut) -> web.Response:
 
 
 async def read_me(request: web.Request) -> web.Response:
-    """Answer the caller's profile."""
+    """Read your profile."""
     user = await _known(request)
     if user is None:
         raise NotFound("You have no profile here yet. It is made with your first task.")
@@ -98,7 +106,7 @@ async def read_me(request: web.Request) -> web.Response:
 
 
 async def update_me(request: web.Request, body: ProfileUpdate) -> web.Response:
-    """Change the caller's profile."""
+    """Change your profile."""
     if "full_name" not in body.model_fields_set:
         return await read_me(request)
     async with request.app[DATABASE].connection() as db:
@@ -109,7 +117,7 @@ async def update_me(request: web.Request, body: ProfileUpdate) -> web.Response:
 
 
 async def change_password(request: web.Request, body: PasswordChange) -> web.Response:
-    """Change the caller's password and end their other sessions."""
+    """Change your password and end your other sessions. Access tokens end too: go on with the refresh token."""
     database, session_id = request.app[DATABASE], request[CALLER].session_id
     assert session_id is not None  # every account's token names its session
     user = await accounts.read(database, request[OWNER])
@@ -128,7 +136,7 @@ async def change_password(request: web.Request, body: PasswordChange) -> web.Res
 
 
 async def delete_me(request: web.Request, body: Confirmation) -> web.Response:
-    """Delete the caller's account with all its data."""
+    """Delete your account with all its data."""
     database = request.app[DATABASE]
     await accounts.delete(
         database,
@@ -216,31 +224,44 @@ def _public(
     return Route("POST", path, handler, Access.PUBLIC, summary, body=body, answers=answers, **others)
 
 
+REGISTER, TOKEN, OLDER = "Make an account and sign in", "`token` in the answer", "(older path)"
 TAKEN = (EmailAlreadyRegistered,)
 REFUSED = (WrongPassword, AccountInactive)
 OVER = (Unauthenticated,)
-SIGNED_OUT = {"raises": (Unauthenticated, NoPasswordAccount), "may_identify": True, "limit": None}
+SIGNED_OUT = {"raises": (NoPasswordAccount,), "may_identify": True, "limit": None}
 AUTH = (
     _public("/api/v1/auth/register", register, "Make an account", Registration, {201: Profile}, raises=TAKEN),
-    _public("/api/auth/register", register_signed_in, "Make an account", Registration, {201: Tokens}, raises=TAKEN),
-    _public("/api/auth/signup", sign_up, "Make an account", Registration, {201: OlderTokens}, raises=TAKEN),
+    _public("/api/auth/register", register_signed_in, REGISTER, Registration, {201: Tokens}, raises=TAKEN),
+    _public("/api/auth/signup", sign_up, f"{REGISTER}, {TOKEN}", Registration, {201: OlderTokens}, raises=TAKEN),
     _public("/api/v1/auth/login", log_in, "Sign in", SignIn, {200: Tokens}, raises=REFUSED),
-    _public("/api/auth/login", log_in, "Sign in", SignIn, {200: Tokens}, raises=REFUSED, name="app_log_in"),
-    _public("/api/auth/signin", sign_in_older, "Sign in", SignIn, {200: OlderTokens}, raises=REFUSED, name="sign_in"),
+    _public("/api/auth/login", log_in, f"Sign in {OLDER}", SignIn, {200: Tokens}, raises=REFUSED, name="app_log_in"),
+    _public(
+        "/api/auth/signin",
+        sign_in_older,
+        f"Sign in, {TOKEN}",
+        SignIn,
+        {200: OlderTokens},
+        raises=REFUSED,
+        name="sign_in",
+    ),
     _public("/api/v1/auth/refresh", refresh, "Refresh my tokens", Refresh, {200: Tokens}, raises=OVER),
-    _public("/api/auth/refresh", refresh, "Refresh my tokens", Refresh, {200: Tokens}, raises=OVER, name="app_refresh"),
+    _public(
+        "/api/auth/refresh",
+        refresh,
+        f"Refresh my tokens {OLDER}",
+        Refresh,
+        {200: Tokens},
+        raises=OVER,
+        name="app_refresh",
+    ),
     _public("/api/v1/auth/logout", log_out, "Sign out", SignOut, {204: None}, **SIGNED_OUT),
-    _public("/api/auth/logout", log_out, "Sign out", SignOut, {204: None}, **SIGNED_OUT, name="app_log_out"),
-    Route("GET", ME, read_me, Access.USER, "Read my profile", answers={200: Profile}, raises=(NotFound,)),
-    Route(
-        "GET",
-        "/api/auth/me",
-        read_me,
-        Access.USER,
-        "Read my profile",
-        answers={200: Profile},
-        raises=(NotFound,),
-        name="app_read_me",
+    _public("/api/auth/logout", log_out, f"Sign out {OLDER}", SignOut, {204: None}, **SIGNED_OUT, name="app_log_out"),
+    *(
+        Route("GET", path, read_me, Access.USER, said, answers={200: Profile}, raises=(NotFound,), name=name)
+        for path, name, said in (
+            (ME, "read_me", "Read my profile"),
+            ("/api/auth/me", "app_read_me", f"Read my profile {OLDER}"),
+        )
     ),
     Route("PATCH", ME, update_me, Access.ACCOUNT, "Change my profile", body=ProfileUpdate, answers={200: Profile}),
     Route(

@@ -22,7 +22,7 @@ from todo_service.wire.receive import LARGE_BODY
 
 
 async def run_batch(request: web.Request, body: Batch) -> web.Response:
-    """Carry out all operations in order, or none of them; the first that fails is named by its index."""
+    """Carry out all operations in order, or none of them; the first that fails is named by its `index`."""
     operations = await asyncio.to_thread(batch.read, body.operations, request.app[SETTINGS])
 
     async def act(db: Connection) -> web.Response:

@@ -1,4 +1,4 @@
-"""The description of the API, as it was made at the start."""
+"""The description of the API, for tools: these pages are made of it. It is made once, at the start."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,11 +45,14 @@ OPENAPI = tuple(
         path,
         read_openapi,
         Access.PUBLIC,
-        "This description",
+        summary,
         answers={200: OpenApi},
         takes=(hdrs.IF_NONE_MATCH,),
         gives=(hdrs.ETAG,),
         name=name,
     )
-    for path, name in (("/openapi.json", "read_openapi"), ("/api/v1/openapi.json", "v1_read_openapi"))
+    for path, name, summary in (
+        ("/openapi.json", "read_openapi", "This description"),
+        ("/api/v1/openapi.json", "v1_read_openapi", "This description, under `/api/v1`"),
+    )
 )

@@ -14,7 +14,9 @@ from todo_service.wire.sync import SyncPage, SyncQuery, document
 
 
 async def sync(request: web.Request, query: SyncQuery) -> web.Response:
-    """Answer a page of the owner's changes."""
+    """Read what has changed in your own tasks since a cursor, in the order of the changes; without a cursor, all.
+    Go on with the `cursor` of the answer, at once while `has_more` is true.
+    """
     cursor = query.start(request[OWNER])
     async with request.app[DATABASE].connection() as db:
         page = await changes.select_page(

@@ -16,7 +16,7 @@ from todo_service.routes import reply
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
 from todo_service.wire.metrics import Summary, summary
-from todo_service.wire.system import Alive, Health, NotReady, Ready, Root
+from todo_service.wire.system import Alive, Health, NotReady, Ready, Root, Unhealthy
 
 SERVICE = "todo-backend"
 MIGRATIONS = web.AppKey("migrations", tuple[Migration, ...])
@@ -64,9 +64,9 @@ async def read_ready(request: web.Request) -> web.Response:
 
 
 async def read_metrics(request: web.Request) -> web.Response:
-    """Show what was counted: Prometheus text, OpenMetrics, or a summary. It takes milliseconds, so a thread does it."""
+    """Show what was counted: as `Accept` says Prometheus text, OpenMetrics, or a summary in JSON."""
     metrics, accept = request.app[METRICS], ",".join(request.headers.getall(hdrs.ACCEPT, []))
-    async with request.app[SCRAPE]:
+    async with request.app[SCRAPE]:  # it takes milliseconds, so a thread does it
         if "application/json" in accept and "text/plain" not in accept and "openmetrics" not in accept:
             return reply.json(await asyncio.to_thread(lambda: summary(metrics.families())))
         body, content_type = await asyncio.to_thread(metrics.text, accept)
@@ -96,7 +96,7 @@ SYSTEM = (
         "Health",
         limit=Limit.NONE,
         vital=True,
-        answers={200: Health, 503: Health},
+        answers={200: Health, 503: Unhealthy},
     ),
     Route(
         "GET",

@@ -41,7 +41,7 @@ class Route:
     `may_be_absent`) or the bytes themselves if it is `bytes`, then the checked query if `query` names one. A body has
     at most `max_body` bytes and is of one of the `media` types (none named: JSON). An administrator gets `as_admin`
     instead where the family is for them. It is counted as `limit` says; if that says nothing, a GET reads and
-    everything else writes. A `vital` route answers however many requests there are.
+    everything else writes. A `vital` route answers however many requests there are, and whatever host they name.
 
     The rest is for the description of the API, where it does not follow from the above: what is answered for each
     status of success, the request headers it `takes`, the headers of success it `gives`, what it `raises`, whether a

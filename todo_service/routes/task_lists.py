@@ -25,7 +25,9 @@ TOTAL = "X-Total-Count"
 
 
 async def list_tasks(request: web.Request, query: ListQuery) -> web.Response:
-    """Answer a page of the owner's tasks."""
+    """List the tasks that pass all filters, newest first unless `sort` says otherwise. The header `Link` leads to the
+    next page.
+    """
     return await _owners_list(request, query, request[OWNER])
 
 

@@ -30,7 +30,7 @@ NO_SUCH_TASK = "You have no task with this id. Check the id; the task may have b
 
 
 async def create_task(request: web.Request, body: TaskCreate) -> web.Response:
-    """Create a task. One that the caller has under this id already, and as it was sent, is answered as it is."""
+    """Create a task. One that you have under this `id` already, and as it was sent, is answered as it is, with 200."""
 
     async def act(db: Connection) -> web.Response:
         inserted = await create(db, request, body)
@@ -64,7 +64,7 @@ async def create(db: Connection, request: web.Request, body: TaskCreate) -> Inse
 
 
 async def read_task(request: web.Request) -> web.Response:
-    """Answer one task, or 304 to who has it already."""
+    """Read one task. Who shows its `ETag` in `If-None-Match` gets 304 without a body."""
     task_id = _task_id(request)
     async with request.app[DATABASE].connection() as db:
         row = await tasks.select(db, owner_id=request[OWNER], task_id=task_id)
@@ -74,7 +74,9 @@ async def read_task(request: web.Request) -> web.Response:
 
 
 async def update_task(request: web.Request, body: TaskUpdate) -> web.Response:
-    """Change the fields that were sent."""
+    """Change the fields that are sent; absent ones stay, null clears a description or a due date. PUT and PATCH are the
+    same.
+    """
     task_id = _task_id(request)
     async with request.app[DATABASE].connection() as db:
         answer = await _change(db, request, task_id, body.changes())
@@ -83,7 +85,9 @@ async def update_task(request: web.Request, body: TaskUpdate) -> web.Response:
 
 
 async def complete_task(request: web.Request, body: TaskCompletion | None) -> web.Response:
-    """Complete or reopen as the body says; toggle if there is none."""
+    """Complete or reopen the task as the body says; without a body, toggle it. Give a toggle an `Idempotency-Key`, so
+    that sending it again does not toggle it back.
+    """
     task_id = _task_id(request)
     changes = Changes(completed=body.completed) if body else Changes(toggles_completed=True)
     return await once(request, lambda db: _change(db, request, task_id, changes, op="complete"))
@@ -206,7 +210,7 @@ TASKS = (
             "/tasks/{task_id}",
             update_task,
             Access.USER,
-            "Update a task",
+            summary,
             body=TaskUpdate,
             as_admin=on_anyones(update_task),
             answers={200: Task},
@@ -214,7 +218,10 @@ TASKS = (
             gives=(hdrs.ETAG,),
             name=name,
         )
-        for method, name in (("PUT", "put_task"), ("PATCH", "update_task"))
+        for method, name, summary in (
+            ("PUT", "put_task", "Update a task, with PUT"),
+            ("PATCH", "update_task", "Update a task"),
+        )
     ),
     Route(
         "PATCH",

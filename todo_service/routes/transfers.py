@@ -1,4 +1,4 @@
-"""All of one's tasks as a file, and a file's tasks as one's own."""
+"""Export and import: all of one's tasks as a file, and a file's tasks as one's own."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ PAGE = 250  # tasks: a megabyte of the largest
 
 
 async def export_tasks(request: web.Request, query: ExportQuery) -> web.StreamResponse:
-    """Answer all of the caller's tasks as a file, oldest first, without ever holding all of them."""
+    """Read all your tasks as a file, oldest first. A file that cannot be finished ends in a broken connection."""
     file = FORMATS[query.format]
     first = await _page(request, transfers.BEGINNING)  # before the answer begins: if this fails, it can still say so
     name = f"tasks-{datetime.now(UTC):%Y-%m-%d}.{file.name}"
@@ -42,7 +42,9 @@ async def export_tasks(request: web.Request, query: ExportQuery) -> web.StreamRe
 
 
 async def import_tasks(request: web.Request, body: bytes) -> web.Response:
-    """Take over a file's tasks: all of them, or none if one is wrong."""
+    """Take over a file's tasks: all of them, or none if one is wrong. A task with an `id` that you have is set to
+    what the file says.
+    """
     sent = await request.app[READERS].read(body, request.content_type)
     return await once(request, lambda db: _import(request, db, sent), atomic=True)
 

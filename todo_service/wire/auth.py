@@ -2,19 +2,38 @@
 
 from typing import ClassVar, Literal, Protocol, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from todo_service.queries.users import UserRow
 from todo_service.wire.codec import Input, Output
 from todo_service.wire.text import Written, moment
+from todo_service.wire.users import EXAMPLE as PROFILE
 from todo_service.wire.users import Profile, profile
 
+ACCESS_TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMWExIn0.c2lnbmF0dXJl"  # noqa: S105 - nobody's
 EXAMPLE_TOKEN = "Zk3mQ0b1yVw5h7X2c9R8tL6nD4sJ0fA_pGqUeKiHo-M"  # noqa: S105 - nobody's
+
+EXAMPLE: dict[str, JsonValue] = {
+    "access_token": ACCESS_TOKEN,
+    "refresh_token": EXAMPLE_TOKEN,
+    "token_type": "bearer",
+    "expires_in": 1800,
+    "user": PROFILE,
+}
+
+OLDER: dict[str, JsonValue] = {
+    "token": ACCESS_TOKEN,
+    "user_id": PROFILE["id"],
+    "email": PROFILE["email"],
+    "created_at": PROFILE["created_at"],
+}
 
 
 class Tokens(Output):
     """A sign-in."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     access_token: str = Field(description="Send it as `Authorization: Bearer`.")
     refresh_token: str = Field(description="Exchange it, once, for the next tokens.")
@@ -26,6 +45,8 @@ class Tokens(Output):
 class OlderTokens(Tokens):
     """A sign-in, with four fields more for the client that reads `token`."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE | OLDER]})
+
     token: str = Field(description="The access token again.")
     user_id: str
     email: str
@@ -34,6 +55,10 @@ class OlderTokens(Tokens):
 
 class Verified(Output):
     """Whose token it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"user_id": PROFILE["id"], "email": PROFILE["email"], "verified": True}]}
+    )
 
     user_id: str
     email: str | None
@@ -55,7 +80,7 @@ class SignOut(Input):
         json_schema_extra={
             "examples": [{"refresh_token": EXAMPLE_TOKEN}],
             "anyOf": [
-                {"required": ["refresh_token"], "properties": {"refresh_token": {"type": "string"}}},
+                {"required": ["refresh_token"], "properties": {"refresh_token": {"not": {"type": "null"}}}},
                 {"required": ["everywhere"], "properties": {"everywhere": {"const": True}}},
             ],
         }

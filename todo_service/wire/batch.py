@@ -14,6 +14,7 @@ from todo_service.settings import Settings
 from todo_service.wire import codec
 from todo_service.wire.codec import Input, Model, Output
 from todo_service.wire.schemas import DescribedAs
+from todo_service.wire.tasks import EXAMPLE as EXAMPLE_OF_TASK
 from todo_service.wire.tasks import EXAMPLE_OF_CREATE, Task, TaskCreate, TaskId, TaskUpdate, document
 
 MAX_OPERATIONS = 100
@@ -25,6 +26,13 @@ EXAMPLE: JsonValue = {
         {"op": "update", "id": _ID, "task": {"priority": "LOW"}},
         {"op": "complete", "id": _ID, "completed": True},
         {"op": "delete", "id": _ID},
+    ]
+}
+
+EXAMPLE_OF_RESULTS: JsonValue = {
+    "results": [
+        {"op": "create", "status": 201, "id": _ID, "task": EXAMPLE_OF_TASK},
+        {"op": "delete", "status": 204, "id": _ID},
     ]
 }
 
@@ -151,6 +159,8 @@ class DeleteResult(Output):
 
 class BatchResults(Output):
     """What came of a batch, in the order of its operations."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_OF_RESULTS]})
 
     results: list[Annotated[TaskResult | DeleteResult, Field(discriminator="op")]]
 

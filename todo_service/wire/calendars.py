@@ -11,6 +11,18 @@ from todo_service.queries.tasks import TaskRow
 PRIORITIES = {"URGENT": 1, "HIGH": 3, "MEDIUM": 5, "LOW": 7}
 STATUSES = {"TODO": "NEEDS-ACTION", "IN_PROGRESS": "IN-PROCESS", "COMPLETED": "COMPLETED"}
 
+EXAMPLE = """BEGIN:VCALENDAR\r
+VERSION:2.0\r
+PRODID:-//Somebody//EN\r
+BEGIN:VTODO\r
+UID:5f0c1c3e-8f1b-4c5e-9a52-3d1f7a1b2c3d\r
+DTSTAMP:20261121T131616Z\r
+SUMMARY:Write to Charles\r
+DUE;VALUE=DATE:20261224\r
+END:VTODO\r
+END:VCALENDAR\r
+"""
+
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # what TEXT may not hold (section 3.3.11); no line ends
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from todo_service.queries.task_lists import Asked, Page
 from todo_service.wire import tasks
@@ -47,6 +47,12 @@ class Family:
 class TaskPage(Output):
     """A page of a list of tasks."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"tasks": [tasks.EXAMPLE], "total": 1, "skip": 0, "limit": 100, "next_cursor": None}]
+        }
+    )
+
     tasks: list[Task]
     total: int = Field(ge=0, description="How many tasks match, on all pages.")
     skip: int = Field(ge=0)
@@ -56,6 +62,8 @@ class TaskPage(Output):
 
 class CountedTasks(Output):
     """A list of tasks with their number."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [tasks.EXAMPLE], "count": 1}]})
 
     tasks: list[Task]
     count: int = Field(ge=0, description="How many tasks match, on all pages.")

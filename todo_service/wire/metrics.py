@@ -6,11 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client.metrics_core import Metric
-from pydantic import Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from todo_service.wire.codec import Output
 
 ERRORS = 400  # from this status on
+EXAMPLE: dict[str, JsonValue] = {
+    "error_rate_percent": 0.0,
+    "avg_response_time": 0.004,
+    "p50_response_time": 0.0038,
+    "p95_response_time": 0.0049,
+    "p99_response_time": 0.005,
+}
 
 
 class _Times(Output):
@@ -30,6 +37,16 @@ class EndpointStats(_Times):
 
 class Summary(_Times):
     """What was counted, in short."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"total_requests": 2, "total_errors": 0}
+                | EXAMPLE
+                | {"endpoint_stats": {"GET /api/v1/tasks": {"requests": 2, "errors": 0} | EXAMPLE}}
+            ]
+        }
+    )
 
     total_requests: int
     total_errors: int

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, create_model
+from pydantic import ConfigDict, Field, JsonValue, create_model
 from pydantic.config import JsonDict
 
 from todo_service.errors import (
@@ -88,7 +88,7 @@ def document(error: ApiError, *, request_id: str) -> bytes:
     return dump(members)
 
 
-def explanation(kind: type[ApiError]) -> dict[str, object]:
+def explanation(kind: type[ApiError]) -> dict[str, JsonValue]:
     """What `/problems/{name}` says of one problem type."""
     return {
         "type": f"/problems/{kind.name}",

@@ -29,7 +29,10 @@ class DescribedAs:
 
 
 class _Generator(GenerateJsonSchema):
-    """Without titles that say what the names say, and without a default where None means "not sent"."""
+    """In the order written, without titles that say what the names say, without a default where None is "not sent"."""
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        return value
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Annotated, Literal, NamedTuple, Self
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from todo_service.errors import invalid
@@ -122,6 +122,21 @@ class TaskDeleted(Output):
 
 class SyncPage(Output):
     """What has changed, in the order of the changes."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "changes": [
+                        {"id": tasks.EXAMPLE["id"], "deleted": False, "task": tasks.EXAMPLE},
+                        {"id": "0b9b8e1e-5a0b-4d6e-9d53-1c0f6a2f4f10", "deleted": True},
+                    ],
+                    "cursor": "czHQwv7WAAAAAAAAAAEAAAAAAAAAAgAAAAAAAAAC",
+                    "has_more": False,
+                }
+            ]
+        }
+    )
 
     changes: list[TaskChanged | TaskDeleted]
     cursor: str = Field(description="Where to go on from. Store it together with the tasks.")

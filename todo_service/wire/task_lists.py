@@ -49,30 +49,39 @@ class ListQuery(Input):
 
     repeatable: ClassVar[frozenset[str]] = frozenset({"tag"})
 
-    status: Status | None = Field(None, description="With this status.")
-    completed: Switch | None = Field(None, description="Completed ones, or those that are not.")
-    priority: Priority | None = Field(None, description="With this priority, in any letter case.")
+    status: Status | None = Field(None, description="Only tasks with this status.")
+    completed: Switch | None = Field(None, description="Only completed tasks, or only the others.")
+    priority: Priority | None = Field(None, description="Only tasks with this priority, in any letter case.")
     tag: Annotated[list[Tag], Field(max_length=MAX_TAGS)] | None = Field(
-        None, description="With this tag; repeat it for tasks that have all of them."
+        None, description="Only tasks with this tag; repeat it for tasks that have all of them."
     )
-    due_before: Moment | None = Field(None, description="Due before a moment or a day (its beginning in UTC).")
-    due_after: Moment | None = Field(None, description="Due after a moment or a day (its beginning in UTC).")
-    updated_after: Moment | None = Field(None, description="Changed after a moment or a day.")
+    due_before: Moment | None = Field(
+        None, description="Only tasks due before this moment, or before this day begins in UTC."
+    )
+    due_after: Moment | None = Field(
+        None, description="Only tasks due after this moment, or after this day has begun in UTC."
+    )
+    updated_after: Moment | None = Field(
+        None, description="Only tasks changed after this moment, or after this day has begun in UTC."
+    )
     q: Annotated[str, StringConstraints(max_length=MAX_TEXT), STORABLE] | None = Field(
-        None, description="With this text in title or description, letter case aside.", json_schema_extra=WITHOUT_NUL
+        None,
+        description="Only tasks with this text in title or description, letter case aside.",
+        json_schema_extra=WITHOUT_NUL,
     )
     sort: Sort = Field("-created_at", description="The order; `-` for descending. Ties are in the order of the ids.")
     user_id: Annotated[str, STORABLE] | None = Field(
-        None, description="For administrators: of this user alone.", json_schema_extra=WITHOUT_NUL
+        None, description="For administrators: only tasks of this user.", json_schema_extra=WITHOUT_NUL
     )
     skip: Annotated[int, Field(ge=0, le=MAX_WHOLE_NUMBER), BeforeValidator(whole_number)] = Field(
-        0, description="Leave out that many. It does not go with `cursor`."
+        0, description="Leave out this many. It does not go with `cursor`."
     )
     limit: Annotated[int | None, Field(ge=1, le=MAX_PAGE), BeforeValidator(whole_number)] = Field(
         None, description="How many at most."
     )
     cursor: str = Field(
-        "", description="The `next_cursor` of a page with the same filters and order, for the next one."
+        "",
+        description="For the next page: the `next_cursor` or the `Link` of this one tells it. Filters and `sort` stay.",
     )
 
     @field_validator("cursor")

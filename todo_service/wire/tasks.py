@@ -63,11 +63,16 @@ EXAMPLE_OF_CREATE: dict[str, JsonValue] = {
     "tags": ["letters"],
 }
 _MOMENT = "2026-11-21T13:16:16.076896Z"
-EXAMPLE: dict[str, JsonValue] = EXAMPLE_OF_CREATE | {
+EXAMPLE: dict[str, JsonValue] = {
     "id": "5f0c1c3e-8f1b-4c5e-9a52-3d1f7a1b2c3d",
     "user_id": "01a1fe40-1817-7619-88f5-225fab816885",
+    "title": "Write to Charles",
+    "description": "About the engine.",
     "status": "TODO",
     "completed": False,
+    "priority": "HIGH",
+    "due_date": "2026-12-24",
+    "tags": ["letters"],
     "created_at": _MOMENT,
     "updated_at": _MOMENT,
     "completed_at": None,
@@ -108,9 +113,11 @@ class _Fields(Input):
     nullable: ClassVar[frozenset[str]] = frozenset({"description", "due_date"})
 
     description: Description | None = None
-    status: Status | None = None
+    status: Status | None = Field(None, description="A new task is `TODO`, unless this says otherwise.")
     completed: bool | None = Field(None, description="The same as `status`, in short. The two must not contradict.")
-    priority: Priority | None = Field(None, description="In any letter case.")
+    priority: Priority | None = Field(
+        None, description="In any letter case. A new task is `MEDIUM`, unless this says otherwise."
+    )
     due_date: DueDate = None
     tags: Tags | None = Field(None, description="At most 20 after duplicates are dropped.")
 

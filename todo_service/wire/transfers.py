@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from todo_service import errors
 from todo_service.errors import Overloaded
@@ -15,7 +15,7 @@ from todo_service.queries import transfers
 from todo_service.queries.tasks import TaskRow
 from todo_service.queries.transfers import Merged, Sent
 from todo_service.settings import Settings
-from todo_service.wire import calendar_imports, calendars, csv_files, imported_tasks, json_files
+from todo_service.wire import calendar_imports, calendars, csv_files, imported_tasks, json_files, tasks
 from todo_service.wire.codec import Input, Output
 from todo_service.wire.imported_tasks import ImportedTask, Record
 from todo_service.wire.tasks import Task
@@ -23,15 +23,21 @@ from todo_service.wire.tasks import Task
 THREADS = 1
 MAX_WAITING = 8  # files, with their megabyte each
 
+FILE: JsonValue = {"tasks": [{"title": "Write to Charles", "due_date": "2026-12-24"}]}
+CSV = Annotated[str, Field(examples=["title,due_date,tags\r\nWrite to Charles,2026-12-24,letters\r\n"])]
+CALENDAR = Annotated[str, Field(examples=[calendars.EXAMPLE])]
+
 
 class ExportQuery(Input):
     """In which format."""
 
-    format: Literal["json", "csv", "ics"] = Field("json", description="Of the file.")
+    format: Literal["json", "csv", "ics"] = Field("json", description="The format of the file.")
 
 
 class Export(Output):
     """All of one's tasks, oldest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [tasks.EXAMPLE]}]})
 
     tasks: list[Task]
 
@@ -39,13 +45,17 @@ class Export(Output):
 class Import(Input):
     """Tasks to take over."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [{"title": "Write to Charles"}]}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [FILE]})
 
     tasks: list[ImportedTask]
 
 
 class Imported(Output):
     """What came of an import."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"imported": 1, "created": 1, "updated": 0, "unchanged": 0, "version": 7}]}
+    )
 
     imported: int = Field(ge=0, description="How many tasks the file has.")
     created: int = Field(ge=0)
@@ -87,14 +97,15 @@ class Format:
 FORMATS = {
     "json": Format(
         "json", "application/json", json_files.OPENING, json_files.write, json_files.SEPARATOR, json_files.CLOSING,
-        json_files.read, exported=Export, imported=Import | list[ImportedTask],
+        json_files.read, exported=Export, imported=Annotated[Import | list[ImportedTask], Field(examples=[FILE])],
     ),
     "csv": Format(
         "csv", "text/csv", csv_files.OPENING, csv_files.write, csv_files.SEPARATOR, csv_files.CLOSING, csv_files.read,
+        exported=CSV, imported=CSV,
     ),
     "ics": Format(
         "ics", "text/calendar", calendars.OPENING, calendars.write, calendars.SEPARATOR, calendars.CLOSING,
-        calendar_imports.read, precision="second", slice=3,
+        calendar_imports.read, precision="second", slice=3, exported=CALENDAR, imported=CALENDAR,
     ),
 }  # fmt: skip
 BY_MEDIA_TYPE = {file.media_type: file for file in FORMATS.values()}

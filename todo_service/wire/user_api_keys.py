@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, SecretStr
 from pydantic_core import PydanticCustomError
 
 from todo_service import providers
@@ -17,6 +17,18 @@ MESSAGES = {
     Verdict.VALID: "The provider accepts the API key.",
     Verdict.INVALID: "The provider does not accept the API key.",
     Verdict.QUOTA_EXCEEDED: "The API key is good, but its quota at the provider is used up for now.",
+}
+
+_MOMENT = "2026-11-21T13:16:16.076896Z"
+EXAMPLE: dict[str, JsonValue] = {
+    "configured": True,
+    "provider": "gemini",
+    "masked_key": "AIza...123",
+    "plaintext_key": None,
+    "validation_status": "valid",
+    "last_validated_at": _MOMENT,
+    "created_at": _MOMENT,
+    "updated_at": _MOMENT,
 }
 
 
@@ -54,6 +66,14 @@ class ApiKeyInput(ApiKeyQuery):
 class ApiKeyStored(Output):
     """A key was accepted by its provider and is stored."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"success": True, "message": f"{MESSAGES[Verdict.VALID]} It is stored.", "masked_key": "AIza...123"}
+            ]
+        }
+    )
+
     success: Literal[True]
     message: str
     masked_key: str = Field(description="The first four characters and the last three.")
@@ -61,6 +81,12 @@ class ApiKeyStored(Output):
 
 class ApiKeyTested(Output):
     """What the provider says of a key; nothing is stored."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"success": True, "message": MESSAGES[Verdict.VALID], "validation_status": "valid"}]
+        }
+    )
 
     success: bool = Field(description="Whether the key could be stored.")
     message: str
@@ -70,12 +96,16 @@ class ApiKeyTested(Output):
 class ApiKeyDeleted(Output):
     """A key is no longer stored."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"success": True, "message": "The API key is deleted."}]})
+
     success: Literal[True]
     message: str
 
 
 class ApiKeyState(Output):
     """What is stored for a provider. Without a key everything but the first two is null."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     configured: bool
     provider: str

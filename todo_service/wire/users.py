@@ -117,6 +117,10 @@ class Profile(Output):
 class Accounts(Output):
     """A page of accounts."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"users": [EXAMPLE], "total": 1, "skip": 0, "limit": 100}]}
+    )
+
     users: list[Profile]
     total: int = Field(ge=0, description="How many accounts match, on all pages.")
     skip: int = Field(ge=0)
@@ -194,12 +198,14 @@ class UserQuery(Input):
     """Which accounts: `q` is a substring of email or name, letter case aside."""
 
     q: Annotated[str, STORABLE] | None = Field(
-        None, description="With this text in email or name, letter case aside.", json_schema_extra=WITHOUT_NUL
+        None,
+        description="Only accounts with this text in email or name, letter case aside.",
+        json_schema_extra=WITHOUT_NUL,
     )
-    role: Role | None = Field(None, description="With this role.")
-    is_active: Switch | None = Field(None, description="Active ones, or those that are not.")
+    role: Role | None = Field(None, description="Only accounts with this role.")
+    is_active: Switch | None = Field(None, description="Only active accounts, or only the others.")
     skip: Annotated[int, Field(ge=0, le=MAX_WHOLE_NUMBER), BeforeValidator(whole_number)] = Field(
-        0, description="Leave out that many."
+        0, description="Leave out this many."
     )
     limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole_number)] = Field(
         100, description="How many at most."
