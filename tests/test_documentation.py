@@ -22,6 +22,7 @@ import pytest
 
 from tests.client import PASSWORD, Api
 from tests.conftest import make_settings, running_service, template_name, temporary_database
+from tests.provider import ai_provider, always
 from todo_service import errors
 from todo_service.queries import clocks
 from todo_service.settings import ROOT
@@ -54,12 +55,11 @@ def blocks(document: Path, *kinds: str) -> list[str]:
 
 @asynccontextmanager
 async def own_service(postgres_url: str) -> AsyncIterator[tuple[Api, str]]:
-    """The service on a database of its own, whose URL is the second."""
-    async with (
-        temporary_database(postgres_url, template=template_name()) as url,
-        running_service(make_settings(url)) as api,
-    ):
-        yield api, url
+    """The service on a database of its own, whose URL is the second, with a provider that takes every API key."""
+    async with temporary_database(postgres_url, template=template_name()) as url, ai_provider() as provider:
+        provider.answer = always(200)
+        async with running_service(make_settings(url, gemini_base_url=provider.url)) as api:
+            yield api, url
 
 
 async def said_by(script: str, **environment: str) -> str:

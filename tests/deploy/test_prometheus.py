@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +67,9 @@ class Prometheus:
     async def until_found(self, query: str) -> None:
         async with asyncio.timeout(SECONDS):
             while True:
-                try:
+                with suppress(ClientError):  # while it starts
                     if await self.found(query):
                         return
-                except ClientError:
-                    pass
                 await asyncio.sleep(0.2)
 
 

@@ -56,7 +56,7 @@ async def test_a_page_of_a_named_origin_may_read_it() -> None:
 
 
 def test_it_is_valid(described: Described) -> None:
-    OpenAPIV31SpecValidator(described.whole).validate()
+    assert list(OpenAPIV31SpecValidator(described.whole).iter_errors()) == []
 
 
 def test_every_row_is_in_it_and_nothing_else(described: Described) -> None:
@@ -243,14 +243,14 @@ def test_a_created_task_leads_to_what_can_be_done_with_it(described: Described) 
 
 async def forget(request: web.Request) -> web.Response:
     """Forget one thing. Raises nothing that is told here."""
-    raise NotImplementedError
+    return web.Response(status=204)
 
 
 def test_a_new_row_is_described_by_what_it_is() -> None:
     """What follows from a row need not be said in it."""
     row = Route("DELETE", "/api/things/{thing_id}", forget, Access.USER, "Forget a thing", answers={204: None})
     found = document((*ALL_ROUTES, row), ELSEWHERE)
-    OpenAPIV31SpecValidator(found).validate()
+    assert list(OpenAPIV31SpecValidator(found).iter_errors()) == []
     operation = found["paths"]["/api/things/{thing_id}"]["delete"]
     assert (operation["operationId"], operation["description"]) == ("forget", "Forget one thing.")
     assert {int(status) for status in operation["responses"]} == {204, 401, 403, 404} | ANY
