@@ -26,6 +26,7 @@ setup(
         "gunicorn>=27,<28",
         "icalendar>=7.3,<8",
         "idna>=3.20,<4",
+        "limits>=5.8,<6",
         "orjson>=3.13,<4",
         "prometheus-client>=0.26,<0.27",
         "pydantic>=2.14,<3",

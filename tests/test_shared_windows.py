@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -98,15 +99,23 @@ async def test_two_that_share_admit_exactly_the_limit(valkey: Valkey, patient: N
 
 async def test_the_window_slides(valkey: Valkey, patient: None) -> None:
     async with opened(valkey) as windows:
-        first = [await windows.spend("k", 2, 0.8)]
+        admitted = [await windows.acquire_entry("k", 2, 0.8)]
         await asyncio.sleep(0.5)
-        first += [await windows.spend("k", 2, 0.8), await windows.spend("k", 2, 0.8)]
-        assert [spent and spent.admitted for spent in first] == [True, True, False]
-        assert first[2]
-        assert 0.1 < first[2].reset < 0.35, "until the first one is forgotten"
+        admitted += [await windows.acquire_entry("k", 2, 0.8), await windows.acquire_entry("k", 2, 0.8)]
+        assert admitted == [True, True, False]
+        oldest, count = await windows.get_moving_window("k", 2, 0.8)
+        assert (0.1 < oldest + 0.8 - time.monotonic() < 0.35, count) == (True, 2), "until the first one is forgotten"
         await asyncio.sleep(0.4)
-        then = [await windows.spend("k", 2, 0.8), await windows.spend("k", 2, 0.8)]
-        assert [spent and spent.admitted for spent in then] == [True, False], "the second one still counts"
+        assert (await windows.get_moving_window("k", 2, 0.8))[1] == 1
+        then = [await windows.acquire_entry("k", 2, 0.8), await windows.acquire_entry("k", 2, 0.8)]
+        assert then == [True, False], "the second one still counts"
+
+
+async def test_several_are_admitted_together_or_not_at_all(valkey: Valkey, patient: None) -> None:
+    async with opened(valkey) as windows, Redis.from_url(valkey.url) as redis:
+        assert (await windows.get_moving_window("k", 5, 60))[1] == 0
+        assert not await redis.keys(), "a look leaves nothing behind"
+        assert [await windows.acquire_entry("k", 5, 60, cost) for cost in (3, 3, 2, 1)] == [True, False, True, False]
 
 
 async def test_validations_of_keys_are_shared_for_an_hour(valkey: Valkey, patient: None) -> None:
@@ -117,7 +126,7 @@ async def test_validations_of_keys_are_shared_for_an_hour(valkey: Valkey, patien
         assert all(3500 < usage.reset <= 3600 for usage in usages)
         async with Redis.from_url(valkey.url, decode_responses=True) as redis:
             [key] = await redis.keys()
-            assert str(key).startswith("todo:key-validation:")
+            assert str(key).startswith("todo:key-validation/")
             assert 3_500_000 < await redis.pttl(key) <= 3_600_000
         valkey.kill()
         again = [await spend(limits, limit=Limit.KEY_VALIDATION) for limits in (one, other) for _ in range(5)]
@@ -134,20 +143,19 @@ async def opened(valkey: Valkey) -> AsyncIterator[SharedWindows]:
 
 async def test_many_at_once_fly_together(valkey: Valkey, patient: None) -> None:
     async with opened(valkey) as windows:
-        answers = await asyncio.gather(*(windows.spend(f"k{number % 7}", 100) for number in range(1200)))
-        assert sum(spent is not None and spent.admitted for spent in answers) == 700
+        admitted = await asyncio.gather(*(windows.acquire_entry(f"k{number % 7}", 100, 60) for number in range(1200)))
+        assert sum(admitted) == 700
 
 
 async def test_whose_client_has_gone_does_not_mix_up_the_answers(valkey: Valkey, patient: None) -> None:
     async with opened(valkey) as windows:
         for turn in range(50):
-            gone = asyncio.ensure_future(windows.spend("gone", 1000))
+            gone = asyncio.ensure_future(windows.acquire_entry("gone", 1000, 60))
             for _ in range(turn % 5):
                 await asyncio.sleep(0)
             gone.cancel()
-            spent = await windows.spend("k", 1000)
-            assert spent
-            assert spent.remaining == 999 - turn
+            assert await windows.acquire_entry("k", 1000, 60)
+            assert (await windows.get_moving_window("k", 1000, 60))[1] == turn + 1
 
 
 async def test_redis_holds_digests_for_a_minute_and_not_who_asked(valkey: Valkey, patient: None) -> None:
@@ -158,8 +166,7 @@ async def test_redis_holds_digests_for_a_minute_and_not_who_asked(valkey: Valkey
         keys = await redis.keys()
         assert len(keys) == 3
         for key in keys:
-            assert str(key).startswith("todo:auth:")
-            assert len(key) == len("todo:auth:") + 32
+            assert re.fullmatch("todo:auth/[0-9a-f]{32}/20/1/minute", str(key))
             assert await redis.llen(key) == 20
             assert 0 < await redis.pttl(key) <= 60_000
     other = sharing(valkey, secret_key="another-secret-0123456789-abcdefghijk")
@@ -269,11 +276,11 @@ async def test_scripts_that_were_flushed_are_loaded_again(valkey: Valkey, patien
 async def test_a_stall_of_our_own_is_not_taken_for_one_of_redis(valkey: Valkey) -> None:
     async with opened(valkey) as windows:
         for _ in range(5):
-            asked = asyncio.ensure_future(windows.spend("k", 100))
+            asked = asyncio.ensure_future(windows.acquire_entry("k", 100, 60))
             for _ in range(3):
                 await asyncio.sleep(0)
             time.sleep(0.1)  # noqa: ASYNC251
-            assert await asked is not None
+            assert await asked
 
 
 async def test_switched_off_redis_is_not_looked_for(valkey: Valkey) -> None:

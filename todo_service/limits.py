@@ -1,17 +1,22 @@
-"""How often somebody may ask: which limits there are, who is counted, and how a limit stands."""
+"""How often somebody may ask: which limits there are, who is counted, and how a limit stands.
+
+The `limits` library's moving windows decide, in storages of ours: `windows.py` in memory, `shared_windows.py` in Redis.
+"""
 
 import math
 import time
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
-from typing import NamedTuple
 
 from aiohttp import web
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute, WindowStats
 
 from todo_service.settings import Settings, secret
 from todo_service.shared_windows import Observer, SharedWindows
-from todo_service.windows import SECONDS, Windows
+from todo_service.windows import MovingWindowLimiter, Windows
+
+KEY_VALIDATIONS = 5  # an hour
 
 
 class Limit(Enum):
@@ -26,24 +31,14 @@ class Limit(Enum):
     NONE = "none"
 
 
-class Quota(NamedTuple):
-    """How many there may be in how many seconds."""
-
-    most: int
-    seconds: int = SECONDS
-
-
-KEY_VALIDATIONS = Quota(5, 60 * 60)
-
-
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How a limit stands after a request: of its `quota`, `remaining` are left; in `reset` whole seconds (at least 1)
-    there is one more. `admitted` says whether the request was within it.
+    """How a limit stands after a request: of what `item` allows, `remaining` are left; in `reset` whole seconds (at
+    least 1) there is one more. `admitted` says whether the request was within it.
     """
 
     limit: Limit
-    quota: Quota
+    item: RateLimitItem
     admitted: bool
     remaining: int
     reset: int
@@ -54,9 +49,9 @@ class Usage:
         seconds since 1970.
         """
         return {
-            "RateLimit-Policy": f'"{self.limit.value}";q={self.quota.most};w={self.quota.seconds}',
+            "RateLimit-Policy": f'"{self.limit.value}";q={self.item.amount};w={self.item.get_expiry()}',
             "RateLimit": f'"{self.limit.value}";r={self.remaining};t={self.reset}',
-            "X-RateLimit-Limit": str(self.quota.most),
+            "X-RateLimit-Limit": str(self.item.amount),
             "X-RateLimit-Remaining": str(self.remaining),
             "X-RateLimit-Reset": str(math.ceil(time.time()) + self.reset),
         }
@@ -77,16 +72,17 @@ class Limits:
 
     def __init__(self, settings: Settings, observer: Observer | None = None) -> None:
         self._enabled = settings.rate_limit_enabled
-        self._quotas = {
-            Limit.READ: Quota(settings.rate_limit_read),
-            Limit.WRITE: Quota(settings.rate_limit_write),
-            Limit.AUTH: Quota(settings.rate_limit_auth),
-            Limit.KEY_VALIDATION: KEY_VALIDATIONS,
+        self._items = {
+            Limit.READ: RateLimitItemPerMinute(settings.rate_limit_read, namespace="todo:read"),
+            Limit.WRITE: RateLimitItemPerMinute(settings.rate_limit_write, namespace="todo:write"),
+            Limit.AUTH: RateLimitItemPerMinute(settings.rate_limit_auth, namespace="todo:auth"),
+            Limit.KEY_VALIDATION: RateLimitItemPerHour(KEY_VALIDATIONS, namespace="todo:key-validation"),
         }
         self._observer = observer or Silent()
-        self._own = {quota.seconds: Windows(quota.seconds) for quota in self._quotas.values()}
         url = secret(settings.redis_url)
         self._shared = SharedWindows(url, self._observer) if url and self._enabled else None
+        self._together = MovingWindowLimiter(self._shared) if self._shared else None
+        self._alone = MovingWindowLimiter(Windows())
         self._key = blake2b(settings.signing_keys[0].encode(), digest_size=32, person=b"rate limits").digest()
 
     async def open(self) -> None:
@@ -100,26 +96,32 @@ class Limits:
             await self._shared.close()
 
     async def spend(self, limit: Limit, who: str) -> Usage | None:
-        """Count one request of `who`; None if it is not limited. Never fails: without Redis each process counts alone.
-
-        What Redis admits is counted here too, so that nobody begins anew when Redis goes away.
-        """
+        """Count one request of `who`; None if it is not limited. Without Redis each process counts alone."""
         if not self._enabled or limit is Limit.NONE:
             return None
-        key, quota = self._key_of(limit, who), self._quotas[limit]
-        own = self._own[quota.seconds]
-        spent = await self._shared.spend(key, *quota) if self._shared else None
-        if spent is None:
-            spent = own.spend(key, quota.most)
-        elif spent.admitted:
-            own.spend(key, quota.most)
-        if not spent.admitted:
+        item, digest = self._items[limit], self._digest(who)
+        admitted, (reset, remaining) = await self._spend_together(item, digest) or await self._alone.spend(item, digest)
+        if not admitted:
             self._observer.limited(limit.value)
-        return Usage(limit, quota, spent.admitted, spent.remaining, max(1, math.ceil(spent.reset)))
+        return Usage(limit, item, admitted, max(0, remaining), max(1, math.ceil(reset - time.monotonic())))
 
-    def _key_of(self, limit: Limit, who: str) -> str:
+    async def _spend_together(self, item: RateLimitItem, digest: str) -> tuple[bool, WindowStats] | None:
+        """What Redis says, None without one. What it admits is counted here too, so that nobody begins anew when it
+        goes away.
+        """
+        if self._together is None:
+            return None
+        try:
+            spent = await self._together.spend(item, digest)
+        except ConnectionError:
+            return None
+        if spent[0]:
+            await self._alone.hit(item, digest)
+        return spent
+
+    def _digest(self, who: str) -> str:
         """Nobody's id, address or email is in Redis: a digest that only those who sign our tokens can compute."""
-        return f"todo:{limit.value}:{blake2b(who.encode(), key=self._key, digest_size=16).hexdigest()}"
+        return blake2b(who.encode(), key=self._key, digest_size=16).hexdigest()
 
 
 LIMITS = web.AppKey("limits", Limits)

@@ -2,8 +2,8 @@
 
 One task has one connection. It takes all questions that have come up meanwhile, asks them in one flight, and hands the
 answers out; so a question costs one round trip, and the requests never touch the connection. If Redis fails, or takes
-longer than `PATIENCE`, all who wait are told to count for themselves, and so is everybody until that same task hears
-from Redis again. The time is that of Redis: the clocks of the processes do not count.
+longer than `PATIENCE`, all who wait are told so, and so is everybody until that same task hears from Redis again. The
+time is that of Redis: the clocks of the processes do not count.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from todo_service.windows import SECONDS, Spent
+from todo_service.windows import MovingWindows, Window
 
 PATIENCE = 0.05  # seconds that a request waits for a flight
 LOST_SECONDS = 2.0  # after so many more the flight is lost, and Redis away
@@ -28,24 +28,25 @@ IDLE_SECONDS = 5.0  # after so long without a question Redis is asked whether it
 FLIGHT = 500  # questions at once
 WARN_SECONDS = 60.0
 
-# In: the key of a list of moments, how many it may hold, and for how long, in milliseconds.
-# Out: whether one more was admitted, how many there are now, and for how many milliseconds the oldest stays.
+# In: the key of a list of moments, how many it may hold, for how many milliseconds, and how many are to be added.
+# Out: whether they were admitted, how many there are now, and for how many milliseconds the oldest stays.
 SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local quota, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local limit, window, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local oldest = tonumber(redis.call('LINDEX', KEYS[1], 0))
 while oldest and oldest <= now - window do
     redis.call('LPOP', KEYS[1])
     oldest = tonumber(redis.call('LINDEX', KEYS[1], 0))
 end
-local used, admitted = redis.call('LLEN', KEYS[1]), 0
-if used < quota then
-    redis.call('RPUSH', KEYS[1], string.format('%.0f', now))
+local used = redis.call('LLEN', KEYS[1])
+local admitted = used + amount <= limit
+if admitted and amount > 0 then
+    for _ = 1, amount do redis.call('RPUSH', KEYS[1], string.format('%.0f', now)) end
     redis.call('PEXPIRE', KEYS[1], window)
-    used, admitted = used + 1, 1
+    used = used + amount
 end
-return {admitted, used, (oldest or now) + window - now}
+return {admitted and 1 or 0, used, (oldest or now) + window - now}
 """
 
 log = structlog.get_logger()
@@ -65,18 +66,17 @@ class Observer(Protocol):
 
 
 class Question(NamedTuple):
-    """One that waits for Redis; its answer is None if Redis is away."""
+    """One that waits for Redis; its answer, that of the script, is None if Redis is away."""
 
-    key: str
-    quota: int
-    seconds: float
-    answer: asyncio.Future[Spent | None]
+    arguments: tuple[str | int, ...]
+    answer: asyncio.Future[list[int] | None]
 
 
-class SharedWindows:
+class SharedWindows(MovingWindows):
     """The windows of all processes that use the Redis at `url`. Raises `ValueError` for a URL that cannot be used."""
 
     def __init__(self, url: str, observer: Observer) -> None:
+        super().__init__()
         self._connection = connection_to(url)
         self._observer = observer
         self._questions: list[Question] = []
@@ -100,16 +100,24 @@ class SharedWindows:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def spend(self, key: str, quota: int, seconds: float = SECONDS) -> Spent | None:
-        """What `Windows.spend` answers in a window of so many seconds, for all processes together; None if Redis is
-        away, after twice `PATIENCE` at the latest.
+    async def check(self) -> bool:
+        """Whether Redis answers."""
+        return self.up
+
+    async def window(self, key: str, limit: int, expiry: float, amount: int) -> Window:
+        """What `Windows.window` says, for all processes together. Raises `ConnectionError`, after twice `PATIENCE` at
+        the latest.
         """
         if not self.up:
-            return None
-        question = Question(key, quota, seconds, asyncio.get_running_loop().create_future())
+            raise ConnectionError
+        question = Question((key, limit, round(expiry * 1000), amount), asyncio.get_running_loop().create_future())
         self._questions.append(question)
         self._asked.set()
-        return await question.answer
+        answer = await question.answer
+        if answer is None:
+            raise ConnectionError
+        admitted, used, stays = answer
+        return bool(admitted), time.monotonic() + stays / 1000 - expiry, used
 
     async def _run(self) -> None:
         while True:
@@ -138,14 +146,13 @@ class SharedWindows:
             await self._answers([("PING",)])
             return
         flight = self._questions[:FLIGHT]
-        commands = [("EVALSHA", script, 1, asked.key, asked.quota, round(asked.seconds * 1000)) for asked in flight]
-        answers = await self._answers(commands)
+        answers = await self._answers([("EVALSHA", script, 1, *question.arguments) for question in flight])
         del self._questions[: len(flight)]
         if not self._questions:
             self._asked.clear()
-        for question, (admitted, used, reset) in zip(flight, answers, strict=True):
+        for question, answer in zip(flight, answers, strict=True):
             if not question.answer.done():  # whose client has gone, or who did not wait any longer
-                question.answer.set_result(Spent(bool(admitted), max(0, question.quota - used), reset / 1000))
+                question.answer.set_result(answer)
 
     async def _answers(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         """The answers of Redis. While it is late nobody waits for it; `TimeoutError` if it takes `LOST_SECONDS` more.

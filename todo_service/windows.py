@@ -1,61 +1,104 @@
-"""Moving windows in memory: how often something happened in the last minute, to the moment.
+"""Moving windows with the `limits` library: its strategy, and a storage for it in the memory of one process.
 
-Time is that of the machine's running clock, so setting the wall clock changes nothing. The keys are in the order of
-their last admission: who has been away for a whole window is at the front, and each question takes two of them away.
+The library's own storages read the wall clock, and the one in memory looks through all keys for each request. The time
+here is that of the machine's running clock, so setting the wall clock changes nothing. Keys are in the order of their
+last admission: who has been away for a whole window is at the front, and each admission takes two of them away.
 """
 
 import time
+from abc import abstractmethod
 from array import array
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Never
 
-SECONDS = 60
+from limits import RateLimitItem, WindowStats
+from limits.aio.storage import MovingWindowSupport, Storage
+from limits.aio.strategies import MovingWindowRateLimiter
+
 MAX_KEYS = 100_000  # about 30 MB
 _FORGOTTEN_AT_ONCE = 2
 
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """Whether one more was admitted, how many more would be now, and in how many seconds there is one more of them."""
-
-    admitted: bool
-    remaining: int
-    reset: float
+Window = tuple[
+    bool, float, int
+]  # whether what was to be added was, the moment of the oldest (or now), how many there are
 
 
-class Windows:
-    """A window of so many `seconds` for each key; of more than `max_keys` the one whose last admission is longest ago
-    begins anew.
+class MovingWindows(Storage, MovingWindowSupport):
+    """A storage of moving windows, and of nothing else: what the library's other strategies would keep is refused.
+
+    Moments are seconds of `time.monotonic`.
     """
 
-    def __init__(
-        self, seconds: float = SECONDS, *, max_keys: int = MAX_KEYS, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._seconds = seconds
+    STORAGE_SCHEME = None
+    base_exceptions = ConnectionError
+
+    @abstractmethod
+    async def window(self, key: str, limit: int, expiry: float, amount: int) -> Window:
+        """Add `amount` to the window of the last `expiry` seconds if then there are no more than `limit` in it, and say
+        how it stands. Raises `ConnectionError` if the storage is away.
+        """
+
+    async def acquire_entry(self, key: str, limit: int, expiry: float, amount: int = 1) -> bool:
+        """Add `amount`, if there is room."""
+        return (await self.window(key, limit, expiry, amount))[0]
+
+    async def get_moving_window(self, key: str, limit: int, expiry: float) -> tuple[float, int]:
+        """The moment of the oldest, or now, and how many there are."""
+        return (await self.window(key, limit, expiry, 0))[1:]
+
+    async def check(self) -> bool:
+        """Whether the storage is there."""
+        return True
+
+    async def incr(self, *_: object, **__: object) -> Never:
+        raise NotImplementedError("moving windows only")
+
+    get = get_expiry = reset = clear = incr
+
+
+class MovingWindowLimiter(MovingWindowRateLimiter):
+    """The library's strategy, which asks twice for what an answer has to say; this one asks once."""
+
+    def __init__(self, storage: MovingWindows) -> None:
+        super().__init__(storage)
+        self.windows = storage
+
+    async def spend(self, item: RateLimitItem, *identifiers: str) -> tuple[bool, WindowStats]:
+        """What `hit` says, and what `get_window_stats` says of the same moment."""
+        seconds = item.get_expiry()
+        admitted, oldest, count = await self.windows.window(item.key_for(*identifiers), item.amount, seconds, 1)
+        return admitted, WindowStats(oldest + seconds, item.amount - count)
+
+
+class Windows(MovingWindows):
+    """Windows in memory; of more than `max_keys` of one length the one admitted longest ago begins anew."""
+
+    def __init__(self, *, max_keys: int = MAX_KEYS, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self._max_keys = max_keys
         self._clock = clock
-        self._times: OrderedDict[str, array[float]] = OrderedDict()
+        self._by_length: defaultdict[float, OrderedDict[str, array[float]]] = defaultdict(OrderedDict)
 
     def __len__(self) -> int:
-        return len(self._times)
+        return sum(map(len, self._by_length.values()))
 
-    def spend(self, key: str, quota: int) -> Spent:
-        """Admit one more if there were fewer than `quota` (at least 1) in the window; a refusal is not counted."""
-        now = self._clock()
-        times = self._times.get(key) or array("d")
-        del times[: bisect_right(times, now - self._seconds)]
-        admitted = len(times) < quota
-        if admitted:
-            times.append(now)
-            self._times[key] = times
-            self._times.move_to_end(key)
-        self._forget(now)
-        return Spent(admitted, max(0, quota - len(times)), times[0] + self._seconds - now)
+    async def window(self, key: str, limit: int, expiry: float, amount: int) -> Window:
+        """A refusal is not counted."""
+        windows, now = self._by_length[expiry], self._clock()
+        moments = windows.get(key) or array("d")
+        del moments[: bisect_right(moments, now - expiry)]
+        admitted = len(moments) + amount <= limit
+        if admitted and amount:
+            moments.extend([now] * amount)
+            windows[key] = moments
+            windows.move_to_end(key)
+            self._forget(windows, now - expiry)
+        return admitted, moments[0] if moments else now, len(moments)
 
-    def _forget(self, now: float) -> None:
+    def _forget(self, windows: "OrderedDict[str, array[float]]", before: float) -> None:
         for _ in range(_FORGOTTEN_AT_ONCE):
-            key, times = next(iter(self._times.items()))
-            if len(self._times) > self._max_keys or times[-1] <= now - self._seconds:
-                del self._times[key]
+            key, moments = next(iter(windows.items()))
+            if len(windows) > self._max_keys or not moments or moments[-1] <= before:
+                del windows[key]
