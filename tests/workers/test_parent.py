@@ -5,28 +5,36 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
 
 from tests.client import Api, User
+from tests.conftest import SECRET_KEY
 from tests.process import served
 from tests.proxy import until
 from tests.sockets import connect, talk
 from tests.test_metrics import requests, shown
-from todo_service import metric_files
+from todo_service import metric_files, server
+from todo_service.settings import ROOT
 
 Process = asyncio.subprocess.Process
 
 
 @asynccontextmanager
-async def workers(count: int, database_url: str, **environment: str) -> AsyncIterator[tuple[Process, Api]]:
-    async with served(DATABASE_URL=database_url, WEB_CONCURRENCY=str(count), **environment) as (process, api):
+async def workers(
+    count: int, database_url: str, *command: str, output: Any = None, **environment: str
+) -> AsyncIterator[tuple[Process, Api]]:
+    settings = {"DATABASE_URL": database_url, "WEB_CONCURRENCY": str(count), **environment}
+    async with served(*command, output=output, **settings) as (process, api):
         await until(lambda: _serving(process, count))
         await until(lambda: _at_work(api, count))
         yield process, api
@@ -45,14 +53,16 @@ async def _serving(process: Process, count: int) -> bool:
 def children(process: Process) -> list[int]:
     """The living worker processes."""
     task = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    return [int(pid) for pid in task.read_text().split() if not _is_zombie(pid)]
+    return [int(pid) for pid in task.read_text().split() if not is_gone(pid)]
 
 
-def opened_by(process: Process) -> set[Path]:
-    return {link.readlink() for link in Path(f"/proc/{process.pid}/fd").iterdir()}
+def folders(process: Process) -> list[Path]:
+    """The folders for metric files that the parent holds."""
+    opened = {link.readlink() for link in Path(f"/proc/{process.pid}/fd").iterdir()}
+    return [path for path in opened if path.name.startswith(metric_files.PREFIX)]
 
 
-def _is_zombie(pid: str) -> bool:
+def is_gone(pid: str) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -188,13 +198,13 @@ async def test_workers_end_with_a_parent_that_was_killed(database_url: str) -> N
         await process.wait()
 
         async def gone() -> bool:
-            return all(_is_zombie(str(pid)) for pid in orphans)
+            return all(is_gone(str(pid)) for pid in orphans)
 
         await until(gone, 10)
 
 
-async def test_broken_http_a_frozen_worker_and_the_log(database_url: str) -> None:
-    """Our own runner, not gunicorn's, and one format for all that is logged."""
+async def test_broken_http_and_the_log(database_url: str) -> None:
+    """Our own runner, not aiohttp's, and one format for all that is logged."""
     async with workers(2, database_url, RATE_LIMIT_ENABLED="true") as (process, api):
         async with connect(api) as connection:
             await connection.send(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
@@ -219,9 +229,41 @@ async def test_workers_that_keep_dying_are_not_replaced_without_a_pause(database
     assert killed < 25
 
 
+def test_first_workers_that_cannot_start_end_the_service(database_url: str) -> None:
+    """As on a full disk: no file may be longer than 512 bytes, so none of them has a place for its numbers."""
+    with server.bind("127.0.0.1", 0) as listener:
+        port = str(listener.getsockname()[1])
+    given = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "SERVER_PORT": port, "WEB_CONCURRENCY": "2"}
+    command = ["sh", "-c", f"ulimit -f 1; exec {sys.executable} -m todo_service"]
+    done = subprocess.run(command, env=os.environ | given, cwd=ROOT, capture_output=True, text=True, timeout=20)
+    entries = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert any("OSError" in entry.get("exception", "") for entry in entries)
+    assert any(entry["detail"] == "Reason: Worker failed to boot." for entry in entries if entry["event"] == "workers")
+
+
+async def test_a_later_worker_that_cannot_start_is_a_death_and_the_others_go_on(database_url: str) -> None:
+    async with workers(2, database_url, LOG_LEVEL="WARNING") as (process, api):
+        (folder,) = folders(process)
+        away = folder.with_name(folder.name.replace(metric_files.PREFIX, "away-"))
+        folder.rename(away)  # as if it had been swept away
+        try:
+            os.kill(children(process)[0], signal.SIGKILL)
+            for _ in range(12):
+                assert (await api.get("/health/live")).status == 200
+                await asyncio.sleep(0.25)
+        finally:
+            away.rename(folder)
+        await until(lambda: _at_work(api, 2), 5)
+        assert (await shown(api))["todo_worker_deaths_total{}"] >= 1
+        entries = await ended(process)
+    assert 5 < sum("exited with code 1" in str(entry.get("detail")) for entry in entries) < 12
+    assert any(entry["event"] == "workers_keep_dying" for entry in entries)
+
+
 async def test_nothing_stays_behind(database_url: str) -> None:
     async with workers(2, database_url) as (process, _):
-        (folder,) = [path for path in opened_by(process) if path.name.startswith(metric_files.PREFIX)]
+        (folder,) = folders(process)
         slots = {file.stem.rpartition("_")[2] for file in folder.glob("*.db")}
         assert slots == {"0", "1"}
         await ended(process)

@@ -1,13 +1,9 @@
-"""Several processes behind one listener. gunicorn's arbiter starts, watches and replaces them; it serves nothing.
+"""The process that has the listener and the workers: gunicorn's arbiter, which starts, watches and replaces them.
 
-Each worker runs `server.serve` on the listener that the parent has opened, so no connection is lost with a worker that
-ends. gunicorn's own configuration, logs, HTTP and control socket are not used.
+It serves nothing itself. No connection is lost with a worker that ends, as the listener is the parent's.
 """
 
-import asyncio
-import faulthandler
 import gc
-import itertools
 import os
 import signal
 import socket
@@ -21,21 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from gunicorn.app.base import BaseApplication
+from gunicorn.app.base import Application
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
 
-from todo_service import __version__, metric_files, server
-from todo_service.app import build_app, build_metrics_app
+from todo_service import metric_files, server
 from todo_service.connect import CLOSE_SECONDS
-from todo_service.metrics import Metrics
 from todo_service.settings import Settings
 from todo_service.wire.new_passwords import common_passwords
+from todo_service.workers.worker import END
 
-FROZEN_SECONDS = 30  # a worker whose event loop stands still for longer is killed
+CONFIGURATION = "python:todo_service.workers.gunicorn_conf"
 START_SECONDS = 15  # how long a rolling restart waits for the new workers
 DEATHS, DEATH_SECONDS = 5, 5  # so many deaths in so many seconds, and the next worker has to wait a second
-END = {signal.SIGTERM, signal.SIGINT}
 
 log = structlog.get_logger()
 
@@ -56,8 +49,9 @@ def run(settings: Settings, listeners: Sequence[socket.socket], *, on_ready: Cal
         except OSError as error:
             log.error("no_place_for_metrics", reason=error.strerror, remedy="make /dev/shm or /tmp writable")
             return 1
-        parent = _Parent(_Service(settings, listeners, folder, on_ready))
-        parent.LISTENERS = list(listeners)
+        listener, *beside = listeners
+        parent = Parent(Service(settings, beside, folder, on_ready))
+        parent.LISTENERS = [listener]
         try:
             parent.run()
         except SystemExit as ended:
@@ -65,114 +59,49 @@ def run(settings: Settings, listeners: Sequence[socket.socket], *, on_ready: Cal
     raise AssertionError("the parent ends by an exit")
 
 
-class _Log:
+class Log:
     """gunicorn's words in our log."""
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
 
     def __getattr__(self, level: str) -> Callable[..., None]:
-        if level in {"critical", "exception"}:
-            level = "error"
+        reason = level == "exception" or None
+        level = {"critical": "error", "exception": "error"}.get(level, level)
         if level not in {"debug", "info", "warning", "error"}:
             return lambda *_: None  # of files, which there are none of
 
-        def write(words: str, *values: object, exc_info: object = None, **_: object) -> None:
+        def write(words: str, *values: object, exc_info: object = reason, **_: object) -> None:
             getattr(log, level)("workers", detail=words % values if values else words, exc_info=exc_info)
 
         return write
 
 
-class _Service(BaseApplication):  # type: ignore[misc]
-    """What gunicorn is told, and what the workers need."""
+class Service(Application):  # type: ignore[misc]
+    """What gunicorn is told, and what the workers need: they serve the listeners `beside` the parent's too."""
 
     def __init__(
-        self, settings: Settings, listeners: Sequence[socket.socket], folder: Path, on_ready: Callable[[], None]
+        self, settings: Settings, beside: Sequence[socket.socket], folder: Path, on_ready: Callable[[], None]
     ) -> None:
         self.settings = settings
-        self.listeners = listeners
+        self.beside = beside
         self.folder = folder
         self.on_ready = on_ready
         super().__init__()
 
     def load_config(self) -> None:
+        """The configuration file and what the settings say; arguments and gunicorn's variables are not looked at."""
+        self.load_config_from_file(CONFIGURATION)
         patience = self.settings.drain + server.LINGER_SECONDS + server.SHUTDOWN_SECONDS + CLOSE_SECONDS
-        given = {
-            "workers": self.settings.web_concurrency,
-            "worker_class": _Worker,
-            "worker_tmp_dir": str(self.folder),
-            "logger_class": _Log,
-            "timeout": FROZEN_SECONDS,
-            "graceful_timeout": ceil(patience),
-            "control_socket_disable": True,
-            "pre_fork": _give_slot,
-            "child_exit": _bury,
-        }
-        for name, value in given.items():
-            self.cfg.set(name, value)
+        self.cfg.set("workers", self.settings.web_concurrency)
+        self.cfg.set("graceful_timeout", ceil(patience))
+        self.cfg.set("worker_tmp_dir", str(self.folder.parent))  # in memory; unlike the folder it cannot vanish
 
 
-class _Worker(Worker):  # type: ignore[misc]
-    """One process that serves. `slot` is where its numbers go, `unborn` the time of its heartbeat before the first;
-    one that `follows_a_death` stands in for one that nobody told to end, a `retired` one was told.
-    """
-
-    slot: int
-    unborn: float
-    follows_a_death = False
-    retired = False
-
-    @property
-    def is_ready(self) -> bool:
-        return bool(self.tmp.last_update() != self.unborn)
-
-    def init_signals(self) -> None:
-        for number in self.SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is said to all of a terminal; the parent tells us
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # until the loop takes it
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        faulthandler.enable()  # the parent ends a frozen worker with SIGABRT: say where it stood
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, END)
-
-    def load_wsgi(self) -> None:
-        metric_files.write_as(self.slot, self.app.folder)
-        source = metric_files.MetricFiles(self.app.folder)
-        metrics = Metrics(version=__version__, source=source)
-        metrics.worker_deaths.inc(self.follows_a_death)
-        self.wsgi = build_app(self.app.settings, metrics=metrics)
-        gc.freeze()
-
-    def run(self) -> None:
-        server.run(self._serve(), debug=self.app.settings.debug)
-
-    async def _serve(self) -> None:
-        listener, *others = self.app.listeners
-        beside = [(build_metrics_app(self.wsgi), other) for other in others]
-        beating: list[asyncio.Task[None]] = []
-
-        def on_ready() -> None:
-            beating.append(asyncio.create_task(self._beat(), name="heartbeat"))
-            if self.age == 1:
-                self.app.on_ready()
-
-        await server.serve(self.wsgi, listener, on_ready=on_ready, beside=beside, hasty=False)
-        for task in beating:
-            task.cancel()
-
-    async def _beat(self) -> None:
-        """Tell the parent that the loop turns, and end when it is gone."""
-        while True:
-            self.notify()
-            if os.getppid() != self.ppid:
-                os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.sleep(1)
-
-
-class _Parent(Arbiter):  # type: ignore[misc]
+class Parent(Arbiter):  # type: ignore[misc]
     """The process that has the listener and the workers."""
 
-    def __init__(self, service: _Service) -> None:
+    def __init__(self, service: Service) -> None:
         super().__init__(service)
         self.deaths: deque[float] = deque(maxlen=DEATHS)
         self.untold = 0  # deaths that no new worker has counted yet: the parent has no numbers of its own
@@ -212,9 +141,14 @@ class _Parent(Arbiter):  # type: ignore[misc]
             if os.getpid() == self.pid:
                 raise
             sys.stdout.flush()  # a worker's end: what the parent has opened is not ours to close
-            os._exit(ended.code if isinstance(ended, SystemExit) and isinstance(ended.code, int) else 1)
+            os._exit(self._status(ended))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, END)
         return pid
+
+    def _status(self, ended: BaseException) -> int:
+        """What a worker exits with. If one of the first cannot start, that ends the service; later it is one more death."""
+        status = ended.code if isinstance(ended, SystemExit) and isinstance(ended.code, int) else 1
+        return 1 if status == self.WORKER_BOOT_ERROR and self.worker_age > self.cfg.workers else status
 
     def reload(self) -> None:
         """Replace the workers: the old ones are told to end when the new ones serve."""
@@ -229,19 +163,3 @@ class _Parent(Arbiter):  # type: ignore[misc]
             self.reap_workers()
         for pid in old & set(self.WORKERS):
             self.kill_worker(pid, signal.SIGTERM)
-
-
-def _give_slot(parent: _Parent, worker: _Worker) -> None:
-    """The lowest slot that no living worker has."""
-    taken = {sibling.slot for sibling in parent.WORKERS.values()}
-    worker.slot = next(slot for slot in itertools.count() if slot not in taken)
-    worker.unborn = worker.tmp.last_update()
-    worker.follows_a_death = parent.untold > 0
-    parent.untold -= worker.follows_a_death
-
-
-def _bury(parent: _Parent, worker: _Worker) -> None:
-    if not worker.retired:
-        parent.deaths.append(time.monotonic())
-        parent.untold += 1
-    metric_files.forget(worker.slot, parent.app.folder)

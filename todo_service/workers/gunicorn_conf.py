@@ -1,0 +1,33 @@
+"""gunicorn's configuration file: what holds however many workers there are. The parent adds what the settings say.
+
+The names are gunicorn's own. Its logs, its HTTP and its control socket are not used.
+"""
+
+import itertools
+import time
+
+from todo_service import metric_files
+from todo_service.workers.parent import Log, Parent
+from todo_service.workers.worker import Worker
+
+worker_class = Worker
+timeout = 30  # seconds; a worker whose event loop stands still for longer is killed
+logger_class = Log
+control_socket_disable = True
+
+
+def pre_fork(parent: Parent, worker: Worker) -> None:
+    """Give it the lowest slot that no living worker has, and a death that nobody has counted yet."""
+    taken = {sibling.slot for sibling in parent.WORKERS.values()}
+    worker.slot = next(slot for slot in itertools.count() if slot not in taken)
+    worker.unborn = worker.tmp.last_update()
+    worker.follows_a_death = parent.untold > 0
+    parent.untold -= worker.follows_a_death
+
+
+def child_exit(parent: Parent, worker: Worker) -> None:
+    """Bury it: count a death that nobody has asked for, forget what it had at hand."""
+    if not worker.retired:
+        parent.deaths.append(time.monotonic())
+        parent.untold += 1
+    metric_files.forget(worker.slot, parent.app.folder)
