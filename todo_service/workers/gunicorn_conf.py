@@ -17,17 +17,18 @@ control_socket_disable = True
 
 
 def pre_fork(parent: Parent, worker: Worker) -> None:
-    """Give it the lowest slot that no living worker has, and a death that nobody has counted yet."""
+    """Give it the lowest slot that no living worker has, and the deaths that nobody has counted yet."""
     taken = {sibling.slot for sibling in parent.WORKERS.values()}
     worker.slot = next(slot for slot in itertools.count() if slot not in taken)
     worker.unborn = worker.tmp.last_update()
-    worker.follows_a_death = parent.untold > 0
-    parent.untold -= worker.follows_a_death
+    worker.deaths, parent.untold = parent.untold, 0
 
 
 def child_exit(parent: Parent, worker: Worker) -> None:
-    """Bury it: count a death that nobody has asked for, forget what it had at hand."""
+    """Bury it: count a death that nobody has asked for and those it could not tell of, forget what it had at hand."""
     if not worker.retired:
         parent.deaths.append(time.monotonic())
         parent.untold += 1
+    if not worker.has_served:
+        parent.untold += worker.deaths
     metric_files.forget(worker.slot, parent.app.folder)

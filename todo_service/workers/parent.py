@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 from gunicorn.app.base import Application
 from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 
 from todo_service import metric_files, server
 from todo_service.connect import CLOSE_SECONDS
@@ -130,6 +131,15 @@ class Parent(Arbiter):  # type: ignore[misc]
             self.WORKERS[pid].retired = True
         super().kill_worker(pid, sig)
 
+    def reap_workers(self) -> None:
+        for worker in self.WORKERS.values():
+            worker.has_served = worker.is_ready  # its heartbeat can no longer be read when it is buried
+        try:
+            super().reap_workers()
+        except HaltServer:
+            if not self.ending:  # the first of several that cannot start has said so
+                raise
+
     def spawn_worker(self) -> int:
         if len(self.deaths) == DEATHS and time.monotonic() - self.deaths[0] < DEATH_SECONDS:
             log.error("workers_keep_dying", deaths=DEATHS, seconds=DEATH_SECONDS)
@@ -146,7 +156,7 @@ class Parent(Arbiter):  # type: ignore[misc]
         return pid
 
     def _status(self, ended: BaseException) -> int:
-        """What a worker exits with. If one of the first cannot start, that ends the service; later it is one more death."""
+        """What a worker exits with. If one of the first cannot start, that ends the service; later it is a death."""
         status = ended.code if isinstance(ended, SystemExit) and isinstance(ended.code, int) else 1
         return 1 if status == self.WORKER_BOOT_ERROR and self.worker_age > self.cfg.workers else status
 

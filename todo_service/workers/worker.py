@@ -14,21 +14,22 @@ from gunicorn.arbiter import Arbiter
 
 from todo_service import __version__, logs, metric_files
 from todo_service.app import build_app, build_metrics_app
-from todo_service.metrics import Metrics
+from todo_service.metrics import METRICS, Metrics
 from todo_service.server import BACKLOG, Runner
 
 END = {signal.SIGTERM, signal.SIGINT}  # blocked from before the fork on, until the loop hears them
 
 
 class Worker(GunicornUVLoopWebWorker):
-    """`slot` is where its numbers go, `unborn` the time of its heartbeat before the first; one that `follows_a_death`
-    stands in for one that nobody told to end, a `retired` one was told.
+    """`slot` is where its numbers go, `deaths` those of others that it is to count, `unborn` the time of its heartbeat
+    before the first; a `retired` one was told to end.
     """
 
     slot: int
+    deaths: int
     unborn: float
-    follows_a_death = False
     retired = False
+    has_served = False
 
     @property
     def is_ready(self) -> bool:
@@ -48,7 +49,6 @@ class Worker(GunicornUVLoopWebWorker):
     def load_wsgi(self) -> None:
         metric_files.write_as(self.slot, self.app.folder)
         metrics = Metrics(version=__version__, source=metric_files.MetricFiles(self.app.folder))
-        metrics.worker_deaths.inc(self.follows_a_death)
         self.service = build_app(self.app.settings, metrics=metrics)
         self.wsgi = self.runner
         gc.freeze()
@@ -67,6 +67,7 @@ class Worker(GunicornUVLoopWebWorker):
         if is_first:
             for listener in self.sockets:
                 listener.listen(BACKLOG)  # aiohttp has made it 128, for all workers
+            self.service[METRICS].worker_deaths.inc(self.deaths)
             if self.age == 1:
                 self.app.on_ready()
 
