@@ -28,6 +28,7 @@ from todo_service.settings import SETTINGS, Settings
 KEEPALIVE_SECONDS = 30  # also how long a client may take to send its headers
 SHUTDOWN_SECONDS = 10  # how long a request in flight may go on after the listener is closed
 LINGER_SECONDS = 1  # how long a client that is to go away may take to notice
+LOOK_SECONDS = 0.02
 BACKLOG = 1024
 MAX_HEADER = 8 * 1024 - 2  # bytes of a request line or of one header
 
@@ -146,10 +147,18 @@ class Runner(_Limited):
         await asyncio.sleep(self.app[SETTINGS].drain)
         for site in self.sites:
             await site.stop()
-        if self.server and self.server.connections:
-            await asyncio.sleep(LINGER_SECONDS)
-            # aiohttp's own wait, which comes next, no longer reads bodies that are arriving
-            await self.app[LIFE].until_idle(SHUTDOWN_SECONDS)
+        await self._linger()
+        # aiohttp's own wait, which comes next, no longer reads bodies that are arriving
+        await self.app[LIFE].until_idle(SHUTDOWN_SECONDS)
+
+    async def _linger(self) -> None:
+        """Wait until no client is left, `LINGER_SECONDS` at most. Who was accepted just now is only counted at the next
+        turn.
+        """
+        for _ in range(round(LINGER_SECONDS / LOOK_SECONDS)):
+            await asyncio.sleep(LOOK_SECONDS)
+            if not (self.server and self.server.connections):
+                return
 
 
 def bind(host: str, port: int) -> socket.socket:
