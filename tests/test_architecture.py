@@ -123,7 +123,6 @@ TESTED_ELSEWHERE = {
     "wire/user_api_keys.py": "tests/routes/test_user_api_keys.py",
     "wire/auth.py": "tests/routes/test_auth.py",
     "wire/users.py": "tests/routes/test_auth.py",
-    "workers/gunicorn_conf.py": "tests/workers/test_parent.py",
 }
 
 

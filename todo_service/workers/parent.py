@@ -129,6 +129,7 @@ class Parent(Arbiter):  # type: ignore[misc]
     def kill_worker(self, pid: int, sig: int) -> None:
         if pid in self.WORKERS:
             self.WORKERS[pid].retired = True
+            self.WORKERS[pid].age = 0  # gunicorn ends the oldest when there are too many
         super().kill_worker(pid, sig)
 
     def reap_workers(self) -> None:
@@ -161,15 +162,22 @@ class Parent(Arbiter):  # type: ignore[misc]
         return 1 if status == self.WORKER_BOOT_ERROR and self.worker_age > self.cfg.workers else status
 
     def reload(self) -> None:
-        """Replace the workers: the old ones are told to end when the new ones serve."""
+        """Replace the workers: the old ones are told to end when the new ones serve, and stay if these do not."""
         old = set(self.WORKERS)
         new = {self.spawn_worker() for _ in range(self.num_workers)}
+        superfluous = old
+        if not self._serve(new):
+            log.error("workers", detail="the new workers do not serve: the old ones go on")
+            superfluous = new
+        for pid in superfluous & set(self.WORKERS):
+            self.kill_worker(pid, signal.SIGTERM if self.WORKERS[pid].is_ready else signal.SIGKILL)
+
+    def _serve(self, new: set[int]) -> bool:
+        """Whether all of these get to serve; false as soon as one has died."""
         deadline = time.monotonic() + START_SECONDS
-        while not all(self.WORKERS[pid].is_ready for pid in new & set(self.WORKERS)):
-            if time.monotonic() > deadline:
-                log.error("workers", detail="the new workers are not ready in time")
-                break
+        while time.monotonic() < deadline and new <= set(self.WORKERS):
+            if all(self.WORKERS[pid].is_ready for pid in new):
+                return True
             time.sleep(0.05)
             self.reap_workers()
-        for pid in old & set(self.WORKERS):
-            self.kill_worker(pid, signal.SIGTERM)
+        return False
