@@ -1,7 +1,7 @@
 """Serving an application over HTTP: one listener, time limits for slow clients, a polite end.
 
 aiohttp answers broken HTTP before any application code runs, in plain text that repeats the bytes and names its
-version. `Runner` makes those answers problem documents as well.
+version. Here they are problem documents as well.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from todo_service.settings import SETTINGS, Settings
 KEEPALIVE_SECONDS = 30  # also how long a client may take to send its headers
 SHUTDOWN_SECONDS = 10  # how long a request in flight may go on after the listener is closed
 LINGER_SECONDS = 1  # how long a client that is to go away may take to notice
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.02  # how often we look whether any is left
 BACKLOG = 1024
 MAX_HEADER = 8 * 1024 - 2  # bytes of a request line or of one header
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.client import Api
 from tests.process import served
 from tests.proxy import until
 from tests.sockets import connect, talk
+from tests.test_metrics import shown
 from tests.workers.test_parent import children, ended, is_gone, workers
 
 FROZEN_SECONDS = 30
@@ -98,12 +100,17 @@ async def test_a_worker_that_drains_for_long_is_let_and_a_frozen_one_is_ended(
             await until(replaced, 15)
             assert longer <= time.monotonic() - began
             assert (await api.get("/health/ready")).status == 200
+            await until(lambda: _one_death(api))
             process.kill()
     text = log.read_text()
     assert "Fatal Python error: Aborted" in text
     assert "in run_until_complete" in text or "worker.py" in text
     assert text.count('"event":"stopped"') == 2
     assert text.count("was sent SIGKILL") == 0
+
+
+async def _one_death(api: Api) -> bool:
+    return (await shown(api))["todo_worker_deaths_total{}"] == 1
 
 
 async def _is_gone(pid: int) -> bool:

@@ -1,6 +1,6 @@
 """gunicorn's configuration file: what holds however many workers there are. The parent adds what the settings say.
 
-The names are gunicorn's own. Its logs, its HTTP and its control socket are not used.
+The names are those of gunicorn's settings and hooks. Its log files, its HTTP and its control socket are not used.
 """
 
 import itertools

@@ -127,9 +127,10 @@ class Parent(Arbiter):  # type: ignore[misc]
         log.warning("workers", detail="SIGUSR2 is not supported: start the new release beside this one, or send SIGHUP")
 
     def kill_worker(self, pid: int, sig: int) -> None:
-        if pid in self.WORKERS:
-            self.WORKERS[pid].retired = True
-            self.WORKERS[pid].age = 0  # gunicorn ends the oldest when there are too many
+        worker = self.WORKERS.get(pid)
+        if worker and not worker.aborted:  # that one froze
+            worker.retired = True
+            worker.age = 0  # gunicorn ends the oldest when there are too many
         super().kill_worker(pid, sig)
 
     def reap_workers(self) -> None:
