@@ -105,7 +105,7 @@ def make_settings(database_url: str, **others: object) -> Settings:
     """Settings as a development environment would give them, with the cheapest bcrypt and without rate limits. API keys
     are kept, but no provider is there.
     """
-    usual = {"secret_key": SECRET_KEY, "bcrypt_rounds": 4, "rate_limit_enabled": False}
+    usual = {"secret_key": SECRET_KEY, "bcrypt_rounds": 4, "rate_limit_enabled": False, "drain_seconds": 0}
     usual |= {"encryption_key": ENCRYPTION_KEY, "gemini_base_url": "https://127.0.0.1:1"}
     return Settings.model_validate({"database_url": database_url, **usual, **others})
 

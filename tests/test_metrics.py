@@ -226,9 +226,11 @@ async def test_counting_costs_next_to_nothing(database_url: str) -> None:
     assert app[METRICS]._answers
 
 
-async def test_a_port_of_its_own(database_url: str) -> None:
+@pytest.mark.parametrize("count", ["1", "2"])
+async def test_a_port_of_its_own(database_url: str, count: str) -> None:
     port = free_port()
-    async with served(DATABASE_URL=database_url, METRICS_PORT=str(port)) as (process, api):
+    environment = {"METRICS_PORT": str(port), "WEB_CONCURRENCY": count, "DRAIN_SECONDS": "1"}
+    async with served(DATABASE_URL=database_url, **environment) as (process, api):
         front, beside = [Api(api.session, base, as_described=False) for base in (api.base, f"http://127.0.0.1:{port}")]
         assert (await front.get("/metrics")).status == 404
         answer = await beside.get("/metrics")
@@ -237,6 +239,8 @@ async def test_a_port_of_its_own(database_url: str) -> None:
         for path in ("/", "/health/live", "/api/v1/tasks"):
             assert (await beside.get(path)).problem() == "not-found"
         process.terminate()
+        await asyncio.sleep(0.5)
+        assert (await beside.get("/metrics")).status == 200
         assert await asyncio.wait_for(process.wait(), 10) == 0
 
 

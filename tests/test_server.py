@@ -6,12 +6,14 @@ import signal
 from uuid import uuid4
 
 import pytest
+from aiohttp import web
 
 from tests.client import Api, User
 from tests.conftest import SECRET_KEY, make_settings, running_service
 from tests.process import served
 from tests.sockets import connect, talk
 from todo_service import server
+from todo_service.app import build_app
 
 BROKEN = [
     b"GET / HTTP/1.1\r\n\r\n",
@@ -124,6 +126,19 @@ async def test_a_body_still_arriving_when_the_listener_closes_is_read_to_its_end
             await begun.send(b'{"title": "t"}')
             assert (await begun.answer())[0] == 201
         assert await asyncio.wait_for(process.wait(), 3) == 0
+
+
+async def test_what_could_not_be_set_up_is_not_drained(database_url: str) -> None:
+    async def fail(_: web.Application) -> None:
+        raise RuntimeError("this one cannot start")
+
+    app = build_app(make_settings(database_url, drain_seconds=60))
+    app.on_startup.append(fail)
+    runner = server.Runner(app)
+    with pytest.raises(RuntimeError, match="cannot start"):
+        await runner.setup()
+    async with asyncio.timeout(5):
+        await runner.cleanup()
 
 
 async def test_readiness_turns_503_while_connections_are_still_taken(database_url: str) -> None:

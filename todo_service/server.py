@@ -1,7 +1,7 @@
 """Serving an application over HTTP: one listener, time limits for slow clients, a polite end.
 
 aiohttp answers broken HTTP before any application code runs, in plain text that repeats the bytes and names its
-version. `Runner` makes those answers problem documents as well.
+version. Here they are problem documents as well.
 """
 
 import asyncio
@@ -9,11 +9,11 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Any
 
 import structlog
+import uvloop
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
@@ -28,6 +28,7 @@ from todo_service.settings import SETTINGS, Settings
 KEEPALIVE_SECONDS = 30  # also how long a client may take to send its headers
 SHUTDOWN_SECONDS = 10  # how long a request in flight may go on after the listener is closed
 LINGER_SECONDS = 1  # how long a client that is to go away may take to notice
+LOOK_SECONDS = 0.02  # how often we look whether any is left
 BACKLOG = 1024
 MAX_HEADER = 8 * 1024 - 2  # bytes of a request line or of one header
 
@@ -86,7 +87,7 @@ class _Server(web.Server):
         return _Protocol(self, loop=self._loop, **self._kwargs)
 
 
-class Runner(web.AppRunner):
+class _Limited(web.AppRunner):
     """An application ready to listen, with the limits of this service."""
 
     def __init__(self, app: web.Application) -> None:
@@ -110,6 +111,56 @@ class Runner(web.AppRunner):
         return server
 
 
+class Runner(_Limited):
+    """The service from its set-up to its polite end, in a single process and in a worker. What it serves `beside`, on
+    other listeners, is served all the time.
+    """
+
+    def __init__(self, app: web.Application, *, beside: Iterable[tuple[web.Application, socket.socket]] = ()) -> None:
+        super().__init__(app)
+        self._beside = [(_Limited(other), listener) for other, listener in beside]
+
+    async def setup(self) -> None:
+        await super().setup()
+        for runner, listener in self._beside:
+            await runner.setup()
+            await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        log.info("started", loop=type(asyncio.get_running_loop()).__module__.partition(".")[0])
+
+    async def cleanup(self) -> None:
+        """End without breaking a request that was begun, if any could be."""
+        serving = bool(self.sites)
+        if serving:
+            await self._drain()
+        await super().cleanup()
+        for runner, _ in self._beside:
+            await runner.cleanup()
+        if serving:
+            log.info("stopped")
+
+    async def _drain(self) -> None:
+        """Readiness turns 503 at once, new connections are taken for the settings' `drain` seconds more, then the
+        listener closes, keep-alive clients are told so, requests in flight get `SHUTDOWN_SECONDS`.
+        """
+        log.info("draining")
+        self.app[LIFE].draining = True
+        await asyncio.sleep(self.app[SETTINGS].drain)
+        for site in self.sites:
+            await site.stop()
+        await self._linger()
+        # aiohttp's own wait, which comes next, no longer reads bodies that are arriving
+        await self.app[LIFE].until_idle(SHUTDOWN_SECONDS)
+
+    async def _linger(self) -> None:
+        """Wait until no client is left, `LINGER_SECONDS` at most. Who was accepted just now is only counted at the next
+        turn.
+        """
+        for _ in range(round(LINGER_SECONDS / LOOK_SECONDS)):
+            await asyncio.sleep(LOOK_SECONDS)
+            if not (self.server and self.server.connections):
+                return
+
+
 def bind(host: str, port: int) -> socket.socket:
     """A listening address, taken at once. Raises `OSError` if it cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -130,60 +181,29 @@ async def serve(
     *,
     on_ready: Callable[[], None],
     beside: Iterable[tuple[web.Application, socket.socket]] = (),
-    hasty: bool = True,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then end without breaking a request that was begun.
-
-    Readiness turns 503 at once, new connections are taken for the settings' `drain` seconds more, then the listener
-    closes, keep-alive clients are told so, requests in flight get `SHUTDOWN_SECONDS`. A second signal ends a `hasty`
-    one at once. What is served `beside` it, on other listeners, is served to the end.
-    """
+    """Serve in this process until SIGTERM or SIGINT, then end politely; a second signal ends it at once."""
     stopping = asyncio.Event()
 
     def stop() -> None:
-        if stopping.is_set() and hasty:
+        if stopping.is_set():
             os._exit(1)
         stopping.set()
 
     asyncio.get_running_loop().set_exception_handler(logs.of_loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-    async with AsyncExitStack() as running:
-        runner, site = await _started(running, app, listener)
-        for other_app, other_listener in beside:
-            await _started(running, other_app, other_listener)
+    runner = Runner(app, beside=beside)
+    try:
+        await runner.setup()
+        await web.SockSite(runner, listener, backlog=BACKLOG).start()
         on_ready()
         await stopping.wait()
-        log.info("draining")
-        app[LIFE].draining = True
-        await asyncio.sleep(app[SETTINGS].drain)
-        await site.stop()
-        if runner.server and runner.server.connections:
-            await asyncio.sleep(LINGER_SECONDS)
-            await app[LIFE].until_idle(SHUTDOWN_SECONDS)  # aiohttp's own wait no longer reads bodies that are arriving
-    log.info("stopped")
-
-
-async def _started(
-    running: AsyncExitStack, app: web.Application, listener: socket.socket
-) -> tuple[Runner, web.SockSite]:
-    runner = Runner(app)
-    running.push_async_callback(runner.cleanup)
-    await runner.setup()
-    site = web.SockSite(runner, listener, backlog=BACKLOG)
-    await site.start()
-    return runner, site
+    finally:
+        await runner.cleanup()
 
 
 def run(serving: Coroutine[Any, Any, None], *, debug: bool) -> None:
-    """Run to its end, on uvloop where that is installed; asyncio's debug mode knows its own loop best."""
-    with asyncio.Runner(debug=debug, loop_factory=None if debug else _uvloop()) as runner:
+    """Run to its end, on uvloop; asyncio's debug mode knows its own loop best."""
+    with asyncio.Runner(debug=debug, loop_factory=None if debug else uvloop.new_event_loop) as runner:
         runner.run(serving)
-
-
-def _uvloop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop

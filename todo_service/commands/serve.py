@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 
-from todo_service import __version__, logs, migrations, server, workers
+from todo_service import __version__, logs, migrations, server
 from todo_service.app import build_app, build_metrics_app
 from todo_service.commands import command
 from todo_service.connect import CannotConnectError, single_connection
@@ -14,6 +14,7 @@ from todo_service.development import prepared
 from todo_service.embedded import EmbeddedError
 from todo_service.migrations import MigrationError
 from todo_service.settings import ROOT, Settings, SettingsError
+from todo_service.workers import parent
 
 BANNER = """
 Todo Service {version} is ready.
@@ -76,7 +77,7 @@ def _run(settings: Settings) -> int:
             asyncio.run(_migrate(complete))
         announce = partial(_announce, complete) if complete.environment == "development" else lambda: None
         if complete.web_concurrency > 1:
-            return workers.run(complete, listeners, on_ready=announce)
+            return parent.run(complete, listeners, on_ready=announce)
         app = build_app(complete)
         gc.freeze()  # what is here stays: looking through it again would stall everybody for 50 ms now and then
         beside = [(build_metrics_app(app), listener) for listener in listeners[1:]]
