@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
@@ -11,7 +13,7 @@ from tests.client import Answer, Api, User
 from tests.conftest import make_settings, running_service
 from tests.process import served
 from tests.proxy import Proxy, until
-from tests.sockets import talk
+from tests.sockets import connect, talk
 from tests.test_metrics import requests, shown
 
 PLACES = 5
@@ -38,10 +40,60 @@ async def test_one_too_many_is_refused_at_once(database_url: str) -> None:
                 assert (await api.get(vital)).status == 200
             samples = await shown(api)
             assert samples["todo_http_requests_shed_total{}"] == 1
-            assert requests(samples)["method=GET,route=/api/v1/tasks,status=503"] == 1
+            assert requests(samples)["method=GET,route=shed,status=503"] == 1
             assert {(await answer).problem() for answer in waiting} == {"database-unavailable"}
             proxy.thawed.set()
             await until(lambda: answers(api, ada), 2)
+
+
+@asynccontextmanager
+async def full_service(database_url: str) -> AsyncIterator[tuple[Api, User]]:
+    """A service whose only place is taken, and a user of it."""
+    async with Proxy(database_url) as proxy:
+        origins = ["https://app.example.com"]
+        settings = make_settings(proxy.url(), max_requests_in_flight=1, cors_origins=origins)
+        async with running_service(settings) as api:
+            ada = await api.new_user()
+            proxy.thawed.clear()
+            waiting = asyncio.create_task(api.get("/api/v1/tasks", as_=ada))
+            await asyncio.sleep(0.3)
+            yield api, ada
+            proxy.thawed.set()
+            await waiting
+
+
+async def test_a_refusal_says_the_same_however_it_is_made(database_url: str) -> None:
+    async with full_service(database_url) as (api, ada):
+        kept = await api.get("/api/v1/tasks", as_=ada, headers={"X-Request-ID": "mine"})
+        made = await api.get("/nowhere", headers={"X-Request-ID": "mine"})
+        assert (kept.status, kept.raw) == (made.status, made.raw)
+        assert kept.body["request_id"] == "mine"
+        assert {name: kept.headers[name] for name in made.headers if name != "Date"} == {
+            name: value for name, value in made.headers.items() if name != "Date"
+        }
+        one, other = [await api.get("/api/v1/tasks") for _ in range(2)]
+        assert one.headers["X-Request-ID"] == one.body["request_id"] != other.body["request_id"]
+
+
+async def test_a_page_of_another_origin_may_read_its_refusal(database_url: str) -> None:
+    async with full_service(database_url) as (api, ada):
+        answer = await api.get("/api/v1/tasks", as_=ada, headers={"Origin": "https://app.example.com"})
+        assert (answer.status, answer.problem()) == (503, "overloaded")
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+
+
+async def test_refusals_leave_the_connection_in_order(database_url: str) -> None:
+    """One behind the other, with bodies, without one where HEAD asks, and closed where the client wants it closed."""
+    post = b"POST /api/v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Length: 14\r\n\r\n" + b'{"title": "t"}'
+    head = b"HEAD /api/v1/tasks HTTP/1.1\r\nHost: a\r\n\r\n"
+    last = b"GET /api/v1/tasks HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    async with full_service(database_url) as (api, _), connect(api) as connection:
+        await connection.send(post * 3 + head + last)
+        everything = (await connection.reader.read()).split(b"HTTP/1.1 ")[1:]
+        assert [answer[:3] for answer in everything] == [b"503"] * 5
+        bodies = [answer.partition(b"\r\n\r\n")[2] for answer in everything]
+        assert [b"overloaded" in body for body in bodies] == [True, True, True, False, True]
+        assert b"Connection: close" in everything[-1]
 
 
 async def answers(api: Api, user: User) -> bool:

@@ -19,6 +19,7 @@ STATEMENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"  # every method beyond these
 UNMATCHED = "unmatched"  # every path that no route takes
+SHED = "shed"  # what was refused before anybody looked which route takes it
 
 
 class Metrics:

@@ -24,6 +24,7 @@ from todo_service.middleware.errors import meaning, problem
 from todo_service.middleware.headers import complete
 from todo_service.middleware.request_id import named
 from todo_service.settings import SETTINGS, Settings
+from todo_service.shedding import Shedding
 
 KEEPALIVE_SECONDS = 30  # also how long a client may take to send its headers
 SHUTDOWN_SECONDS = 10  # how long a request in flight may go on after the listener is closed
@@ -108,6 +109,7 @@ class _Limited(web.AppRunner):
         assert isinstance(server, _Server)
         server.settings = self.app[SETTINGS]
         server.metrics = self.app[METRICS]
+        server.request_handler = Shedding(self.app, server.request_handler)
         return server
 
 

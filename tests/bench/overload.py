@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -29,16 +30,6 @@ GOODPUT, REFUSAL = 0.8, 0.1
 GOOD = {200, 201}
 BODY = b'{"title": "one more"}'
 
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
-    """Send it and read the whole answer; its status."""
-    writer.write(request)
-    head = await reader.readuntil(b"\r\n\r\n")
-    await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0]))
-    return int(head[9:12])
-
 
 def requests_of(user: User) -> tuple[bytes, ...]:
     """Four that read and one that writes, as they are sent."""
@@ -48,12 +39,64 @@ def requests_of(user: User) -> tuple[bytes, ...]:
     return (read,) * 4 + (f"POST /api/v1/tasks HTTP/1.1\r\n{common}{about}".encode() + BODY,)
 
 
+class Connection(asyncio.Protocol):
+    """Asks, reads the answer, and asks again, `pause` seconds after it was due to ask before, until it is told to end.
+
+    It does as little as can be done, since it takes its time from the service's.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(self, load: "Load") -> None:
+        self.load = load
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answer = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(error or ConnectionError("the service has hung up"))
+
+    def begin(self, until: float, pause: float, delay: float) -> None:
+        self.until, self.pause, self.due = until, pause, time.monotonic() + delay
+        asyncio.get_running_loop().call_later(delay, self.ask)
+
+    def ask(self) -> None:
+        self.asked = time.monotonic()
+        if self.asked < self.until:
+            self.transport.write(next(self.load.requests))
+        else:
+            self.ended.set_result(None)
+            self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self.answer += data
+        head = self.answer.find(b"\r\n\r\n") + 4
+        if head < 4 or len(self.answer) < head + length_of(self.answer[:head]):
+            return
+        status, self.answer = int(self.answer[9:12]), bytearray()
+        now = time.monotonic()
+        self.load.note(status, now - self.asked)
+        self.due += self.pause
+        if self.pause and self.due > now:
+            asyncio.get_running_loop().call_later(self.due - now, self.ask)
+        else:
+            self.ask()
+
+
+def length_of(head: bytes | bytearray) -> int:
+    """What a head says of its body's length."""
+    return int(head.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0])
+
+
 class Load:
     """Connections that ask again and again; the seconds that good and refused answers took, how many were neither."""
 
     def __init__(self, api: Api, users: list[User]) -> None:
         url = urlsplit(api.base)
-        self.place = (url.hostname, url.port)
+        self.host, self.port = url.hostname or "", url.port or 0
         self.requests = itertools.cycle(list(itertools.chain.from_iterable(zip(*map(requests_of, users), strict=True))))
         self.good: list[float] = []
         self.refused: list[float] = []
@@ -61,30 +104,14 @@ class Load:
 
     async def run(self, connections: int, rate: float) -> None:
         """Ask on so many connections, all opened before, `rate` times a second (0: as fast as it goes)."""
+        loop = asyncio.get_running_loop()
+        made = [loop.create_connection(lambda: Connection(self), self.host, self.port) for _ in range(connections)]
+        opened = [(await connecting)[1] for connecting in made]
         pause = connections / rate if rate else 0
-        opened = [await self.connected() for _ in range(connections)]
         until = time.monotonic() + SECONDS + pause
-        delays = (pause * number / connections for number in range(connections))
-        await asyncio.gather(
-            *(self.ask(*streams, until, pause, delay) for streams, delay in zip(opened, delays, strict=True))
-        )
-
-    async def connected(self) -> Streams:
-        reader, writer = await asyncio.open_connection(*self.place)
-        await answered(reader, writer, b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
-        return reader, writer
-
-    async def ask(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, until: float, pause: float, delay: float
-    ) -> None:
-        await asyncio.sleep(delay)
-        due = time.monotonic()
-        while (started := time.monotonic()) < until:
-            self.note(await answered(reader, writer, next(self.requests)), time.monotonic() - started)
-            due += pause
-            if pause:
-                await asyncio.sleep(max(0, due - time.monotonic()))
-        writer.close()
+        for number, connection in enumerate(opened):
+            connection.begin(until, pause, pause * number / connections)
+        await asyncio.gather(*(connection.ended for connection in opened))
 
     def note(self, status: int, seconds: float) -> None:
         if status in GOOD:
