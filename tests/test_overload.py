@@ -13,7 +13,7 @@ from tests.client import Answer, Api, User
 from tests.conftest import make_settings, running_service
 from tests.process import served
 from tests.proxy import Proxy, until
-from tests.sockets import connect, talk
+from tests.sockets import Connection, connect, talk
 from tests.test_metrics import requests, shown
 
 PLACES = 5
@@ -94,6 +94,31 @@ async def test_refusals_leave_the_connection_in_order(database_url: str) -> None
         bodies = [answer.partition(b"\r\n\r\n")[2] for answer in everything]
         assert [b"overloaded" in body for body in bodies] == [True, True, True, False, True]
         assert b"Connection: close" in everything[-1]
+
+
+async def test_who_does_not_read_refusals_gets_no_more_of_them(database_url: str) -> None:
+    """Else those that wait to be sent would fill the memory."""
+    many = b"GET /api/v1/tasks HTTP/1.1\r\nHost: a\r\n\r\n" * 1000
+
+    async def send(connection: Connection) -> None:
+        while True:
+            await connection.send(many)
+
+    async with full_service(database_url) as (api, _), connect(api) as connection:
+        sending = asyncio.create_task(send(connection))
+        await until(lambda: stands_still(api), 2)
+        sending.cancel()
+        connection.writer.transport.abort()
+        await asyncio.sleep(0.1)
+
+
+async def stands_still(api: Api) -> bool:
+    """Whether somebody was refused, and nobody any more."""
+    shed = []
+    for _ in range(2):
+        await asyncio.sleep(0.1)
+        shed.append((await shown(api))["todo_http_requests_shed_total{}"])
+    return 0 < shed[0] == shed[1]
 
 
 async def answers(api: Api, user: User) -> bool:

@@ -112,6 +112,17 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(("count", "said"), [("many", "WEB_CONCURRENCY: should be a valid integer"), ("", "port")])
+def test_a_number_of_workers_that_is_none_is_a_setting_like_others(count: str, said: str) -> None:
+    """A wrong one is named, an empty one counts as not given; gunicorn would fail over both."""
+    with server.bind("127.0.0.1", 0) as taken:
+        environment = {"SERVER_PORT": str(taken.getsockname()[1]), "WEB_CONCURRENCY": count}
+        command = [sys.executable, "-m", "todo_service"]
+        done = subprocess.run(command, env=os.environ | environment, cwd=ROOT, capture_output=True, text=True, timeout=20)
+    assert "Traceback" not in done.stderr
+    assert said in done.stderr
+
+
 async def test_sigterm_is_heard_from_the_first_moment_on(tmp_path: Path) -> None:
     """As process 1 of a container Python would ignore it until it has a handler."""
     for delay in (0.15, 0.3, 0.5):

@@ -64,6 +64,7 @@ class _Kept(web.StreamResponse):
 
     async def prepare(self, request: web.BaseRequest) -> None:
         await request.writer.write(self._whole)
+        await request.writer.drain()  # who does not read answers is not asked for more requests
 
     async def write_eof(self, data: bytes = b"") -> None:
         """There is no more."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import sys
 from contextlib import ExitStack
 from functools import partial
@@ -14,7 +15,6 @@ from todo_service.development import prepared
 from todo_service.embedded import EmbeddedError
 from todo_service.migrations import MigrationError
 from todo_service.settings import ROOT, Settings, SettingsError
-from todo_service.workers import parent
 
 BANNER = """
 Todo Service {version} is ready.
@@ -77,6 +77,9 @@ def _run(settings: Settings) -> int:
             asyncio.run(_migrate(complete))
         announce = partial(_announce, complete) if complete.environment == "development" else lambda: None
         if complete.web_concurrency > 1:
+            os.environ["WEB_CONCURRENCY"] = str(complete.web_concurrency)  # gunicorn reads it, when it is imported
+            from todo_service.workers import parent
+
             return parent.run(complete, listeners, on_ready=announce)
         app = build_app(complete)
         gc.freeze()  # what is here stays: looking through it again would stall everybody for 50 ms now and then
