@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -149,16 +150,52 @@ async def test_a_second_signal_ends_it_at_once(database_url: str) -> None:
         await asyncio.wait_for(process.wait(), 5)
 
 
+async def test_no_signal_waits_for_a_rolling_restart(database_url: str) -> None:
+    """Not the first, which tells all to drain, and not the second, while fresh workers do not get to serve."""
+    async with workers(2, database_url) as (process, _):
+        old = set(children(process))
+        process.send_signal(signal.SIGHUP)
+        await until(lambda: serving(process, 4))
+        for pid in set(children(process)) - old:
+            os.kill(pid, signal.SIGSTOP)
+        process.terminate()
+        await until(lambda: _gone(old), 5)
+        assert process.returncode is None
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 2)
+
+
+async def _gone(pids: Iterable[int]) -> bool:
+    return all(is_gone(str(pid)) for pid in pids)
+
+
+async def test_a_worker_that_dies_is_replaced_at_once_while_others_drain(database_url: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        async with workers(2, database_url, output=output, DRAIN_SECONDS="60") as (process, _):
+            old = set(children(process))
+            process.send_signal(signal.SIGHUP)
+
+            async def drain() -> bool:
+                return log.read_bytes().count(b'"event":"draining"') == 2
+
+            await until(drain)
+            victim, kept = set(children(process)) - old
+            os.kill(victim, signal.SIGKILL)
+            await until(lambda: _gone([victim]))
+            await until(lambda: serving(process, 4), 3)
+            assert set(children(process)) > old | {kept}
+            process.send_signal(signal.SIGQUIT)
+            assert await asyncio.wait_for(process.wait(), 5) == 0
+
+
 async def test_workers_end_with_a_parent_that_was_killed(database_url: str) -> None:
     async with workers(2, database_url) as (process, _):
         orphans = children(process)
         process.kill()
         await process.wait()
 
-        async def gone() -> bool:
-            return all(is_gone(str(pid)) for pid in orphans)
-
-        await until(gone, 10)
+        await until(lambda: _gone(orphans), 10)
 
 
 async def test_broken_http_and_the_log(database_url: str) -> None:

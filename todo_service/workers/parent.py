@@ -109,8 +109,10 @@ class Parent(Arbiter):  # type: ignore[misc]
         self.ending = False
 
     def signal(self, sig: int, frame: Any) -> None:
-        if self.ending and sig in END:
-            self.kill_workers(signal.SIGKILL)
+        if sig in END:
+            if self.ending:
+                self.kill_workers(signal.SIGKILL)
+            self.ending = True
         super().signal(sig, frame)
 
     def stop(self, graceful: bool = True) -> None:
@@ -142,6 +144,15 @@ class Parent(Arbiter):  # type: ignore[misc]
             if not self.ending:  # the first of several that cannot start has said so
                 raise
 
+    def manage_workers(self) -> None:
+        self.spawn_workers()
+        super().manage_workers()
+
+    def spawn_workers(self) -> None:
+        """As many as are missing: those that were told to end do not count, and at the end nobody is missed."""
+        while not self.ending and self.num_workers > sum(not worker.retired for worker in self.WORKERS.values()):
+            self.spawn_worker()
+
     def spawn_worker(self) -> int:
         if len(self.deaths) == DEATHS and time.monotonic() - self.deaths[0] < DEATH_SECONDS:
             log.error("workers_keep_dying", deaths=DEATHS, seconds=DEATH_SECONDS)
@@ -167,16 +178,19 @@ class Parent(Arbiter):  # type: ignore[misc]
         old = set(self.WORKERS)
         new = {self.spawn_worker() for _ in range(self.num_workers)}
         superfluous = old
-        if not self._serve(new):
+        serve = self._serve(new)
+        if self.ending:  # then all of them are told
+            return
+        if not serve:
             log.error("workers", detail="the new workers do not serve: the old ones go on")
             superfluous = new
         for pid in superfluous & set(self.WORKERS):
             self.kill_worker(pid, signal.SIGTERM if self.WORKERS[pid].is_ready else signal.SIGKILL)
 
     def _serve(self, new: set[int]) -> bool:
-        """Whether all of these get to serve; false as soon as one has died."""
+        """Whether all of these get to serve; false as soon as one has died, or the end has come."""
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and new <= set(self.WORKERS):
+        while not self.ending and time.monotonic() < deadline and new <= set(self.WORKERS):
             if all(self.WORKERS[pid].is_ready for pid in new):
                 return True
             time.sleep(0.05)
