@@ -118,6 +118,15 @@ async def test_several_are_admitted_together_or_not_at_all(valkey: Valkey, patie
         assert [await windows.acquire_entry("k", 5, 60, cost) for cost in (3, 3, 2, 1)] == [True, False, True, False]
 
 
+async def test_a_clock_of_redis_that_was_set_back_keeps_nobody_out(valkey: Valkey, patient: None) -> None:
+    async with opened(valkey) as windows, Redis.from_url(valkey.url) as redis:
+        seconds, _ = await redis.time()
+        await redis.rpush("k", *[(seconds + 3600) * 1000] * 5)
+        assert [await windows.acquire_entry("k", 5, 60) for _ in range(6)] == [True] * 5 + [False]
+        oldest, count = await windows.get_moving_window("k", 5, 60)
+        assert (oldest <= time.monotonic(), count) == (True, 5)
+
+
 async def test_validations_of_keys_are_shared_for_an_hour(valkey: Valkey, patient: None) -> None:
     async with limits_of(sharing(valkey)) as one, limits_of(sharing(valkey)) as other:
         both = [limits for _ in range(10) for limits in (one, other)]

@@ -35,7 +35,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local limit, window, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local oldest = tonumber(redis.call('LINDEX', KEYS[1], 0))
-while oldest and oldest <= now - window do
+while oldest and (oldest <= now - window or oldest > now + window) do  -- later ones are of a clock since set back
     redis.call('LPOP', KEYS[1])
     oldest = tonumber(redis.call('LINDEX', KEYS[1], 0))
 end

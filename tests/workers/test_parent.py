@@ -156,13 +156,18 @@ async def test_no_signal_waits_for_a_rolling_restart(database_url: str) -> None:
         old = set(children(process))
         process.send_signal(signal.SIGHUP)
         await until(lambda: serving(process, 4))
-        for pid in set(children(process)) - old:
+        stopped = set(children(process)) - old
+        for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
-        process.terminate()
-        await until(lambda: _gone(old), 5)
-        assert process.returncode is None
-        process.terminate()
-        await asyncio.wait_for(process.wait(), 2)
+        try:
+            process.terminate()
+            await until(lambda: _gone(old), 5)
+            assert process.returncode is None
+            process.terminate()
+            await asyncio.wait_for(process.wait(), 2)
+        finally:
+            for pid in stopped & set(children(process)):
+                os.kill(pid, signal.SIGKILL)
 
 
 async def _gone(pids: Iterable[int]) -> bool:
