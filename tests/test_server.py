@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import time
 from uuid import uuid4
 
 import pytest
@@ -126,6 +127,32 @@ async def test_a_body_still_arriving_when_the_listener_closes_is_read_to_its_end
             await begun.send(b'{"title": "t"}')
             assert (await begun.answer())[0] == 201
         assert await asyncio.wait_for(process.wait(), 3) == 0
+
+
+async def test_a_request_that_does_not_end_gets_its_time_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once more for each way in which aiohttp waits: whoever ends the process has told it how long."""
+    monkeypatch.setattr(server, "SHUTDOWN_SECONDS", 4)
+
+    async def never(_: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        raise AssertionError("somebody waited")
+
+    app = build_app(make_settings(database_url))
+    app.router.add_get("/never", never)
+    runner = server.Runner(app)
+    await runner.setup()
+    listener = server.bind("127.0.0.1", 0)
+    await web.SockSite(runner, listener).start()
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    writer.write(b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n")
+    await asyncio.sleep(0.2)
+    began = time.monotonic()
+    await runner.cleanup()
+    assert 4 < time.monotonic() - began < 8
+    assert await reader.read() == b""
+    writer.close()
 
 
 async def test_what_could_not_be_set_up_is_not_drained(database_url: str) -> None:

@@ -128,6 +128,34 @@ async def test_memory_is_bounded_and_the_bound_takes_who_was_away_longest() -> N
     assert (await spend("first", 1)).admitted
 
 
+async def test_who_came_first_and_still_comes_neither_begins_anew_nor_keeps_others_from_being_forgotten() -> None:
+    clock = Clock()
+    windows = Windows(max_keys=100, clock=clock)
+    spend = spending(windows, clock, RateLimitItemPerMinute)
+    await spend("first", 5)
+    for number in range(150):
+        await spend(f"k{number}", 5)
+        if number % 50 == 0:
+            assert (await spend("first", 5)).admitted
+    assert (await spend("first", 5)).remaining == 0
+    clock.now += 59
+    await spend("once", 5)
+    clock.now += 2
+    for _ in range(60):
+        await spend("other", 60)
+    assert len(windows) == 2, "of the last minute"
+
+
+async def test_there_is_one_more_when_the_oldest_goes() -> None:
+    clock = Clock()
+    spend = spending(Windows(clock=clock), clock, RateLimitItemPerMinute)
+    for _ in range(2):
+        await spend("a", 2)
+        clock.now += 20
+    refused = await spend("a", 2)
+    assert (refused.admitted, refused.reset) == (False, 20.0)
+
+
 async def test_asking_how_a_window_stands_takes_nothing_from_it() -> None:
     clock = Clock()
     limiter = MovingWindowLimiter(Windows(clock=clock))

@@ -96,7 +96,7 @@ class _Limited(web.AppRunner):
             app,
             access_log=None,
             keepalive_timeout=KEEPALIVE_SECONDS,
-            shutdown_timeout=SHUTDOWN_SECONDS,
+            shutdown_timeout=LINGER_SECONDS,  # after ours: see `_drain`
             lingering_time=LINGER_SECONDS,
             max_line_size=MAX_HEADER,
             max_field_size=MAX_HEADER,
