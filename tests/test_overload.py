@@ -96,6 +96,29 @@ async def test_refusals_leave_the_connection_in_order(database_url: str) -> None
         assert b"Connection: close" in everything[-1]
 
 
+async def test_a_refusal_of_http_1_0_is_one(database_url: str) -> None:
+    async with full_service(database_url) as (api, _), connect(api) as connection:
+        await connection.send(b"GET /api/v1/tasks HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n")
+        assert (await connection.line()).startswith("HTTP/1.0 503")
+
+
+async def test_a_refusal_while_the_service_ends_says_that_the_connection_does_too(database_url: str) -> None:
+    async with Proxy(database_url) as proxy:
+        settings = {"DATABASE_URL": proxy.url(), "MAX_REQUESTS_IN_FLIGHT": "1", "DRAIN_SECONDS": "1"}
+        async with served(**settings) as (process, api):
+            ada = await api.new_user()
+            proxy.thawed.clear()
+            waiting = asyncio.create_task(api.get("/api/v1/tasks", as_=ada))
+            await asyncio.sleep(0.3)
+            process.terminate()
+            await asyncio.sleep(0.3)
+            refused = await api.get("/api/v1/tasks", as_=ada)
+            assert (refused.problem(), refused.headers["Connection"]) == ("overloaded", "close")
+            proxy.thawed.set()
+            assert (await waiting).status == 200
+            assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
 async def test_who_does_not_read_refusals_gets_no_more_of_them(database_url: str) -> None:
     """Else those that wait to be sent would fill the memory."""
     many = b"GET /api/v1/tasks HTTP/1.1\r\nHost: a\r\n\r\n" * 1000

@@ -97,6 +97,14 @@ async def test_two_that_share_admit_exactly_the_limit(valkey: Valkey, patient: N
         assert (await spend(other, limit=Limit.WRITE)).remaining == 29
 
 
+async def test_limits_of_one_number_are_counted_apart(valkey: Valkey, patient: None) -> None:
+    equal = {"rate_limit_read": 5, "rate_limit_write": 5, "rate_limit_auth": 5}
+    for settings in (sharing(valkey, **equal), make_settings(HERE, rate_limit_enabled=True, **equal)):
+        async with limits_of(settings) as limits:
+            for limit in (Limit.READ, Limit.WRITE, Limit.AUTH, Limit.KEY_VALIDATION):
+                assert [(await spend(limits, limit=limit)).remaining for _ in range(2)] == [4, 3]
+
+
 async def test_the_window_slides(valkey: Valkey, patient: None) -> None:
     async with opened(valkey) as windows:
         admitted = [await windows.acquire_entry("k", 2, 0.8)]

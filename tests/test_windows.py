@@ -146,6 +146,17 @@ async def test_who_came_first_and_still_comes_neither_begins_anew_nor_keeps_othe
     assert len(windows) == 2, "of the last minute"
 
 
+async def test_a_key_is_only_forgotten_when_its_last_moment_is_over() -> None:
+    clock = Clock()
+    spend = spending(Windows(clock=clock), clock, RateLimitItemPerMinute)
+    await spend("a", 5)
+    clock.now += 50
+    await spend("a", 5)
+    clock.now += 11
+    await spend("b", 5)
+    assert (await spend("a", 5)).remaining == 3
+
+
 async def test_there_is_one_more_when_the_oldest_goes() -> None:
     clock = Clock()
     spend = spending(Windows(clock=clock), clock, RateLimitItemPerMinute)
