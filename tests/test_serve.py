@@ -118,7 +118,9 @@ def test_a_number_of_workers_that_is_none_is_a_setting_like_others(count: str, s
     with server.bind("127.0.0.1", 0) as taken:
         environment = {"SERVER_PORT": str(taken.getsockname()[1]), "WEB_CONCURRENCY": count}
         command = [sys.executable, "-m", "todo_service"]
-        done = subprocess.run(command, env=os.environ | environment, cwd=ROOT, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(
+            command, env=os.environ | environment, cwd=ROOT, capture_output=True, text=True, timeout=20
+        )
     assert "Traceback" not in done.stderr
     assert said in done.stderr
 
