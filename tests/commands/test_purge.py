@@ -47,7 +47,7 @@ async def test_only_what_has_expired_is_deleted(api: Api, ada: User, bob: User, 
     assert len(await rows(database_url, "SELECT FROM refresh_tokens WHERE user_id = $1", bob.id)) == 1
     assert (await refresh(api, ada.refresh_token)).status == 200
     again = await run("purge", DATABASE_URL=database_url)
-    assert (again.returncode, again.stdout) == (0, NOTHING)
+    assert (again.returncode, again.stdout, again.stderr) == (0, NOTHING, "")
 
 
 async def test_tombstones_of_30_days_and_keys_of_24_hours_are_deleted(own_url: str) -> None:

@@ -54,7 +54,9 @@ def main() -> int:
 
 async def _purge(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
     expired = [(kind, await _count(kind, database)) for kind in KINDS]
-    with Progress(console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    # Cron mails whatever is said.
+    with Progress(console=console, disable=not console.is_terminal) as progress:
         done = [await _purge_kind(kind, left, arguments.batch, database, progress) for kind, left in expired]
     outcome = list(zip(KINDS, done, strict=True))
     document: dict[str, object] = {
