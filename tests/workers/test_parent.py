@@ -7,7 +7,7 @@ import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,8 +166,9 @@ async def test_no_signal_waits_for_a_rolling_restart(database_url: str) -> None:
             process.terminate()
             await asyncio.wait_for(process.wait(), 2)
         finally:
-            for pid in stopped & set(children(process)):
-                os.kill(pid, signal.SIGKILL)
+            for pid in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 async def _gone(pids: Iterable[int]) -> bool:
