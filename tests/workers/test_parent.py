@@ -7,7 +7,7 @@ import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,12 +166,21 @@ async def test_no_signal_waits_for_a_rolling_restart(database_url: str) -> None:
             process.terminate()
             await asyncio.wait_for(process.wait(), 2)
         finally:
-            for pid in stopped & set(children(process)):
-                os.kill(pid, signal.SIGKILL)
+            for pid in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 async def _gone(pids: Iterable[int]) -> bool:
     return all(is_gone(str(pid)) for pid in pids)
+
+
+async def test_sigquit_ends_workers_that_have_just_begun_too(database_url: str) -> None:
+    async with workers(2, database_url, DRAIN_SECONDS="60") as (process, _):
+        process.send_signal(signal.SIGTTIN)
+        await until(lambda: serving(process, 3))
+        process.send_signal(signal.SIGQUIT)
+        assert await asyncio.wait_for(process.wait(), 5) == 0
 
 
 async def test_a_worker_that_dies_is_replaced_at_once_while_others_drain(database_url: str, tmp_path: Path) -> None:

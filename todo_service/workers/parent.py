@@ -157,7 +157,7 @@ class Parent(Arbiter):  # type: ignore[misc]
         if len(self.deaths) == DEATHS and time.monotonic() - self.deaths[0] < DEATH_SECONDS:
             log.error("workers_keep_dying", deaths=DEATHS, seconds=DEATH_SECONDS)
             time.sleep(1)
-        signal.pthread_sigmask(signal.SIG_BLOCK, END)  # a worker must hear what is said before it listens
+        signal.pthread_sigmask(signal.SIG_BLOCK, {*END, signal.SIGQUIT})  # a worker must hear what is said early
         try:
             pid: int = super().spawn_worker()
         except BaseException as ended:
@@ -165,7 +165,7 @@ class Parent(Arbiter):  # type: ignore[misc]
                 raise
             sys.stdout.flush()  # a worker's end: what the parent has opened is not ours to close
             os._exit(self._status(ended))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, END)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*END, signal.SIGQUIT})
         return pid
 
     def _status(self, ended: BaseException) -> int:

@@ -42,6 +42,7 @@ class Worker(GunicornUVLoopWebWorker):
         super().init_signals()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal says it to all; the parent replaces us
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # the parent's way to end all at once
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGQUIT})  # blocked as END is, but only until here
         signal.signal(signal.SIGABRT, signal.SIG_DFL)  # the parent ends a frozen worker with it:
         faulthandler.disable()  # what the environment may have turned on, and aiohttp has just replaced
         faulthandler.enable()  # say where it stood
