@@ -117,7 +117,7 @@ class SharedWindows(MovingWindows):
         if answer is None:
             raise ConnectionError
         admitted, used, stays = answer
-        return bool(admitted), time.monotonic() + stays / 1000 - expiry, used
+        return Window(bool(admitted), time.monotonic() + stays / 1000 - expiry, used)
 
     async def _run(self) -> None:
         while True:

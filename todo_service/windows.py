@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_right
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
-from typing import Never
+from typing import NamedTuple, Never
 
 from limits import RateLimitItem, WindowStats
 from limits.aio.storage import MovingWindowSupport, Storage
@@ -20,9 +20,13 @@ from limits.aio.strategies import MovingWindowRateLimiter
 MAX_KEYS = 100_000  # about 30 MB, and 0.8 MB more for each moment that all of them have
 _FORGOTTEN_AT_ONCE = 2
 
-Window = tuple[
-    bool, float, int
-]  # whether what was to be added was, the moment of the oldest (or now), how many there are
+
+class Window(NamedTuple):
+    """How a window stands: whether what was to be added was, the moment of the oldest (or now), how many there are."""
+
+    admitted: bool
+    oldest: float
+    used: int
 
 
 class MovingWindows(Storage, MovingWindowSupport):
@@ -42,11 +46,12 @@ class MovingWindows(Storage, MovingWindowSupport):
 
     async def acquire_entry(self, key: str, limit: int, expiry: float, amount: int = 1) -> bool:
         """Add `amount`, if there is room."""
-        return (await self.window(key, limit, expiry, amount))[0]
+        return (await self.window(key, limit, expiry, amount)).admitted
 
     async def get_moving_window(self, key: str, limit: int, expiry: float) -> tuple[float, int]:
         """The moment of the oldest, or now, and how many there are."""
-        return (await self.window(key, limit, expiry, 0))[1:]
+        _, oldest, used = await self.window(key, limit, expiry, 0)
+        return oldest, used
 
     async def check(self) -> bool:
         """Whether the storage is there."""
@@ -68,8 +73,8 @@ class MovingWindowLimiter(MovingWindowRateLimiter):
     async def spend(self, item: RateLimitItem, *identifiers: str) -> tuple[bool, WindowStats]:
         """What `hit` says, and what `get_window_stats` says of the same moment."""
         seconds = item.get_expiry()
-        admitted, oldest, count = await self.windows.window(item.key_for(*identifiers), item.amount, seconds, 1)
-        return admitted, WindowStats(oldest + seconds, item.amount - count)
+        admitted, oldest, used = await self.windows.window(item.key_for(*identifiers), item.amount, seconds, 1)
+        return admitted, WindowStats(oldest + seconds, item.amount - used)
 
 
 class Windows(MovingWindows):
@@ -95,7 +100,7 @@ class Windows(MovingWindows):
             windows[key] = moments
             windows.move_to_end(key)
             self._forget(windows, now - expiry)
-        return admitted, moments[0] if moments else now, len(moments)
+        return Window(admitted, moments[0] if moments else now, len(moments))
 
     def _forget(self, windows: "OrderedDict[str, array[float]]", before: float) -> None:
         for _ in range(_FORGOTTEN_AT_ONCE):
