@@ -73,7 +73,7 @@ class _Kept(web.StreamResponse):
 def _is_plain(request: web.BaseRequest) -> bool:
     """Whether the answer of all is right for this request too."""
     return (
-        request.path.startswith("/api/")
+        request.raw_path.startswith("/api/")
         and hdrs.ORIGIN not in request.headers
         and request.method != hdrs.METH_HEAD
         and request.version == HttpVersion11

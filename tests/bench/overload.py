@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, load: "Load") -> None:
         self.load = load
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.answer = bytearray()
+        self.answer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -72,11 +72,10 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        self.answer += data
-        head = self.answer.find(b"\r\n\r\n") + 4
-        if head < 4 or len(self.answer) < head + length_of(self.answer[:head]):
+        self.answer = self.answer + data if self.answer else data
+        if not is_whole(self.answer):
             return
-        status, self.answer = int(self.answer[9:12]), bytearray()
+        status, self.answer = int(self.answer[9:12]), b""
         now = time.monotonic()
         self.load.note(status, now - self.asked)
         self.due += self.pause
@@ -86,9 +85,11 @@ class Connection(asyncio.Protocol):
             self.ask()
 
 
-def length_of(head: bytes | bytearray) -> int:
-    """What a head says of its body's length."""
-    return int(head.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0])
+def is_whole(answer: bytes) -> bool:
+    """Whether its head and as much as that says of its body are there."""
+    head = answer.find(b"\r\n\r\n")
+    length = answer.find(b"Content-Length: ") + 16
+    return head > 0 and len(answer) >= head + 4 + int(answer[length : answer.find(b"\r", length)])
 
 
 class Load:
