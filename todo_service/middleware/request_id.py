@@ -17,13 +17,8 @@ def named(request: web.BaseRequest) -> str:
     """The request's id, given to it now if it has none."""
     if REQUEST_ID not in request:
         shown = request.headers.get(HEADER, "")
-        request[REQUEST_ID] = shown if _SANE.fullmatch(shown) else fresh()
+        request[REQUEST_ID] = shown if _SANE.fullmatch(shown) else secrets.token_hex(8)
     return request[REQUEST_ID]
-
-
-def fresh() -> str:
-    """An id that no other request has."""
-    return secrets.token_hex(8)
 
 
 @web.middleware
