@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import struct
 import time
 from collections.abc import AsyncIterator
@@ -12,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import run_sql, temporary_database
+from tests.deploy.programs import program
 from tests.proxy import PROTOCOL, REPLY, Edit, Proxy, free_port, opened, settings, until
 from todo_service.connect import CannotConnectError, single_connection
-
-PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
 
 
 async def test_a_single_connection_has_no_deadlines(database_url: str) -> None:
@@ -131,10 +130,9 @@ async def test_a_pooler_nobody_declared_is_found_out(database_url: str, logged: 
             await db.fetchval("SELECT $1::int", 1)
             assert await db.fetchval("SELECT count(*) FROM pg_prepared_statements") <= 1
         assert all(await asyncio.gather(*(db_.ping() for _ in range(3))))
-    assert [entry["event"] for entry in logged] == ["database_pooler_found"]
+    assert [entry["event"] for entry in logged] == ["database_pooler_found", "database_limits_not_in_force"]
 
 
-@pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
 async def test_pgbouncer_in_transaction_mode(
     database_url: str, tmp_path: Path, logged: list[Any], declared: bool
@@ -147,7 +145,25 @@ async def test_pgbouncer_in_transaction_mode(
     query = "?pgbouncer=true" if declared else ""
     async with pgbouncer(database_url, tmp_path) as url, opened(url + query, database_pool_max=8) as db_:
         assert await asyncio.gather(*(request(number) for number in range(60))) == list(range(60))
-    assert [entry["event"] for entry in logged] == ([] if declared else ["database_pooler_found"])
+    found = [] if declared else ["database_pooler_found"]
+    assert [entry["event"] for entry in logged] == [*found, "database_limits_not_in_force"]
+
+
+LIMITS = ["idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout"]
+
+
+@pytest.mark.parametrize("kept", [[], ["statement_timeout"], LIMITS], ids=["none", "one", "all"])
+async def test_limits_that_nobody_keeps_behind_a_pooler_are_named_once(
+    postgres_url: str, tmp_path: Path, logged: list[Any], kept: list[str]
+) -> None:
+    async with temporary_database(postgres_url) as own:
+        name = own.rpartition("/")[2]
+        for limit in kept:
+            await run_sql(own, f"ALTER DATABASE {name} SET {limit} = '3s'")
+        async with pgbouncer(own, tmp_path) as url, opened(f"{url}?pgbouncer=true", database_pool_max=3) as db_:
+            assert all(await asyncio.gather(*(db_.ping() for _ in range(3))))
+    missing = [limit for limit in LIMITS if limit not in kept]
+    assert [entry["limits"] for entry in logged] == ([missing] if missing else [])
 
 
 async def listens(port: int) -> bool:
@@ -175,7 +191,7 @@ async def pgbouncer(url: str, folder: Path) -> AsyncIterator[str]:
     )
     as_other = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if os.getuid() == 0 else []
     process = await asyncio.create_subprocess_exec(
-        *as_other, str(PGBOUNCER), "-q", str(folder / "pgbouncer.ini"), stderr=asyncio.subprocess.DEVNULL
+        *as_other, program("pgbouncer"), "-q", str(folder / "pgbouncer.ini"), stderr=asyncio.subprocess.DEVNULL
     )
 
     try:

@@ -19,6 +19,10 @@ from todo_service.settings import Settings
 HOST_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 SELECT_PLAN_MODE = "SELECT current_setting('plan_cache_mode', true)"
+SELECT_LIMITS_NOT_SET = """
+    SELECT array_agg(name ORDER BY name) FROM pg_settings
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout') AND setting = '0'
+"""
 
 log = structlog.get_logger()
 
@@ -80,6 +84,7 @@ class Connector:
         self._hosts: tuple[tuple[str | None, int | None], ...] = where.hosts or ((None, None),)
         self._first = 0
         self._checked = False
+        self._limits_checked = "statement_timeout" not in server_settings
         self._reported: set[str] = set()
 
     async def __call__(self, *_: object, **__: object) -> Any:
@@ -126,7 +131,10 @@ class Connector:
                 if error.sqlstate != "08P01" or "startup parameter" not in str(error):
                     raise
             self._found_pooler()
-        return await self._connect(index, attrs)
+        connection = await self._connect(index, attrs)
+        if not self._limits_checked:
+            await self._check_limits(connection)
+        return connection
 
     def _found_pooler(self) -> None:
         if not self.pooled:
@@ -140,16 +148,25 @@ class Connector:
     async def _keeps_settings(self, connection: Any) -> bool:
         """Whether the session got what was sent; a pooler that drops it also breaks prepared statements."""
         try:
-            mode = await connection.fetchval(SELECT_PLAN_MODE, timeout=HOST_SECONDS)
-        except asyncpg.InvalidSQLStatementNameError:
-            mode = "prepared on another connection"
-        except BaseException:
-            connection.terminate()
-            raise
+            mode = await _asked(connection, SELECT_PLAN_MODE)
+        except asyncpg.InvalidSQLStatementNameError:  # it was prepared on another one
+            return False
         if mode is None or mode == self._server_settings.get("plan_cache_mode", mode):
             return True
         connection.terminate()
         return False
+
+    async def _check_limits(self, connection: Any) -> None:
+        """Say which time limits nobody keeps in the database, since through a pooler ours are not sent."""
+        limits = await _asked(connection, SELECT_LIMITS_NOT_SET)
+        if limits and not self._limits_checked:  # others may have been opened meanwhile
+            log.warning(
+                "database_limits_not_in_force",
+                limits=limits,
+                detail="Through a transaction pooler the service cannot set them, and a statement it has given up may "
+                "go on in the database. Set them on the role: ALTER ROLE … SET statement_timeout = '3s'.",
+            )
+        self._limits_checked = True
 
     async def _connect(self, index: int, attrs: str) -> Any:
         host, port = self._hosts[index]
@@ -184,6 +201,15 @@ class Connector:
         if self._reported:
             self._reported.clear()
             log.info("database_reachable_again", host=self._hosts[index][0])
+
+
+async def _asked(connection: Any, query: str) -> Any:
+    """What a query says of a connection that is being opened, which is closed if it says nothing."""
+    try:
+        return await connection.fetchval(query, timeout=HOST_SECONDS)
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 @asynccontextmanager
