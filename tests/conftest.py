@@ -5,7 +5,7 @@ import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from aiohttp import ClientSession, web
 from structlog.testing import LogCapture
 
 from tests.client import Api, User
-from todo_service import connect, database, embedded, migrations, pulse
+from tests.valkey import Valkey
+from todo_service import connect, database, embedded, migrations, pulse, shared_windows
 from todo_service.app import build_app
 from todo_service.connect import Connection
 from todo_service.server import Runner, bind
@@ -175,3 +176,18 @@ async def db(database_url: str) -> AsyncIterator[Connection]:
     yield connection
     await transaction.rollback()
     await connection.close()
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[Valkey]:
+    """A server that is running."""
+    server = Valkey(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis may take its time: on a busy machine it does, and then what is exact without it would not be."""
+    monkeypatch.setattr(shared_windows, "PATIENCE", 9)

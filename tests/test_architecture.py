@@ -27,6 +27,7 @@ FLOORS = (
     {"embedded_programs"},
     {"settings", "metrics", "metric_files", "pieces", "assets"},
     {"tls", "keys", "life", "shares", "shared_windows"},
+    {"refusals"},
     {"allowed", "dsn", "errors", "outages", "tracebacks", "windows", "client_address", "watchdog"},
     {"dsn_parameters", "strict_json"},
 )
@@ -46,6 +47,7 @@ WITHOUT_AIOHTTP = (
     "embedded_programs.py",
     "windows.py",
     "shared_windows.py",
+    "refusals.py",
     "client_address.py",
     "watchdog.py",
     "auth/passwords.py",

@@ -4,6 +4,9 @@ One task has one connection. It takes all questions that have come up meanwhile,
 answers out; so a question costs one round trip, and the requests never touch the connection. If Redis fails, or takes
 longer than `PATIENCE`, all who wait are told so, and so is everybody until that same task hears from Redis again. The
 time is that of Redis: the clocks of the processes do not count.
+
+A refusal holds until the oldest moment leaves its window, whatever others do. So until then it is given again without
+asking: who goes on in spite of it costs Redis nothing, and nobody is admitted or refused who would not be by Redis.
 """
 
 import asyncio
@@ -18,6 +21,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from todo_service.refusals import Refusals
 from todo_service.windows import MovingWindows, Window
 
 PATIENCE = 0.05  # seconds that a request waits for a flight
@@ -81,6 +85,7 @@ class SharedWindows(MovingWindows):
         self._observer = observer
         self._questions: list[Question] = []
         self._asked = asyncio.Event()
+        self._refusals = Refusals()
         self._tried = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._warned: float | None = None
@@ -110,6 +115,9 @@ class SharedWindows(MovingWindows):
         """
         if not self.up:
             raise ConnectionError
+        if amount and (refused := self._refusals.get(key)):
+            return refused
+        asked = time.monotonic()
         question = Question((key, limit, round(expiry * 1000), amount), asyncio.get_running_loop().create_future())
         self._questions.append(question)
         self._asked.set()
@@ -117,7 +125,10 @@ class SharedWindows(MovingWindows):
         if answer is None:
             raise ConnectionError
         admitted, used, stays = answer
-        return Window(bool(admitted), time.monotonic() + stays / 1000 - expiry, used)
+        window = Window(bool(admitted), time.monotonic() + stays / 1000 - expiry, used)
+        if amount == 1 and not admitted:
+            self._refusals.remember(key, window, until=asked + stays / 1000)
+        return window
 
     async def _run(self) -> None:
         while True:
@@ -178,6 +189,7 @@ class SharedWindows(MovingWindows):
     def _give_up(self) -> None:
         questions, self._questions = self._questions, []
         self._asked.clear()
+        self._refusals.clear()  # it may come back empty
         for question in questions:
             if not question.answer.done():
                 question.answer.set_result(None)
