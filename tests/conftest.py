@@ -5,8 +5,9 @@ import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from todo_service.settings import Settings
 SERVER = "TEST_POSTGRES_URL"
 ENCRYPTION_KEY = "b4k6YlVhTqYQxWq8yZ0b1QmVbq0cKk1mX3y5jv7hR9A="
 SECRET_KEY = "for-tests-only-0123456789-abcdefghijk"
+FIGURE = "figure"
+Figure = Callable[[str], None]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,6 +44,27 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="todo-test-"))
     os.environ[SERVER] = resources.enter_context(embedded.running(Path(folder) / "postgres", durable=False))
     asyncio.run(_make_template(os.environ[SERVER]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests have measured, at the end of the run."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    figures = [
+        f"{report.nodeid}: {text}"
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, text in report.user_properties
+        if name == FIGURE
+    ]
+    if figures:
+        terminalreporter.section("figures")
+        terminalreporter.write("\n".join([*sorted(figures), ""]))
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Figure:
+    """Tells a figure that the test has measured."""
+    return partial(record_property, FIGURE)
 
 
 def template_name() -> str:

@@ -5,13 +5,11 @@ import json
 import os
 import random
 import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterable
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,9 +19,7 @@ from tests.conftest import make_settings, running_service
 from tests.process import served
 from tests.proxy import free_port, until
 from tests.sockets import connect, talk
-from todo_service.app import build_app
-from todo_service.metrics import METRICS, Metrics
-from todo_service.middleware.metrics import measure
+from todo_service.metrics import Metrics
 
 NAMES = {
     "todo_http_requests", "todo_http_request_duration_seconds", "todo_http_requests_in_flight",
@@ -34,7 +30,6 @@ NAMES = {
     "todo_list_cache_requests", "todo_sync_resets", "todo_build_info", "todo_event_loop_lag_seconds",
     "todo_key_validations",
 }  # fmt: skip
-BUDGET = 0.01  # milliseconds a request
 
 
 @pytest_asyncio.fixture
@@ -200,30 +195,27 @@ def test_what_the_limits_will_count() -> None:
         assert line in text
 
 
-async def test_counting_costs_next_to_nothing(database_url: str) -> None:
-    """The quickest of many rounds, less the same without the measuring: other work on the machine only adds."""
-    app = build_app(make_settings(database_url))
-    request = make_mocked_request("GET", "/health/live", app=app)
-    answer = web.Response()
+async def test_no_series_is_looked_up_for_a_request(fresh: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's look-up costs more than the counting itself. What was never seen before is looked up once."""
+    ada = await fresh.new_user()
+    looked_up = []
 
-    async def handler(_: web.Request) -> web.Response:
-        return answer
+    def labels(metric: MetricWrapperBase, *words: str) -> MetricWrapperBase:
+        looked_up.append(words)
+        return found(metric, *words)
 
-    async def quickest(call: object) -> float:
-        seconds = []
-        for _ in range(40):
-            started = time.perf_counter()
-            for _ in range(250):
-                await (measure(request, handler) if call is measure else handler(request))
-            seconds.append((time.perf_counter() - started) / 250)
-        return min(seconds)
+    async def ask() -> None:
+        for path, status in {"/api/v1/tasks": 200, "/api/v1/tasks/nothing": 404, "/nowhere": 404}.items():
+            assert (await fresh.get(path, as_=ada)).status == status
 
-    request._match_info = await app.router.resolve(request)
-    request._match_info.add_app(app)
-    cost = 1000 * (await quickest(measure) - await quickest(handler))
-    print(f"\n  {cost:.4f} ms a request")
-    assert cost < BUDGET
-    assert app[METRICS]._answers
+    found = MetricWrapperBase.labels
+    monkeypatch.setattr(MetricWrapperBase, "labels", labels)
+    for _ in range(2):
+        await ask()
+    assert ("GET", "unmatched", "404") in looked_up
+    looked_up.clear()
+    await ask()
+    assert looked_up == []
 
 
 @pytest.mark.parametrize("count", ["1", "2"])

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.client import Api, User
-from tests.conftest import make_settings, running_service
+from tests.conftest import Figure, make_settings, running_service
 from tests.process import served
 from tests.valkey import Valkey
 from todo_service import shared_windows
@@ -302,7 +302,9 @@ async def median_of(api: Api, user: User, requests: int = 30) -> float:
     return sorted(times)[requests // 2]
 
 
-async def test_requests_go_on_while_redis_is_frozen_or_gone(database_url: str, ada: User, valkey: Valkey) -> None:
+async def test_requests_go_on_while_redis_is_frozen_or_gone(
+    database_url: str, ada: User, valkey: Valkey, figure: Figure
+) -> None:
     settings = make_settings(database_url, redis_url=valkey.url, rate_limit_enabled=True, rate_limit_read=10_000)
     async with running_service(settings) as api:
         usual = await median_of(api, ada)
@@ -310,8 +312,11 @@ async def test_requests_go_on_while_redis_is_frozen_or_gone(database_url: str, a
             stop()
             started = time.perf_counter()
             assert (await api.get("/api/v1/auth/me", as_=ada)).status == 200
-            assert time.perf_counter() - started < usual + LITTLE + MARGIN
-            assert await median_of(api, ada) < usual + 0.02
+            first, then = time.perf_counter() - started, await median_of(api, ada)
+            times = ", ".join(f"{1000 * seconds:.1f}" for seconds in (usual, first, then))
+            figure(f"milliseconds with Redis, in the first request without it ({stop.__name__}), and then: {times}")
+            assert first < usual + LITTLE + MARGIN
+            assert then < usual + 0.02
 
 
 async def test_two_processes_share_their_limits_and_tell_of_redis(database_url: str, valkey: Valkey) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from aiohttp import ClientSession
 
 from tests.client import Api
-from tests.conftest import SECRET_KEY
+from tests.conftest import SECRET_KEY, Figure
 from tests.proxy import until
 from tests.test_metrics import requests, shown
 from tests.workers.test_parent import (
@@ -29,7 +29,7 @@ from todo_service import server
 from todo_service.settings import ROOT
 
 
-async def test_a_thousand_requests_are_a_thousand_also_after_a_kill(database_url: str) -> None:
+async def test_a_thousand_requests_are_a_thousand_also_after_a_kill(database_url: str, figure: Figure) -> None:
     async with workers(4, database_url, LOG_LEVEL="WARNING") as (process, api):
         before = requests(await shown(api)).get("method=GET,route=/,status=200", 0)
 
@@ -43,6 +43,7 @@ async def test_a_thousand_requests_are_a_thousand_also_after_a_kill(database_url
         os.kill(victim, signal.SIGKILL)
         started = time.monotonic()
         await until(lambda: _replaced(process, victim, 4), 5)
+        figure(f"a killed worker was replaced after {time.monotonic() - started:.2f} s")
         assert time.monotonic() - started < 1
         await asyncio.gather(*(many(50) for _ in range(10)))
 

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector
 
 from tests.client import Api, User
+from tests.conftest import Figure
 from tests.process import served
 from tests.proxy import until
 from tests.sockets import connect, talk
@@ -97,7 +98,7 @@ async def under_load(api: Api, user: User, clients: int) -> AsyncIterator[Counte
         await asyncio.gather(*running)
 
 
-async def test_a_rolling_restart_fails_no_request(database_url: str) -> None:
+async def test_a_rolling_restart_fails_no_request(database_url: str, figure: Figure) -> None:
     async with workers(2, database_url, LOG_LEVEL="WARNING") as (process, api):
         ada = await api.new_user()
         old = set(children(process))
@@ -105,7 +106,7 @@ async def test_a_rolling_restart_fails_no_request(database_url: str) -> None:
             process.send_signal(signal.SIGHUP)
             await until(lambda: _all_new(process, old), 20)
             await asyncio.sleep(0.5)
-        print(f"\n  {dict(outcomes)}")
+        figure(f"answers by status {dict(outcomes)}")
         assert set(outcomes) == {201}
         total = (await api.get("/api/v1/tasks?limit=1", as_=ada)).body["total"]
         assert total == outcomes[201]
