@@ -57,7 +57,8 @@ WITHOUT_AIOHTTP = (
     "keys.py",
 )
 TESTED_ELSEWHERE = {
-    "__main__.py": "tests/test_serve.py",
+    "__main__.py": "tests/commands/test_interrupts.py",
+    "commands/__main__.py": "tests/commands/test_interrupts.py",
     "app.py": "tests/routes/test_table.py",
     "development.py": "tests/test_development.py",
     "errors.py": "tests/routes/test_problems.py",

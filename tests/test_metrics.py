@@ -59,7 +59,14 @@ async def shown(api: Api) -> dict[str, float]:
 
 def requests(samples: dict[str, float]) -> dict[str, float]:
     prefix = "todo_http_requests_total{"
-    return {name.removeprefix(prefix).rstrip("}"): n for name, n in samples.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix).rstrip("}"): n for name, n in samples.items() if name.startswith(prefix) and n}
+
+
+async def test_failures_are_counted_from_zero_on(fresh: Api) -> None:
+    """Prometheus sees how much a count grows, but not that it is born with fifty."""
+    samples = await shown(fresh)
+    for status in (500, 503):
+        assert samples[f"todo_http_requests_total{{method=POST,route=/api/v1/tasks,status={status}}}"] == 0
 
 
 async def test_the_text_has_every_metric(fresh: Api) -> None:

@@ -52,7 +52,7 @@ def write(folder: Path, number: int, up: str, down: str = "SELECT 1;") -> None:
 def run(url: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`bin/migrate` as a process."""
     settings = {"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY}
-    command = [sys.executable, "-m", "todo_service.commands.migrate", *arguments]
+    command = [sys.executable, "-m", "todo_service.commands", "migrate", *arguments]
     return subprocess.run(
         command, env=os.environ | settings | environment, cwd=ROOT, capture_output=True, text=True, timeout=60
     )
@@ -221,6 +221,21 @@ def test_misuse_is_2_and_says_how(url: str, arguments: list[str]) -> None:
 def test_reset_does_not_run_in_production(url: str) -> None:
     done = run(url, "reset", "--yes", ENVIRONMENT="production")
     assert (done.returncode, "does not run in production" in done.stderr) == (2, True)
+
+
+def test_outside_development_nothing_is_taken_back_without_yes(url: str) -> None:
+    assert run(url, "up").returncode == 0
+    refused = run(url, "down", ENVIRONMENT="production")
+    assert (refused.returncode, "--yes" in refused.stderr) == (2, True)
+    assert run(url, "--check").returncode == 0
+    assert "took back" in run(url, "down", "--yes", ENVIRONMENT="production").stdout
+
+
+def test_more_than_there_are_are_not_taken_back(url: str) -> None:
+    assert run(url, "up").returncode == 0
+    refused = run(url, "down", "99999999999999999999")
+    assert (refused.returncode, "Only" in refused.stderr) == (2, True)
+    assert run(url, "--check").returncode == 0
 
 
 async def test_a_database_that_takes_no_changes_is_one_line(url: str) -> None:

@@ -1,12 +1,21 @@
 """`python -m todo_service` serves the API; what it does is in `commands/serve.py`.
 
-As process 1 of a container it would not hear a SIGTERM that comes while the imports go on, hence the order here.
+As process 1 of a container it would not hear a SIGTERM that comes while the imports go on, and a Ctrl-C would print
+where they are; hence the order here.
 """
 
 import signal
 import sys
+from types import FrameType
 
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+def end(number: int, _: FrameType | None) -> None:
+    """End with the status that a shell gives a signal."""
+    sys.exit(128 + number)
+
+
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, end)
 
 from todo_service.commands.serve import main  # noqa: E402
 

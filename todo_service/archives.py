@@ -6,6 +6,7 @@ the file's content included, is in one transaction of one connection, opened lik
 
 import asyncio
 import re
+import signal
 from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from todo_service.queries import catalog
 from todo_service.queries.catalog import Table
 from todo_service.settings import Settings
 
+NEEDED = frozenset({"users", "task_clocks", "tasks", "schema_migrations"})  # without them a file is no backup
 PIECE = 1024 * 1024  # bytes
 LOCK_SECONDS = 60  # how long a dump waits for a table that a migration holds
 COPY = re.compile(rb"COPY (\S+)\.(\S+) \((.*)\) FROM stdin;\n")
@@ -209,12 +211,15 @@ async def _running(program: Path, *arguments: str, **options: Any) -> AsyncItera
 
 
 async def _ended(process: asyncio.subprocess.Process, name: str) -> None:
-    """Wait for a program; raise `ProgramError` with what it said if it failed."""
+    """Wait for a program; raise `ProgramError` with what it said if it failed, `BrokenPipeError` if nobody reads it."""
     assert process.stderr is not None
     said = (await process.stderr.read()).decode(errors="replace")
-    if await process.wait() != 0:
+    status = await process.wait()
+    if status == -signal.SIGPIPE:
+        raise BrokenPipeError
+    if status != 0:
         errors = [line.partition("error: ")[2] or line for line in said.splitlines() if line.strip()]
-        raise ProgramError(f"{name} failed: {errors[0] if errors else f'exit status {process.returncode}'}")
+        raise ProgramError(f"{name} failed: {errors[0] if errors else f'exit status {status}'}")
 
 
 def _reason(error: Exception) -> str:

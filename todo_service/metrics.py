@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10)  # seconds, as all buckets here
 STATEMENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+FAILURES = (500, 503)  # of a count that begins with its first failure, Prometheus would not see that one
 OTHER = "other"  # every method beyond these
 UNMATCHED = "unmatched"  # every path that no route takes
 SHED = "shed"  # what was refused before anybody looked which route takes it
@@ -81,6 +82,8 @@ class Metrics:
     def follow(self, method: str, route: str) -> None:
         """Have the series of a route ready, at zero, before its first request."""
         self._durations[method, route] = self._seconds.labels(method, route)
+        for status in FAILURES:
+            self._answers[method, route, status] = self._requests.labels(method, route, str(status))
 
     def answered(self, method: str, route: str, status: int, seconds: float | None = None) -> None:
         """A request was answered; `seconds` is None where nobody knows when it began."""

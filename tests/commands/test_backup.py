@@ -72,7 +72,7 @@ async def test_without_a_name_it_is_the_moment_in_the_callers_folder(own_url: st
 async def test_standard_output_is_the_backup_alone(own_url: str, tmp_path: Path) -> None:
     with (tmp_path / "piped").open("wb") as file:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "todo_service.commands.backup", "-", cwd=ROOT,
+            sys.executable, "-m", "todo_service.commands", "backup", "-", cwd=ROOT,
             env={**SETTINGS, "DATABASE_URL": own_url}, stdout=file, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         assert await process.wait() == 0
@@ -90,12 +90,16 @@ async def test_a_backup_that_fails_leaves_nothing(own_url: str, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_an_empty_database_is_nothing_to_back_up(postgres_url: str, tmp_path: Path) -> None:
+async def test_what_could_not_be_restored_is_not_backed_up(postgres_url: str, tmp_path: Path) -> None:
     async with temporary_database(postgres_url) as url:
-        done = await run("backup", str(tmp_path / "todo.dump"), DATABASE_URL=url)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "nothing to back up" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+        for take_back in (False, True):
+            if take_back:
+                await run("migrate", "up", DATABASE_URL=url)
+                await run("migrate", "down", str(len(migrations.find())), DATABASE_URL=url)
+            done = await run("backup", str(tmp_path / "todo.dump"), DATABASE_URL=url)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert "nothing to back up" in done.stderr
+            assert list(tmp_path.iterdir()) == []
 
 
 async def test_two_do_not_write_one_file(own_url: str, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ async def test_in_production_no_command_asks_for_a_signing_secret(postgres_url: 
     async with temporary_database(postgres_url, template=template_name()) as url:
         for name, *arguments in (
             ["migrate", "--check"],
-            ["create-admin", "ada@example.com", "--password-file", str(tmp_path / "password")],
+            ["create-admin", "ada@example.com", "--password-file", str(tmp_path / "password"), "--json"],
             ["users", "list", "--json"],
             ["purge", "--json"],
             ["new-epoch", "--yes", "--json"],

@@ -168,7 +168,7 @@ async def test_misuse_is_2_and_repeats_no_key(own_url: str, arguments: list[str]
 async def begun(url: str, *arguments: str) -> Command:
     """A run whose end is not waited for."""
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "todo_service.commands.reencrypt", *arguments, cwd=ROOT,
+        sys.executable, "-m", "todo_service.commands", "reencrypt", *arguments, cwd=ROOT,
         env=os.environ | SETTINGS | {"DATABASE_URL": url, "ENCRYPTION_KEY": BOTH},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

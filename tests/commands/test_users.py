@@ -76,13 +76,16 @@ async def test_accounts_are_listed_and_changed(api: Api, ada: User, database_url
     assert [json.loads(line)["id"] for line in listed.stdout.splitlines()] == [ada.id]
     out = await run("users", "deactivate", ada.email.upper(), DATABASE_URL=database_url)
     assert (out.returncode, "INACTIVE" in out.stdout) == (0, True)
+    again = await run("users", "deactivate", ada.id, "--json", DATABASE_URL=database_url)
+    assert (json.loads(again.stdout)["email"], json.loads(again.stdout)["is_active"]) == (ada.email, False)
     await until_refused(api, ada.token)
     inactive = await run("users", "list", "--inactive", "--q", ada.email, DATABASE_URL=database_url)
     assert ada.id in inactive.stdout
     assert (await run("users", "activate", ada.id, DATABASE_URL=database_url)).returncode == 0
-    again = await api.post("/api/v1/auth/login", {"email": ada.email, "password": PASSWORD})
-    assert (await run("users", "revoke-sessions", ada.id, DATABASE_URL=database_url)).returncode == 0
-    assert (await refresh(api, again.body["refresh_token"])).status == 401
+    back = await api.post("/api/v1/auth/login", {"email": ada.email, "password": PASSWORD})
+    ended = await run("users", "revoke-sessions", ada.id, "--json", DATABASE_URL=database_url)
+    assert (ended.returncode, json.loads(ended.stdout)) == (0, {"id": ada.id})
+    assert (await refresh(api, back.body["refresh_token"])).status == 401
     nobody = await run("users", "activate", "nobody@example.com", DATABASE_URL=database_url)
     assert (nobody.returncode, len(nobody.stderr.splitlines())) == (1, 1)
 

@@ -104,8 +104,8 @@ async def _dump(settings: Settings, target: IO[bytes]) -> list[str]:
     async with single_connection(settings) as db:
         version = await catalog.select_server_version(db)
         tables = await archives.own_tables(db, migrations.find())
-    if not tables:
-        raise ArchiveError("The database has no tables of ours: there is nothing to back up.")
+    if missing := archives.NEEDED - {table.name for table in tables}:
+        raise ArchiveError(f"The database has no table {', '.join(sorted(missing))}: there is nothing to back up.")
     program = postgres_programs.find("pg_dump", oldest=version, needs_tls=where.needs_tls)
     left_out = [table.name for table in tables if table.is_shared]
     for name in left_out:
@@ -127,7 +127,3 @@ async def _shown(dumping: Coroutine[None, None, None], target: IO[bytes]) -> Non
     finally:
         task.cancel()  # asked to stop: so is the program
         await task
-
-
-if __name__ == "__main__":
-    sys.exit(main())

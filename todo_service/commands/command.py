@@ -28,7 +28,8 @@ EXPECTED = (
 )  # fmt: skip
 LONG = 60.0  # seconds: a command may wait longer for a connection or a statement than a request
 STATUS = (
-    "exit status: 0 done, 1 it could not be done, 2 wrong usage or settings; the reason is one line on standard error"
+    "exit status: 0 done, 1 it could not be done, 2 wrong usage or settings, 130 Ctrl-C; the reason is one line on "
+    "standard error"
 )
 
 
@@ -64,10 +65,10 @@ def run(act: Callable[[Settings], Awaitable[int]], *, needed: type[CommandSettin
         return fail(str(error), status=2)
     except asyncpg.UndefinedTableError:
         return fail("The database has not all tables of this release. Run bin/migrate up.")
+    except BrokenPipeError:  # nobody reads what we write; databases and Redis end otherwise
+        raise
     except EXPECTED as error:
         return fail(str(error) or type(error).__name__)
-    except KeyboardInterrupt:
-        return 130
 
 
 def run_with_database(
@@ -96,6 +97,15 @@ def fail(reason: str, *, status: int = 1) -> int:
 def tell(document: dict[str, object], *lines: str, as_json: bool) -> None:
     """Say what was done on standard output: as one JSON document, or in words."""
     print(json.dumps(document) if as_json else "\n".join(lines))
+
+
+def text(argument: str) -> str:
+    """What an option's value has to be that is compared with text."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("is not UTF-8") from None
+    return argument
 
 
 def request_id() -> str:

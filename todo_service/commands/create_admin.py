@@ -1,7 +1,8 @@
 """`bin/create-admin`: make an account that is an administrator. The password is asked for, or read from a file."""
 
+import argparse
 import getpass
-import sys
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from todo_service.database import Database
 from todo_service.queries.users import UserChanges
 from todo_service.settings import Settings
 from todo_service.wire import codec
-from todo_service.wire.users import Registration
+from todo_service.wire.users import Registration, profile
 
 EXAMPLES = (
     "bin/create-admin ada@example.com",
@@ -27,20 +28,23 @@ def main() -> int:
     parser.add_argument("email")
     parser.add_argument("--name", help="the full name")
     parser.add_argument("--password-file", type=Path, help="a file with the password alone; one line end is dropped")
+    parser.add_json()
     parser.add_folder()
     arguments = parser.parse_args()
     file = arguments.password_file
     try:
         password = command.password_from(arguments.folder / file) if file else _asked()
-    except (OSError, UnicodeDecodeError, EOFError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return fail(f"No password: {error}", status=2)
     document = {"email": arguments.email, "password": password}
     if arguments.name:
         document["full_name"] = arguments.name
-    return command.run_with_database(partial(_create, document))
+    return command.run_with_database(partial(_create, arguments, document))
 
 
-async def _create(document: dict[str, object], settings: Settings, database: Database) -> int:
+async def _create(
+    arguments: argparse.Namespace, document: dict[str, object], settings: Settings, database: Database
+) -> int:
     body = codec.check(Registration, document, context=settings)
     passwords = Passwords(rounds=settings.bcrypt_rounds)
     user = await sign_in.register(
@@ -53,19 +57,22 @@ async def _create(document: dict[str, object], settings: Settings, database: Dat
         wanted=lambda: True,
     )
     passwords.close()
-    await administration.update(
+    admin = await administration.update(
         database, user.id, UserChanges(role="admin"), actor_id="bin/create-admin", request_id=command.request_id()
     )
-    print(f"{user.id}  {user.email} is an administrator")
+    command.tell(profile(admin), f"{admin.id}  {admin.email} is an administrator", as_json=arguments.json)
     return 0
 
 
 def _asked() -> str:
-    password = getpass.getpass("Password: ")
-    if getpass.getpass("The same again: ") != password:
+    """The password from the terminal. Raises `ValueError` with the reason why there is none."""
+    try:
+        with warnings.catch_warnings(action="error", category=getpass.GetPassWarning):
+            password, again = getpass.getpass("Password: "), getpass.getpass("The same again: ")
+    except getpass.GetPassWarning:
+        raise ValueError("there is no terminal to ask on; use --password-file") from None
+    except EOFError:
+        raise ValueError("none was typed") from None
+    if password != again:
         raise ValueError("the two differ")
     return password
-
-
-if __name__ == "__main__":
-    sys.exit(main())

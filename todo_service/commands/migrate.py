@@ -1,7 +1,6 @@
 """`bin/migrate`: bring the database to the schema of this release, or back, or say where it stands."""
 
 import argparse
-import sys
 from functools import partial
 
 from todo_service import migrations
@@ -35,6 +34,7 @@ def _parser() -> command.Parser:
     actions.add_parser("up", help="apply every pending migration")
     down = actions.add_parser("down", help="take back the newest migrations; their data is lost")
     down.add_argument("steps", nargs="?", type=_steps, default=1, help="how many (default: 1)")
+    down.add_argument("--yes", action="store_true", help="yes, their data is lost; needed outside development")
     actions.add_parser("status", help="list the migrations and whether each is applied").add_json()
     reset = actions.add_parser("reset", help="take back all and apply all: every row is lost")
     reset.add_argument("--yes", action="store_true", required=True, help="yes, delete everything")
@@ -50,10 +50,14 @@ def _steps(text: str) -> int:
 async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.action == "reset" and settings.in_production:
         return fail("reset deletes every task and account, so it does not run in production.", status=2)
+    if arguments.action == "down" and settings.environment != "development" and not arguments.yes:
+        return fail("down loses what these migrations hold, all of it with many of them: add --yes.", status=2)
     known = migrations.find()
     async with single_connection(settings) as db:
         match arguments.action:
             case "down":
+                if arguments.steps > (there := len((await migrations.state(db, known)).applied)):
+                    return fail(f"Only {there} migrations are applied: nothing is taken back.", status=2)
                 await migrations.down(db, known, arguments.steps, print)
             case "reset":
                 await migrations.down(db, known, len(known), print)
@@ -79,7 +83,3 @@ def _report(known: tuple[Migration, ...], state: State, *, as_json: bool) -> Non
     found += [(name, "newer") for number, name in state.applied.items() if number > len(known)]
     document: dict[str, object] = {"migrations": [{"name": name, "state": word.lower()} for name, word in found]}
     command.tell(document, *(f"{word:7}  {name}" for name, word in found), as_json=as_json)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

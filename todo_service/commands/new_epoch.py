@@ -4,7 +4,6 @@ are lost, and no version that was given for one of these is given again. Running
 """
 
 import argparse
-import sys
 from functools import partial
 
 from todo_service.commands import command, epochs
@@ -26,7 +25,3 @@ async def _renew(arguments: argparse.Namespace, _: Settings, database: Database)
     renewed = await epochs.renew(database.connection)
     command.tell({"users": renewed}, f"{renewed} users have a new epoch", as_json=arguments.json)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

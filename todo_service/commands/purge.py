@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -89,7 +88,3 @@ async def _purge_kind(kind: Kind, left: int, batch: int, database: Database, pro
 async def _count(kind: Kind, database: Database) -> int:
     async with database.connection() as db:
         return await kind.expired(db)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,7 +4,6 @@ half-way it goes on when it is run again. At its end it reads every row once mor
 """
 
 import argparse
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -128,7 +127,3 @@ def _verdict(found: Found) -> int:
             " ENCRYPTION_KEY? Their owners can also store them again."
         )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -24,7 +24,6 @@ from todo_service.queries import catalog, clocks
 from todo_service.queries.clocks import Totals
 from todo_service.settings import Settings
 
-NEEDED = {"users", "task_clocks", "tasks", "schema_migrations"}
 UNCHANGED = "The database is as it was."
 UNSURE = (
     "It happened at the very end: the database is either as it was or wholly restored. bin/users list and bin/migrate"
@@ -81,7 +80,7 @@ async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _check(archive: Archive, applied: dict[int, str], known: tuple[Migration, ...]) -> None:
     """Raise `ArchiveError` if this is no backup of ours, or not one that this release can bring up to date."""
-    if missing := NEEDED - archive.tables:
+    if missing := archives.NEEDED - archive.tables:
         raise ArchiveError(
             f"{archive.path} is no backup of Todo Service: it has no table {', '.join(sorted(missing))}."
         )
@@ -155,7 +154,3 @@ def _told(error: Exception) -> str:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,7 +5,6 @@ password. Who is there already stays as they are, so that it may be run again wi
 import argparse
 import itertools
 import secrets
-import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import partial
@@ -126,7 +125,3 @@ def _tasks(arguments: argparse.Namespace, user: DemoUser, number: int) -> tuple[
 def _email(number: int) -> str:
     """The email, which is also how it is compared: small letters, ASCII."""
     return f"demo-{number:04}@example.com"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

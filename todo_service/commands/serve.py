@@ -51,8 +51,6 @@ def main() -> int:
         return _run(settings)
     except (EmbeddedError, MigrationError, CannotConnectError) as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
-        return 130
 
 
 def _run(settings: Settings) -> int:

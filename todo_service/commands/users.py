@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -36,7 +35,7 @@ def _parser() -> command.Parser:
     parser = command.Parser(prog="bin/users", description=__doc__, examples=EXAMPLES)
     actions = parser.add_subparsers(required=True)
     listing = actions.add_parser("list", help="list accounts, newest first")
-    listing.add_argument("--q", help="part of the email or the name")
+    listing.add_argument("--q", type=command.text, help="part of the email or the name")
     listing.add_argument("--role", choices=["user", "admin"])
     listing.add_argument("--inactive", action="store_true", help="only those that are deactivated")
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -45,17 +44,20 @@ def _parser() -> command.Parser:
         ("deactivate", UserChanges(is_active=False), "throw somebody out: no sign-in, no session, no token holds"),
         ("activate", UserChanges(is_active=True), "take that back"),
     ):
-        action = actions.add_parser(name, help=text)
-        action.add_argument("who", help="an id or an email")
+        action = _of_one(actions.add_parser(name, help=text))
         action.set_defaults(act=_change, changes=changes)
-    role = actions.add_parser("set-role", help="give a role")
-    role.add_argument("who", help="an id or an email")
+    role = _of_one(actions.add_parser("set-role", help="give a role"))
     role.add_argument("role", choices=["user", "admin"])
     role.set_defaults(act=_change, changes=None)
-    revoke = actions.add_parser("revoke-sessions", help="end every session and access token")
-    revoke.add_argument("who", help="an id or an email")
+    revoke = _of_one(actions.add_parser("revoke-sessions", help="end every session and access token"))
     revoke.set_defaults(act=_revoke)
     return parser
+
+
+def _of_one(action: command.Parser) -> command.Parser:
+    action.add_argument("who", type=command.text, help="an id or an email")
+    action.add_json()
+    return action
 
 
 async def _list(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
@@ -74,14 +76,14 @@ async def _change(arguments: argparse.Namespace, _: Settings, database: Database
     changes = arguments.changes or UserChanges(role=arguments.role)
     user_id = await _found(database, arguments.who)
     user = await administration.update(database, user_id, changes, actor_id=ACTOR, request_id=command.request_id())
-    print(_line(user))
+    command.tell(profile(user), _line(user), as_json=arguments.json)
     return 0
 
 
 async def _revoke(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
     user_id = await _found(database, arguments.who)
     await administration.end_sessions(database, user_id, actor_id=ACTOR, request_id=command.request_id())
-    print(f"{user_id}  every session has ended")
+    command.tell({"id": user_id}, f"{user_id}  every session has ended", as_json=arguments.json)
     return 0
 
 
@@ -97,7 +99,3 @@ async def _found(database: Database, who: str) -> str:
 
 def _line(row: UserRow) -> str:
     return f"{row.id}  {row.role:5}  {'active' if row.is_active else 'INACTIVE'}  {row.email or ''}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Ctrl-C at any moment, and readers that go away: an end without a traceback, with the status a shell knows."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.commands.test_users import SETTINGS, run
+from todo_service.settings import ROOT
+
+PATIENCE = 30
+STARTS = [["-m", "todo_service"], ["-m", "todo_service.commands", "users", "list"]]
+
+
+@pytest.mark.parametrize("module", ["asyncpg", "pydantic", "structlog"])
+@pytest.mark.parametrize("start", STARTS, ids=" ".join)
+async def test_ctrl_c_while_modules_are_imported(start: list[str], module: str, database_url: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-X", "importtime", *start, cwd=ROOT,
+        env=os.environ | SETTINGS | {"DATABASE_URL": database_url, "SERVER_PORT": "0"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr
+    async with asyncio.timeout(PATIENCE):
+        while f"| {module}" not in (line := (await process.stderr.readline()).decode()).replace("  ", ""):
+            assert line, "it has ended"
+        process.send_signal(signal.SIGINT)
+        said = (await process.communicate())[1].decode()
+    assert process.returncode == 128 + signal.SIGINT
+    assert [line for line in said.splitlines() if not line.startswith("import time:")] == []
+
+
+async def test_ctrl_c_while_a_password_is_asked_for(database_url: str) -> None:
+    master, terminal = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        "setsid", "--ctty", "--wait", str(ROOT / "bin/create-admin"), "ada@example.com",
+        env=os.environ | SETTINGS | {"DATABASE_URL": database_url}, stdin=terminal, stdout=terminal, stderr=terminal,
+    )  # fmt: skip
+    os.close(terminal)
+    async with asyncio.timeout(PATIENCE):
+        shown = await asyncio.to_thread(os.read, master, 100)
+        os.write(master, b"\x03")
+        assert await process.wait() == 128 + signal.SIGINT
+    os.close(master)
+    assert shown == b"Password: "
+
+
+async def test_without_a_terminal_a_file_is_asked_for(database_url: str) -> None:
+    done = await run("create-admin", "ada@example.com", DATABASE_URL=database_url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "No password: there is no terminal to ask on; use --password-file\n"
+
+
+@pytest.mark.parametrize("command", [["users", "list"], ["migrate", "status", "--json"], ["backup", "-"]], ids=" ".join)
+@pytest.mark.usefixtures("ada")
+async def test_nobody_reads_the_output(command: list[str], database_url: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = await asyncio.create_subprocess_exec(
+        str(ROOT / "bin" / command[0]), *command[1:], env=os.environ | SETTINGS | {"DATABASE_URL": database_url},
+        stdout=writer, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writer)
+    said = (await asyncio.wait_for(process.communicate(), PATIENCE))[1]
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert b"Traceback" not in said
+    assert b"pipe" not in said.lower()
+
+
+async def test_what_is_no_text_is_2() -> None:
+    done = await run("users", "list", "--q", os.fsdecode(b"\xff"))
+    assert (done.returncode, done.stderr) == (2, "bin/users list: argument --q: is not UTF-8; see --help.\n")
