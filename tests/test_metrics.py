@@ -172,6 +172,13 @@ async def test_lists_and_statements_are_counted(fresh: Api) -> None:
         assert samples[f"todo_list_cache_requests_total{{outcome={outcome}}}"] == 1
     assert samples["todo_database_statement_duration_seconds_count{statement=users.insert}"] == 1
     assert samples["todo_database_acquire_duration_seconds_count{}"] >= 4
+
+
+async def test_every_statement_has_a_name(fresh: Api) -> None:
+    for path in ("/health", "/health/ready"):
+        assert (await fresh.get(path)).status == 200
+    samples = await shown(fresh)
+    assert samples["todo_database_statement_duration_seconds_count{statement=migrations.select_applied}"] == 1
     assert not any("unnamed" in name for name in samples)
 
 

@@ -112,6 +112,14 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("host", ["203.0.113.9", "no-such-host.invalid"])
+def test_an_address_that_is_none_of_ours_is_a_matter_of_the_host(tmp_path: Path, host: str) -> None:
+    environment = {"SERVER_HOST": host, "DATA_DIR": str(tmp_path / "data"), "TODO_SERVICE_VENV": sys.prefix}
+    done = subprocess.run([SERVE], env=os.environ | environment, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert done.stderr.endswith("Set SERVER_HOST to an address of this machine.\n")
+
+
 @pytest.mark.parametrize(("count", "said"), [("many", "WEB_CONCURRENCY: should be a valid integer"), ("", "port")])
 def test_a_number_of_workers_that_is_none_is_a_setting_like_others(count: str, said: str) -> None:
     """A wrong one is named, an empty one counts as not given; gunicorn would fail over both."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import sys
 import time
 from uuid import uuid4
 
@@ -100,7 +101,7 @@ def _protocols() -> list[server._Protocol]:
     return [thing for thing in gc.get_objects() if isinstance(thing, server._Protocol)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_ends_it_without_breaking_a_request(database_url: str, number: signal.Signals) -> None:
     async with served(DATABASE_URL=database_url) as (process, api):
         ada = await api.new_user()
@@ -111,6 +112,15 @@ async def test_a_signal_ends_it_without_breaking_a_request(database_url: str, nu
             await begun.send(b'{"title": "t"}')
             assert (await begun.answer())[0] == 201
             assert begun.headers["connection"] == "close"
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+async def test_nohup_is_heeded(database_url: str) -> None:
+    async with served("nohup", sys.executable, "-m", "todo_service", DATABASE_URL=database_url) as (process, api):
+        process.send_signal(signal.SIGHUP)
+        await asyncio.sleep(0.3)
+        assert (await api.get("/health/ready")).status == 200
+        process.terminate()
         assert await asyncio.wait_for(process.wait(), 10) == 0
 
 

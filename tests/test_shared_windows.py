@@ -344,6 +344,18 @@ async def test_two_processes_share_their_limits_and_tell_of_redis(database_url: 
     assert valkey.url not in output
 
 
+async def test_a_redis_that_stays_away_is_told_of_every_minute(
+    valkey: Valkey, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_windows, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(shared_windows, "WARN_SECONDS", 0.3)
+    async with limits_of(sharing(valkey)) as limits:
+        valkey.kill()
+        await spend(limits)
+        await asyncio.sleep(1)
+    assert 2 <= capsys.readouterr().out.count("redis_unreachable") <= 4
+
+
 async def test_a_redis_that_comes_and_goes_is_told_of_once_a_minute(
     valkey: Valkey, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

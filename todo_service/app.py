@@ -78,7 +78,8 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     app[METRICS] = metrics or Metrics(version=__version__)
     app[SCRAPE] = asyncio.Lock()
     app[MIGRATIONS] = migrations.find()
-    names = statement_names() | {select_user_from(settings.session_table): "sessions.select_user"}
+    names = statement_names() | migrations.STATEMENT_NAMES
+    names |= {select_user_from(settings.session_table): "sessions.select_user"}
     app[DATABASE] = Database(settings, statement_names=names, metrics=app[METRICS])
     app[PASSWORDS] = Passwords(rounds=settings.bcrypt_rounds)
     app[TOKENS] = AccessTokens(

@@ -42,6 +42,7 @@ TABLE_EXISTS = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 SELECT_APPLIED = "SELECT number, name, sha256 FROM schema_migrations ORDER BY number"
 INSERT_APPLIED = "INSERT INTO schema_migrations (number, name, sha256) VALUES ($1, $2, $3)"
 DELETE_APPLIED = "DELETE FROM schema_migrations WHERE number = $1"
+STATEMENT_NAMES = {TABLE_EXISTS: "migrations.table_exists", SELECT_APPLIED: "migrations.select_applied"}  # of readiness
 
 Say = Callable[[str], None]
 

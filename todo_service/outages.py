@@ -30,6 +30,13 @@ def unavailable(error: BaseException) -> bool:
     return isinstance(error, TimeoutError | ConnectionError | gaierror | ssl.SSLError) or type(error) is OSError
 
 
+def unfit(error: BaseException) -> bool:
+    """Whether the database has not the tables of this release, or does not let our role use them."""
+    return isinstance(
+        error, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError | asyncpg.InsufficientPrivilegeError
+    )
+
+
 def told(error: BaseException) -> str:
     """One sentence for the operator: what went wrong, in PostgreSQL's own words where it spoke."""
     match error:

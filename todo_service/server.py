@@ -184,7 +184,9 @@ async def serve(
     on_ready: Callable[[], None],
     beside: Iterable[tuple[web.Application, socket.socket]] = (),
 ) -> None:
-    """Serve in this process until SIGTERM or SIGINT, then end politely; a second signal ends it at once."""
+    """Serve in this process until SIGTERM or SIGINT, then end politely; a second one ends it at once. SIGHUP ends it
+    politely too, unless it was ignored at the start (`nohup`).
+    """
     stopping = asyncio.Event()
 
     def stop() -> None:
@@ -195,6 +197,8 @@ async def serve(
     asyncio.get_running_loop().set_exception_handler(logs.of_loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stopping.set)
     runner = Runner(app, beside=beside)
     try:
         await runner.setup()

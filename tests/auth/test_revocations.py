@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
+import jwt
 import pytest
 
-from tests.client import Api, User
+from tests.client import PASSWORD, Api, User
 from tests.conftest import make_settings, run_sql
-from todo_service.auth import revocations
+from todo_service.auth import administration, revocations
 from todo_service.auth.revocations import Revocations
 from todo_service.database import Database
+from todo_service.queries.users import UserChanges
 
 LIFETIME = 3600
 
@@ -50,10 +52,37 @@ async def test_an_inactive_account_has_no_good_generation(database_url: str, ada
     async with feed(database_url) as known:
         await run_sql(database_url, f"UPDATE users SET is_active = false, revoked_at = now() WHERE id = '{ada.id}'")
         await known.load()
-        assert not known.hold(ada.id, 99)
+        assert not known.hold(ada.id, 1)
         await run_sql(database_url, f"UPDATE users SET is_active = true, revoked_at = now() WHERE id = '{ada.id}'")
         await known.poll()
         assert known.hold(ada.id, 1)
+
+
+async def test_an_account_that_is_active_again_has_good_tokens_before_that_is_known(
+    api: Api, database_url: str
+) -> None:
+    user = await api.new_user()
+    async with feed(database_url) as known:
+        for is_active in (False, True):
+            await administration.update(
+                known._database, user.id, UserChanges(is_active=is_active), actor_id="a test", request_id="r"
+            )
+            if not is_active:
+                await known.load()
+                assert not known.hold(user.id, 1)
+        again = await api.post("/api/v1/auth/login", {"email": user.email, "password": PASSWORD})
+        payload = jwt.decode(again.body["access_token"], options={"verify_signature": False})
+        assert known.hold(user.id, payload["gen"]), "it does not know yet"
+        assert not known.hold(user.id, 1)
+
+
+async def test_a_deleted_account_has_no_good_generation(api: Api, database_url: str) -> None:
+    user = await api.new_user()
+    async with feed(database_url) as known:
+        await administration.delete(known._database, user.id, actor_id="a test", request_id="r")
+        await known.load()
+        assert not known.hold(user.id, 1)
+        assert not known.hold(user.id, 99)
 
 
 async def test_what_others_issued_has_no_generation(database_url: str, ada: User, bob: User) -> None:

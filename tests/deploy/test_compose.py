@@ -76,9 +76,19 @@ def test_no_secret_is_in_the_file_or_the_example() -> None:
     assert "*" not in re.sub(r"&\w+|: \*\w+|#.*", "", TEXT)
 
 
-def test_every_setting_it_passes_on_is_one() -> None:
+def test_every_setting_is_passed_on_but_those_of_the_image() -> None:
+    """Else a line of `.env` would change nothing, and nobody would say so."""
+    of_the_image = {"ENVIRONMENT", "DEBUG", "DATA_DIR", "SERVER_HOST", "SERVER_PORT", "METRICS_PORT"}
     names = {name.upper() for name in Settings.model_fields}
-    assert set(load(COMPOSE)["x-service"]["environment"]) <= names
+    assert set(load(COMPOSE)["x-service"]["environment"]) == names - of_the_image
+
+
+def test_what_is_left_empty_counts_as_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in load(COMPOSE)["x-service"]["environment"].items():
+        if value == f"${{{name}:-}}":
+            monkeypatch.setenv(name, "")
+    settings = Settings(_env_file=None)
+    assert (settings.rate_limit_read, settings.drain_seconds, settings.log_level) == (100, None, "INFO")
 
 
 def test_only_this_machine_can_connect() -> None:

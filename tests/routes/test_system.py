@@ -54,6 +54,17 @@ async def test_readiness_waits_for_migrations_and_says_so(postgres_url: str) -> 
         assert (login.status, login.problem()) == (503, "database-unavailable")
 
 
+async def test_a_role_that_may_not_read_the_tables_is_no_defect(postgres_url: str) -> None:
+    """As when the migrations were run by another one."""
+    async with temporary_database(postgres_url, template=template_name()) as url:
+        await run_sql(url, "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM CURRENT_USER")
+        async with running_service(make_settings(url)) as api:
+            ready = await api.get("/health/ready")
+            assert (ready.status, "does not let our role" in ready.body["reason"]) == (503, True)
+            login = await api.post("/api/v1/auth/login", {"email": "ada@example.com", "password": "x"})
+            assert (login.status, login.problem()) == (503, "database-unavailable")
+
+
 async def test_a_defect_gives_nothing_away(postgres_url: str) -> None:
     """A real one: the counter does not count."""
     async with (

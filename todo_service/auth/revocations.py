@@ -40,7 +40,11 @@ class Revocations:
         revocation = self._revoked.get(user_id)
         if revocation is None:
             return True
-        return revocation.is_active and (generation is None or generation >= revocation.generation)
+        if generation is None:
+            return revocation.is_active
+        if revocation.is_active:
+            return generation >= revocation.generation
+        return generation > revocation.generation  # issued since, so the account must be active again
 
     async def load(self) -> None:
         """Read all that a token may still remember and who is inactive, and forget the rest."""
@@ -54,13 +58,16 @@ class Revocations:
         self._revoked.update({revocation.user_id: revocation for revocation in revoked})
 
     async def follow(self) -> None:
-        """Load, then poll for ever; a database that is away is tried again."""
+        """Load, then poll for ever; a database that is away is tried again. What else goes wrong is told once."""
+        told: type[Exception] | None = None
         for polls in itertools.count():
             try:
                 await (self.poll() if polls % POLLS_PER_LOAD else self.load())
+                told = None
             except Exception as error:
-                if not unavailable(error):
+                if not unavailable(error) and type(error) is not told:
                     log.exception("revocations_not_read")
+                    told = type(error)
             await asyncio.sleep(POLL_SECONDS)
 
     async def _read(self, *, since: datetime | None) -> tuple[datetime, list[Revocation]]:

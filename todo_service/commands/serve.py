@@ -1,6 +1,7 @@
 """`bin/serve`: read the settings, make ready what development lacks, serve."""
 
 import asyncio
+import errno
 import gc
 import os
 import sys
@@ -30,6 +31,13 @@ Try it:
 
 Ctrl-C ends it.
 """
+
+
+NO_ADDRESS = "Set SERVER_HOST to an address of this machine."
+REMEDIES = {
+    errno.EADDRINUSE: "End the program that has it, or set {}.",
+    errno.EACCES: "This user may not have that port: set {}.",
+}
 
 
 def main() -> int:
@@ -62,10 +70,8 @@ def _run(settings: Settings) -> int:
                 try:
                     listeners.append(opened.enter_context(server.bind(settings.server_host, port)))
                 except OSError as error:
-                    return _fail(
-                        f"Cannot listen on {settings.server_host} port {port}: {error.strerror}. "
-                        f"End the program that has it, or set {name}."
-                    )
+                    said = f"Cannot listen on {settings.server_host} port {port}: {error.strerror}."
+                    return _fail(f"{said} {REMEDIES.get(error.errno or 0, NO_ADDRESS).format(name)}")
         embedded = settings.database_url is None
         if embedded:
             _say("Starting the embedded PostgreSQL …")

@@ -9,8 +9,10 @@ from todo_service import errors
 from todo_service.auth.caller import PROBLEM, REQUEST_ID
 from todo_service.errors import ApiError
 from todo_service.middleware.hosts import refuse_other_hosts
-from todo_service.outages import told, unavailable
+from todo_service.outages import told, unavailable, unfit
 from todo_service.wire import problems
+
+REMEDY = "run bin/migrate up as a role whose tables ours may use, then look at /health/ready"
 
 log = structlog.get_logger()
 
@@ -67,8 +69,8 @@ def meaning(error: Exception) -> ApiError:
         known = errors.from_constraint(error.constraint_name)
         if known:
             return known
-    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
-        log.error("schema_does_not_fit", error=told(error), remedy="run bin/migrate up, then look at /health/ready")
+    if unfit(error):
+        log.error("schema_does_not_fit", error=told(error), remedy=REMEDY)
         return errors.DatabaseUnavailable()
     if unavailable(error):
         log.warning("database_unavailable", kind=type(error).__name__)

@@ -123,7 +123,7 @@ async def lock_active_admins(db: Connection) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """From when on a user's access tokens hold: from `generation` on, or not at all."""
+    """From when on a user's access tokens hold: from `generation` on, of an inactive account after it."""
 
     user_id: str
     generation: int
@@ -140,7 +140,7 @@ FROM (VALUES (1)) AS always LEFT JOIN (
     UNION ALL
     SELECT id, generation, false FROM users WHERE NOT is_active AND $1 IS NULL
     UNION ALL
-    SELECT subject_id, 0, false FROM audit_log
+    SELECT subject_id, 2147483647, false FROM audit_log
     WHERE action = 'account_deleted' AND at >= (SELECT moment FROM since)
 ) AS revoked ON true"""
 

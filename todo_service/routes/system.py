@@ -11,7 +11,7 @@ from todo_service.life import LIFE
 from todo_service.limits import Limit
 from todo_service.metrics import METRICS
 from todo_service.migrations import Migration
-from todo_service.outages import unavailable
+from todo_service.outages import unavailable, unfit
 from todo_service.routes import reply
 from todo_service.routes.table import Route
 from todo_service.settings import SETTINGS
@@ -80,6 +80,8 @@ async def _not_ready(app: web.Application) -> str | None:
         async with app[DATABASE].connection() as db:
             state = await migrations.state(db, app[MIGRATIONS])
     except Exception as error:
+        if unfit(error):
+            return "the database does not let our role read its tables"
         if not unavailable(error):
             raise
         return "database down"
