@@ -19,7 +19,10 @@ START_SECONDS = 20
 
 @asynccontextmanager
 async def served(
-    *command: str, output: Any = None, **environment: str
+    *command: str,
+    output: Any = None,
+    stdin: Any = None,
+    **environment: str,
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, Api]]:
     """The service on a port of its own, live. What it writes to standard output can be read. With an `output` file,
     that and what it writes to standard error go there.
@@ -30,7 +33,7 @@ async def served(
     settings["RATE_LIMIT_ENABLED"] = "false"
     process = await asyncio.create_subprocess_exec(
         *(command or (sys.executable, "-m", "todo_service")), env=os.environ | settings | environment, cwd=ROOT,
-        stdout=output or asyncio.subprocess.PIPE, stderr=output or asyncio.subprocess.DEVNULL,
+        stdin=stdin, stdout=output or asyncio.subprocess.PIPE, stderr=output or asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         async with ClientSession() as session:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.conftest import run_sql, temporary_database
@@ -164,6 +165,21 @@ async def test_limits_that_nobody_keeps_behind_a_pooler_are_named_once(
             assert all(await asyncio.gather(*(db_.ping() for _ in range(3))))
     missing = [limit for limit in LIMITS if limit not in kept]
     assert [entry["limits"] for entry in logged] == ([missing] if missing else [])
+
+
+async def test_a_busy_pooler_is_no_reason_to_have_no_connection(
+    database_url: str, tmp_path: Path, logged: list[Any]
+) -> None:
+    async with pgbouncer(database_url, tmp_path) as url:
+        busy = [await asyncpg.connect(url, statement_cache_size=0) for _ in range(2)]
+        sleeping = [asyncio.create_task(db.execute("SELECT pg_sleep(1.5)")) for db in busy]
+        await asyncio.sleep(0.2)
+        async with opened(f"{url}?pgbouncer=true", database_acquire_timeout=5) as db_:
+            assert logged == []
+            assert await db_.ping()
+        await asyncio.gather(*sleeping)
+        for db in busy:
+            await db.close()
 
 
 async def listens(port: int) -> bool:

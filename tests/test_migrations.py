@@ -236,6 +236,8 @@ def test_more_than_there_are_are_not_taken_back(url: str) -> None:
     refused = run(url, "down", "99999999999999999999")
     assert (refused.returncode, "Only" in refused.stderr) == (2, True)
     assert run(url, "--check").returncode == 0
+    everything = run(url, "down", str(len(migrations.find())))
+    assert (everything.returncode, everything.stdout.count("took back")) == (0, len(migrations.find()))
 
 
 async def test_a_database_that_takes_no_changes_is_one_line(url: str) -> None:

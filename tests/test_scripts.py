@@ -199,6 +199,18 @@ def test_an_environment_that_does_not_fit_is_made_anew(project: Path, fake: str,
     assert run(project / "bin/serve", PYTHON=fake).stderr == ""
 
 
+def test_an_environment_that_somebody_else_made_is_left_alone(project: Path, fake: str) -> None:
+    """It may be the one a service runs from."""
+    (project / ".venv/bin").mkdir(parents=True)
+    (project / ".venv/bin/python").symlink_to(sys.executable)
+    for environment in ("development", "production"):
+        done = run(project / "bin/serve", PYTHON=fake, ENVIRONMENT=environment)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "TODO_SERVICE_VENV" in done.stderr
+    assert (project / ".venv/bin/python").exists()
+    assert installs(project) == 0
+
+
 def test_a_failed_installation_is_explained_and_repaired(project: Path, fake: str) -> None:
     (project / "no network").touch()
     done = run(project / "bin/serve", PYTHON=fake)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -112,6 +113,21 @@ async def test_a_signal_ends_it_without_breaking_a_request(database_url: str, nu
             await begun.send(b'{"title": "t"}')
             assert (await begun.answer())[0] == 201
             assert begun.headers["connection"] == "close"
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+async def test_a_terminal_that_goes_away_breaks_no_request(database_url: str) -> None:
+    master, terminal = os.openpty()
+    command = ("setsid", "--ctty", "--wait", sys.executable, "-m", "todo_service")
+    async with served(*command, output=terminal, stdin=terminal, DATABASE_URL=database_url) as (process, api):
+        os.close(terminal)
+        ada = await api.new_user()
+        async with talk(api, "POST", "/api/v1/tasks", as_=ada, headers={"Content-Length": "14"}) as begun:
+            await asyncio.sleep(0.1)
+            os.close(master)
+            await asyncio.sleep(0.3)
+            await begun.send(b'{"title": "t"}')
+            assert (await begun.answer())[0] == 201
         assert await asyncio.wait_for(process.wait(), 10) == 0
 
 

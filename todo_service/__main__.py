@@ -19,4 +19,7 @@ for number in (signal.SIGTERM, signal.SIGINT):
 
 from todo_service.commands.serve import main  # noqa: E402
 
-sys.exit(main())
+try:
+    sys.exit(main())
+except KeyboardInterrupt:  # asyncio's own loop leaves Python's handler behind
+    sys.exit(128 + signal.SIGINT)

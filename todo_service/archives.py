@@ -76,12 +76,19 @@ async def own_tables(db: Connection, known: tuple[Migration, ...]) -> list[Table
 
 
 async def dump(where: Dsn, program: Program, tables: Collection[Table], target: IO[bytes] | int) -> None:
-    """Write these tables as they are at one moment, whatever is written meanwhile. Raises `ProgramError`."""
+    """Write these tables as they are at one moment, whatever is written meanwhile. Raises `ProgramError`, or
+    `BrokenPipeError` if nobody reads the `target`.
+    """
     options = ["--format=custom", "--encoding=UTF8", "--no-password", f"--lock-wait-timeout={LOCK_SECONDS}s"]
     named = [f"--table={table.qualified}" for table in tables]
     environment = postgres_programs.environment(where)
     async with _running(program.path, *options, *named, stdout=target, env=environment) as process:
-        await _ended(process, "pg_dump")
+        try:
+            await _ended(process, "pg_dump")
+        except ProgramError:
+            if process.returncode == -signal.SIGPIPE:
+                raise BrokenPipeError from None
+            raise
 
 
 async def open_archive(path: Path) -> Archive:
@@ -211,15 +218,12 @@ async def _running(program: Path, *arguments: str, **options: Any) -> AsyncItera
 
 
 async def _ended(process: asyncio.subprocess.Process, name: str) -> None:
-    """Wait for a program; raise `ProgramError` with what it said if it failed, `BrokenPipeError` if nobody reads it."""
+    """Wait for a program; raise `ProgramError` with what it said if it failed."""
     assert process.stderr is not None
     said = (await process.stderr.read()).decode(errors="replace")
-    status = await process.wait()
-    if status == -signal.SIGPIPE:
-        raise BrokenPipeError
-    if status != 0:
+    if await process.wait() != 0:
         errors = [line.partition("error: ")[2] or line for line in said.splitlines() if line.strip()]
-        raise ProgramError(f"{name} failed: {errors[0] if errors else f'exit status {status}'}")
+        raise ProgramError(f"{name} failed: {errors[0] if errors else f'exit status {process.returncode}'}")
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from todo_service import dsn, tls
-from todo_service.outages import told
+from todo_service.outages import told, unavailable
 from todo_service.settings import Settings
 
 HOST_SECONDS = 1.0
@@ -133,7 +133,9 @@ class Connector:
             self._found_pooler()
         connection = await self._connect(index, attrs)
         if not self._limits_checked:
-            await self._check_limits(connection)
+            self._limits_checked = True
+            if not await self._told_of_limits(connection):
+                return await self._connect(index, attrs)
         return connection
 
     def _found_pooler(self) -> None:
@@ -149,24 +151,31 @@ class Connector:
         """Whether the session got what was sent; a pooler that drops it also breaks prepared statements."""
         try:
             mode = await _asked(connection, SELECT_PLAN_MODE)
-        except asyncpg.InvalidSQLStatementNameError:  # it was prepared on another one
+        except asyncpg.InvalidSQLStatementNameError:  # it was prepared on another one; this is closed
             return False
         if mode is None or mode == self._server_settings.get("plan_cache_mode", mode):
             return True
         connection.terminate()
         return False
 
-    async def _check_limits(self, connection: Any) -> None:
-        """Say which time limits nobody keeps in the database, since through a pooler ours are not sent."""
-        limits = await _asked(connection, SELECT_LIMITS_NOT_SET)
-        if limits and not self._limits_checked:  # others may have been opened meanwhile
+    async def _told_of_limits(self, connection: Any) -> bool:
+        """Say which time limits nobody keeps in the database, since through a pooler ours are not sent. False if it
+        does not answer, and the connection is closed: a busy pooler is no reason to have none.
+        """
+        try:
+            limits = await _asked(connection, SELECT_LIMITS_NOT_SET)
+        except Exception as error:
+            if not unavailable(error):
+                raise
+            return False
+        if limits:
             log.warning(
                 "database_limits_not_in_force",
                 limits=limits,
                 detail="Through a transaction pooler the service cannot set them, and a statement it has given up may "
                 "go on in the database. Set them on the role: ALTER ROLE … SET statement_timeout = '3s'.",
             )
-        self._limits_checked = True
+        return True
 
     async def _connect(self, index: int, attrs: str) -> Any:
         host, port = self._hosts[index]

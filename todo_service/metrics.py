@@ -48,6 +48,8 @@ class Metrics:
     def _define_requests(self) -> None:
         of_route = ["method", "route"]
         self._requests = self._counter("todo_http_requests", "Requests answered.", [*of_route, "status"])
+        for method in METHODS:
+            self._answers[method, SHED, 503] = self._requests.labels(method, SHED, "503")
         self._seconds = self._histogram(
             "todo_http_request_duration_seconds", "From a request's head to its answer.", REQUEST_BUCKETS, of_route
         )

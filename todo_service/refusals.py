@@ -1,7 +1,6 @@
 """Refusals that hold for a while whatever others do, so that nobody needs to ask for them again."""
 
 import time
-from collections import OrderedDict
 from typing import NamedTuple
 
 from todo_service.windows import Window
@@ -15,17 +14,16 @@ class _Refusal(NamedTuple):
 
 
 class Refusals:
-    """Windows that have no room for one more until their oldest moment leaves them; the latest `MOST` of them."""
+    """Windows that have no room for one more until their oldest moment leaves them; `MOST` of them."""
 
     def __init__(self) -> None:
-        self._by_key: OrderedDict[str, _Refusal] = OrderedDict()
+        self._by_key: dict[str, _Refusal] = {}
 
     def remember(self, key: str, window: Window, *, until: float) -> None:
         """That there is no room `until` then, a moment of `time.monotonic`."""
         self._by_key[key] = _Refusal(window, until)
-        self._by_key.move_to_end(key)
         if len(self._by_key) > MOST:
-            self._by_key.popitem(last=False)
+            del self._by_key[next(iter(self._by_key))]
 
     def get(self, key: str) -> Window | None:
         """How it stands; None if there may be room."""

@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Coroutine, Iterable
 from http import HTTPStatus
 from typing import Any
@@ -185,7 +186,7 @@ async def serve(
     beside: Iterable[tuple[web.Application, socket.socket]] = (),
 ) -> None:
     """Serve in this process until SIGTERM or SIGINT, then end politely; a second one ends it at once. SIGHUP ends it
-    politely too, unless it was ignored at the start (`nohup`).
+    politely too, unless it was ignored at the start (`nohup`); a terminal may be gone then.
     """
     stopping = asyncio.Event()
 
@@ -197,8 +198,15 @@ async def serve(
     asyncio.get_running_loop().set_exception_handler(logs.of_loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
+    terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+
+    def hang_up() -> None:
+        for terminal in terminals:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), terminal)
+        stopping.set()
+
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stopping.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
     runner = Runner(app, beside=beside)
     try:
         await runner.setup()

@@ -6,7 +6,8 @@ longer than `PATIENCE`, all who wait are told so, and so is everybody until that
 time is that of Redis: the clocks of the processes do not count.
 
 A refusal holds until the oldest moment leaves its window, whatever others do. So until then it is given again without
-asking: who goes on in spite of it costs Redis nothing, and nobody is admitted or refused who would not be by Redis.
+asking: who goes on in spite of it costs Redis nothing, and as long as Redis keeps its counts, nobody is admitted or
+refused who would not be by Redis.
 """
 
 import asyncio

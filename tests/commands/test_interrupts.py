@@ -59,8 +59,9 @@ async def test_without_a_terminal_a_file_is_asked_for(database_url: str) -> None
 async def test_nobody_reads_the_output(command: list[str], database_url: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = await asyncio.create_subprocess_exec(
-        str(ROOT / "bin" / command[0]), *command[1:], env=os.environ | SETTINGS | {"DATABASE_URL": database_url},
+        str(ROOT / "bin" / command[0]), *command[1:], env=buffered | SETTINGS | {"DATABASE_URL": database_url},
         stdout=writer, stderr=subprocess.PIPE,
     )  # fmt: skip
     os.close(writer)
@@ -73,3 +74,26 @@ async def test_nobody_reads_the_output(command: list[str], database_url: str) ->
 async def test_what_is_no_text_is_2() -> None:
     done = await run("users", "list", "--q", os.fsdecode(b"\xff"))
     assert (done.returncode, done.stderr) == (2, "bin/users list: argument --q: is not UTF-8; see --help.\n")
+
+
+@pytest.mark.parametrize(("end", "status", "said"), [(">&-", 0, ""), (">/dev/full", 1, "No space left on device.\n")])
+async def test_an_output_that_cannot_be_written(end: str, status: int, said: str, database_url: str) -> None:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = await asyncio.create_subprocess_shell(
+        f"{ROOT}/bin/migrate status {end}",
+        env=buffered | SETTINGS | {"DATABASE_URL": database_url},
+        stderr=subprocess.PIPE,
+    )
+    told = (await asyncio.wait_for(process.communicate(), PATIENCE))[1].decode()
+    assert process.returncode == status
+    assert told.endswith(said)
+    assert len(told.splitlines()) == (1 if said else 0)
+
+
+async def test_a_command_that_is_none_is_2() -> None:
+    for names in ([], ["command"], ["nothing"]):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "todo_service.commands", *names, cwd=ROOT, stderr=subprocess.PIPE
+        )
+        told = (await asyncio.wait_for(process.communicate(), PATIENCE))[1].decode()
+        assert (process.returncode, len(told.splitlines())) == (2, 1)

@@ -2,6 +2,7 @@
 
 import configparser
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.deploy.programs import DEPLOY, program, run
 from todo_service import server
 from todo_service.settings import DRAIN_SECONDS_IN_PRODUCTION, ROOT
 
-UNITS = sorted((DEPLOY / "systemd").iterdir())
+UNITS = sorted([*(DEPLOY / "systemd").glob("*.service"), *(DEPLOY / "systemd").glob("*.timer")])
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 MOST_EXPOSED = 1.5  # of 10, by systemd's own count
 
@@ -46,3 +47,17 @@ def test_it_is_given_the_time_a_polite_end_takes() -> None:
     needed = DRAIN_SECONDS_IN_PRODUCTION + server.LINGER_SECONDS + server.SHUTDOWN_SECONDS
     assert int(unit["Service"]["TimeoutStopSec"]) > needed
     assert unit["Service"]["RestartPreventExitStatus"] == "2"
+
+
+@pytest.mark.usefixtures("ada")
+def test_an_operator_runs_commands_with_the_settings_of_the_service(database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "environment").write_text(f"DATABASE_URL='{database_url}'\n")
+    script = (DEPLOY / "systemd/todo").read_text().replace("/etc/todo-service", str(tmp_path))
+    script = script.replace("/opt/todo-service/.venv", sys.prefix).replace("/opt/todo-service", str(ROOT))
+    (tmp_path / "todo").write_text(script)
+    listed = run("sh", tmp_path / "todo", "users", "list", "--json", cwd=tmp_path)
+    assert (listed.returncode, '"email"' in listed.stdout) == (0, True)
+    assert run("sh", tmp_path / "todo", "backup", "here.dump", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "here.dump").exists(), "a relative path is the caller's"
+    usage = run("sh", tmp_path / "todo")
+    assert (usage.returncode, "usage: todo COMMAND" in usage.stdout) == (2, True)

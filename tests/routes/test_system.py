@@ -60,7 +60,7 @@ async def test_a_role_that_may_not_read_the_tables_is_no_defect(postgres_url: st
         await run_sql(url, "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM CURRENT_USER")
         async with running_service(make_settings(url)) as api:
             ready = await api.get("/health/ready")
-            assert (ready.status, "does not let our role" in ready.body["reason"]) == (503, True)
+            assert (ready.status, "our role may not read them" in ready.body["reason"]) == (503, True)
             login = await api.post("/api/v1/auth/login", {"email": "ada@example.com", "password": "x"})
             assert (login.status, login.problem()) == (503, "database-unavailable")
 

@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 
 from todo_service.database import Database
-from todo_service.outages import unavailable
+from todo_service.outages import unavailable, unfit
 from todo_service.queries import users
 from todo_service.queries.users import Revocation
 
@@ -58,16 +58,13 @@ class Revocations:
         self._revoked.update({revocation.user_id: revocation for revocation in revoked})
 
     async def follow(self) -> None:
-        """Load, then poll for ever; a database that is away is tried again. What else goes wrong is told once."""
-        told: type[Exception] | None = None
+        """Load, then poll for ever; a database that is away, or not fit, is tried again: requests tell of that."""
         for polls in itertools.count():
             try:
                 await (self.poll() if polls % POLLS_PER_LOAD else self.load())
-                told = None
             except Exception as error:
-                if not unavailable(error) and type(error) is not told:
+                if not unavailable(error) and not unfit(error):
                     log.exception("revocations_not_read")
-                    told = type(error)
             await asyncio.sleep(POLL_SECONDS)
 
     async def _read(self, *, since: datetime | None) -> tuple[datetime, list[Revocation]]:

@@ -8,19 +8,40 @@ import signal
 import sys
 from importlib import import_module
 
+COMMANDS = ("backup", "create-admin", "migrate", "new-epoch", "purge", "reencrypt", "restore", "seed-demo", "users")
+
 
 def main() -> int:
-    """Returns the command's own status, 130 after Ctrl-C, 141 if nobody reads its output any more."""
+    """Returns the command's own status, 1 if its output cannot be written, 130 after Ctrl-C, 141 if nobody reads it."""
+    name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+    if name not in COMMANDS:
+        print(f"usage: python -m todo_service.commands NAME …; NAME is one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
     try:
-        name = sys.argv.pop(1)
-        status: int = import_module(f"todo_service.commands.{name.replace('-', '_')}").main()
-        sys.stdout.flush()
+        return _run(name)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left at its end
+        _drop_output()
         return 128 + signal.SIGPIPE
-    return status
+    except OSError as error:
+        _drop_output()
+        print(f"The output cannot be written: {error.strerror}.", file=sys.stderr)
+        return 1
+
+
+def _run(name: str) -> int:
+    try:
+        status: int = import_module(f"todo_service.commands.{name.replace('-', '_')}").main()
+        return status
+    finally:
+        if sys.stdout:  # closed by `>&-` it is None
+            sys.stdout.flush()
+
+
+def _drop_output() -> None:
+    """Else Python would write what is left of it at its end, and fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -117,9 +117,9 @@ async def _dump(settings: Settings, target: IO[bytes]) -> list[str]:
 async def _shown(dumping: Coroutine[None, None, None], target: IO[bytes]) -> None:
     """Wait for the dump and show on standard error how much was written; of a pipe that is not known."""
     columns = (SpinnerColumn(), TextColumn("backup"), DownloadColumn(), TimeElapsedColumn())
-    task = asyncio.create_task(dumping)
+    task, console = asyncio.create_task(dumping), Console(stderr=True)
     try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task("backup", total=None)
             while not task.done():
                 await asyncio.wait([task], timeout=SHOW_SECONDS)

@@ -62,11 +62,13 @@ def main() -> int:
 
 
 async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
-    archives.session(settings)
+    where = archives.session(settings)
     known = migrations.find()
     archive = await archives.open_archive(arguments.folder / arguments.file)
     _check(archive, await archives.applied_migrations(archive), known)
     is_loaded = False
+    hosts = ", ".join(f"{host}:{port}" for host, port in where.hosts)
+    _say(f"Restoring into the database {where.database} at {hosts or 'this machine'} …")
     async with single_connection(settings) as db:
         try:
             async with db.transaction():

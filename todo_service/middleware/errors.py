@@ -12,7 +12,7 @@ from todo_service.middleware.hosts import refuse_other_hosts
 from todo_service.outages import told, unavailable, unfit
 from todo_service.wire import problems
 
-REMEDY = "run bin/migrate up as a role whose tables ours may use, then look at /health/ready"
+REMEDY = "run bin/migrate up, as a role whose tables ours may use"
 
 log = structlog.get_logger()
 

@@ -81,7 +81,7 @@ async def _not_ready(app: web.Application) -> str | None:
             state = await migrations.state(db, app[MIGRATIONS])
     except Exception as error:
         if unfit(error):
-            return "the database does not let our role read its tables"
+            return "the tables are not those of this release, or our role may not read them"
         if not unavailable(error):
             raise
         return "database down"
