@@ -14,15 +14,15 @@ import pytest
 
 from tests.conftest import run_sql, temporary_database
 from tests.deploy.programs import program
-from tests.proxy import PROTOCOL, REPLY, Edit, Proxy, free_port, opened, settings, until
+from tests.proxy import PROTOCOL, REPLY, Edit, Proxy, opened, refusing_port, settings, until
 from todo_service.connect import CannotConnectError, single_connection
 
 
 async def test_a_single_connection_has_no_deadlines(database_url: str) -> None:
     async with single_connection(settings(), url=database_url) as db:
         assert await db.fetchval("SHOW statement_timeout") == "0"
-    with pytest.raises(CannotConnectError, match="Nothing listens"):
-        async with single_connection(settings(), url=f"postgres://127.0.0.1:{free_port()}/x"):
+    with refusing_port() as port, pytest.raises(CannotConnectError, match="Nothing listens"):
+        async with single_connection(settings(), url=f"postgres://127.0.0.1:{port}/x"):
             pass
 
 
@@ -47,9 +47,9 @@ async def test_what_the_server_refuses_is_said_once_in_clear_words(database_url:
 
 
 async def test_a_host_that_refuses_is_passed_over(database_url: str, logged: list[Any]) -> None:
-    proxy = Proxy(database_url)
-    async with proxy, opened(proxy.url(f"127.0.0.1:{free_port()}", proxy.address)) as db_:
-        assert await db_.ping()
+    with refusing_port() as port:
+        async with Proxy(database_url) as proxy, opened(proxy.url(f"127.0.0.1:{port}", proxy.address)) as db_:
+            assert await db_.ping()
     assert all(entry["event"] == "database_url_note" for entry in logged)
 
 

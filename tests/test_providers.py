@@ -16,7 +16,7 @@ from aiohttp import web
 from tests import provider as misbehaviour
 from tests.conftest import make_settings
 from tests.provider import BAD, GOOD, KEYS, PATH, REFUSED, SPENT, AiProvider, ai_provider, always, problem
-from tests.proxy import free_port
+from tests.proxy import refusing_port
 from todo_service import providers
 from todo_service.errors import ProviderUnreachable
 from todo_service.providers import DEFAULT, PROVIDERS, Validator, Verdict
@@ -131,8 +131,9 @@ async def test_no_misbehaviour_costs_more_than_the_seconds(provider: AiProvider,
 
 
 async def test_nobody_is_there() -> None:
-    for url in (f"http://127.0.0.1:{free_port()}", "http://no-such-host.invalid", "http://" + "a" * 70 + ".test"):
-        await refusal(url)
+    with refusing_port() as port:
+        for url in (f"http://127.0.0.1:{port}", "http://no-such-host.invalid", "http://" + "a" * 70 + ".test"):
+            await refusal(url)
 
 
 async def test_the_service_waits_ten_seconds_in_total() -> None:

@@ -28,8 +28,8 @@ EXPECTED = (
 )  # fmt: skip
 LONG = 60.0  # seconds: a command may wait longer for a connection or a statement than a request
 STATUS = (
-    "exit status: 0 done, 1 it could not be done, 2 wrong usage or settings, 130 Ctrl-C, 141 nobody reads what is written; "
-    "the reason is one line on standard error"
+    "exit status: 0 done, 1 it could not be done, 2 wrong usage or settings, 130 Ctrl-C, 141 nobody reads what is "
+    "written; the reason is one line on standard error"
 )
 
 
