@@ -65,7 +65,7 @@ def run(act: Callable[[Settings], Awaitable[int]], *, needed: type[CommandSettin
         return fail(str(error), status=2)
     except asyncpg.UndefinedTableError:
         return fail("The database has not all tables of this release. Run bin/migrate up.")
-    except BrokenPipeError:  # nobody reads what we write; databases and Redis end otherwise
+    except BrokenPipeError:  # nobody reads what we write; a database ends otherwise
         raise
     except EXPECTED as error:
         return fail(str(error) or type(error).__name__)
