@@ -103,6 +103,21 @@ def run_command(command: list[str], folder: Path, **settings: str) -> subprocess
     return run(ROOT / "bin" / name, *arguments, cwd=ROOT, **settings)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--workers", "x"], "WEB_CONCURRENCY: "),
+        (["--workers=x"], "WEB_CONCURRENCY: "),
+        (["--workers"], "see --help."),
+        (["--workers=2", "more"], "see --help."),
+    ],
+    ids=" ".join,
+)
+def test_serve_takes_workers_and_nothing_else(arguments: list[str], said: str) -> None:
+    done = run(ROOT / "bin/serve", *arguments, TODO_SERVICE_VENV=str(VENV))
+    assert (done.returncode, done.stdout, said in done.stderr) == (2, "", True)
+
+
 def test_arguments_go_on_to_pytest() -> None:
     done = run(ROOT / "bin/test", "--version", cwd=Path("/"), TODO_SERVICE_VENV=str(VENV))
     assert done.returncode == 0
