@@ -164,7 +164,7 @@ async def test_limits_that_nobody_keeps_behind_a_pooler_are_named_once(
         async with pgbouncer(own, tmp_path) as url, opened(f"{url}?pgbouncer=true", database_pool_max=3) as db_:
             assert all(await asyncio.gather(*(db_.ping() for _ in range(3))))
     missing = [limit for limit in LIMITS if limit not in kept]
-    assert [entry["limits"] for entry in logged] == ([missing] if missing else [])
+    assert [entry["limits"] for entry in logged if "limits" in entry] == ([missing] if missing else [])
 
 
 async def test_a_busy_pooler_is_no_reason_to_have_no_connection(
@@ -175,7 +175,7 @@ async def test_a_busy_pooler_is_no_reason_to_have_no_connection(
         sleeping = [asyncio.create_task(db.execute("SELECT pg_sleep(1.5)")) for db in busy]
         await asyncio.sleep(0.2)
         async with opened(f"{url}?pgbouncer=true", database_acquire_timeout=5) as db_:
-            assert logged == []
+            assert not [entry for entry in logged if entry["event"].startswith("database")]
             assert await db_.ping()
         await asyncio.gather(*sleeping)
         for db in busy:
