@@ -20,11 +20,13 @@ from structlog.testing import LogCapture
 
 from tests.client import Api, User
 from tests.valkey import Valkey
-from todo_service import connect, database, embedded, migrations, pulse, shared_windows
 from todo_service.app import build_app
-from todo_service.connect import Connection
-from todo_service.server import Runner, bind
-from todo_service.settings import Settings
+from todo_service.config.settings import Settings
+from todo_service.limits import rate_redis
+from todo_service.observability import event_loop
+from todo_service.postgres import connector, embedded, migrations, pool
+from todo_service.postgres.connector import Connection
+from todo_service.server.runner import Runner, bind
 
 SERVER = "TEST_POSTGRES_URL"
 ENCRYPTION_KEY = "b4k6YlVhTqYQxWq8yZ0b1QmVbq0cKk1mX3y5jv7hR9A="
@@ -154,7 +156,7 @@ async def running_service(settings: Settings) -> AsyncIterator[Api]:
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the pool, its connections and the pulse log from now on, whatever the logging set-up of other tests."""
     capture = LogCapture()
-    for module in (connect, database, pulse):
+    for module in (connector, pool, event_loop):
         monkeypatch.setattr(module, "log", structlog.wrap_logger(structlog.PrintLogger(), processors=[capture]))
     return capture.entries
 
@@ -214,4 +216,4 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis may take its time: on a busy machine it does, and then what is exact without it would not be."""
-    monkeypatch.setattr(shared_windows, "PATIENCE", 9)
+    monkeypatch.setattr(rate_redis, "PATIENCE", 9)

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import pytest
 
-from todo_service.settings import ROOT
+from todo_service.config.settings import ROOT
 
 CACHE = ROOT / ".data"
 OF_NPM = ("package.json", "package-lock.json")

@@ -11,8 +11,8 @@ from aiohttp import ClientError, ClientSession
 
 from tests.client import Api
 from tests.conftest import SECRET_KEY
-from todo_service import server
-from todo_service.settings import ROOT
+from todo_service.config.settings import ROOT
+from todo_service.server import runner
 
 START_SECONDS = 20
 
@@ -27,7 +27,7 @@ async def served(
     """The service on a port of its own, live. What it writes to standard output can be read. With an `output` file,
     that and what it writes to standard error go there.
     """
-    with server.bind("127.0.0.1", 0) as listener:
+    with runner.bind("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
     settings = {"SECRET_KEY": SECRET_KEY, "SERVER_PORT": str(port), "BCRYPT_ROUNDS": "4"}
     settings["RATE_LIMIT_ENABLED"] = "false"

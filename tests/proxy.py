@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
-from todo_service import dsn
-from todo_service.database import Database
-from todo_service.settings import Settings
+from todo_service.config import database_url
+from todo_service.config.settings import Settings
+from todo_service.postgres.pool import Database
 
 Edit = Callable[[bytes], bytes]
 REPLY = b"to the client: "
@@ -22,7 +22,7 @@ class Proxy:
     """A TCP server on loopback before PostgreSQL. `turns` counts messages to the server that waited for its answer."""
 
     def __init__(self, url: str, *, to_server: Edit = bytes, to_client: Edit = bytes) -> None:
-        self.target = dsn.parse(url)
+        self.target = database_url.parse(url)
         self.edits = to_server, to_client
         self.turns = 0
         self.thawed = asyncio.Event()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from todo_service.settings import ROOT
+from todo_service.config.settings import ROOT
 
 PACKAGE = ROOT / "todo_service"
 FLOORS = (

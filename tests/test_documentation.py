@@ -24,8 +24,8 @@ from tests.client import PASSWORD, Api
 from tests.conftest import make_settings, running_service, template_name, temporary_database
 from tests.provider import ai_provider, always
 from todo_service import errors
+from todo_service.config.settings import ROOT
 from todo_service.queries import clocks
-from todo_service.settings import ROOT
 
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

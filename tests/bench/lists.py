@@ -14,7 +14,7 @@ import asyncpg
 
 from tests.client import Api, User
 from tests.process import served
-from todo_service import embedded, migrations
+from todo_service.postgres import embedded, migrations
 
 MANY, FEW = 10_000, 100
 PAGE = 10

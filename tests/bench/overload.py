@@ -20,7 +20,7 @@ import asyncpg
 
 from tests.client import Api, User
 from tests.process import served
-from todo_service import embedded, migrations
+from todo_service.postgres import embedded, migrations
 
 SECONDS = 10
 USERS = 100

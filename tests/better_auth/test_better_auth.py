@@ -14,8 +14,8 @@ from tests.better_auth.peer import SECRET, BetterAuth
 from tests.client import Api, User
 from tests.conftest import make_settings, run_sql, running_service, temporary_database
 from tests.families import Dialect, in_every_family
-from todo_service import migrations
-from todo_service.settings import Settings
+from todo_service.config.settings import Settings
+from todo_service.postgres import migrations
 
 pytestmark = [pytest.mark.better_auth, pytest.mark.xdist_group("better_auth")]
 

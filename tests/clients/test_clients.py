@@ -12,7 +12,7 @@ import pytest
 from tests import packages
 from tests.client import Api
 from tests.test_documentation import blocks
-from todo_service.settings import ROOT
+from todo_service.config.settings import ROOT
 
 HERE = Path(__file__).parent
 SECONDS = 120

@@ -15,8 +15,8 @@ import pytest_asyncio
 
 from tests.commands.test_users import SETTINGS, run
 from tests.conftest import run_sql, template_name, temporary_database
-from todo_service import migrations
-from todo_service.settings import ROOT
+from todo_service.config.settings import ROOT
+from todo_service.postgres import migrations
 
 TABLES = set(migrations.tables(migrations.find()))
 
@@ -31,7 +31,7 @@ async def own_url(postgres_url: str) -> AsyncIterator[str]:
 
 def listed(file: Path) -> set[str]:
     """The tables that a file has."""
-    from todo_service.archives import open_archive
+    from todo_service.commands.dump_files import open_archive
 
     return set(asyncio.run(open_archive(file)).tables)
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.commands.test_users import SETTINGS, run
-from todo_service.settings import ROOT
+from todo_service.config.settings import ROOT
 
 PATIENCE = 30
 STARTS = [["-m", "todo_service"], ["-m", "todo_service.commands", "users", "list"]]

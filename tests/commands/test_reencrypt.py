@@ -18,8 +18,8 @@ from tests.conftest import run_sql, running_service, template_name, temporary_da
 from tests.provider import AiProvider, ai_provider
 from tests.routes.test_sessions import rows
 from tests.routes.test_user_api_keys import CURRENT, acting_for, keeps_keys, store
-from todo_service.auth.encryption import KeyBox, Place
-from todo_service.settings import ROOT
+from todo_service.auth.api_key_encryption import KeyBox, Place
+from todo_service.config.settings import ROOT
 
 NEW, OLD, OLDEST, FOREIGN = (Fernet.generate_key().decode() for _ in range(4))
 BOTH = f"{NEW},{OLD}"

@@ -17,11 +17,11 @@ from tests.commands.test_users import SETTINGS, run
 from tests.conftest import fill, make_settings, run_sql, running_service, template_name, temporary_database
 from tests.replica import SYNC
 from tests.routes.test_sessions import rows
-from todo_service import migrations, postgres_programs
-from todo_service.archives import Archive, ArchiveError
 from todo_service.commands import restore
-from todo_service.postgres_programs import Program
-from todo_service.settings import ROOT
+from todo_service.commands.dump_files import Archive, ArchiveError
+from todo_service.config.settings import ROOT
+from todo_service.postgres import client_binaries, migrations
+from todo_service.postgres.client_binaries import Program
 
 KNOWN = migrations.find()
 WRITERS = 4
@@ -127,7 +127,7 @@ async def test_the_schema_is_the_one_of_the_migrations(full_url: str, empty_url:
 
 async def schema(url: str) -> list[str]:
     """A database's definition, as PostgreSQL writes it."""
-    program = postgres_programs.find("pg_dump").path
+    program = client_binaries.find("pg_dump").path
     process = await asyncio.create_subprocess_exec(program, "--schema-only", url, stdout=subprocess.PIPE)
     output, _ = await process.communicate()
     return [line for line in output.decode().splitlines() if "restrict" not in line]

@@ -13,7 +13,7 @@ from tests.client import PASSWORD, Api, User
 from tests.conftest import SECRET_KEY
 from tests.process import served
 from tests.routes.test_sessions import only_administrators, refresh, rows, until_refused
-from todo_service.settings import ROOT
+from todo_service.config.settings import ROOT
 
 SETTINGS = {"SECRET_KEY": SECRET_KEY, "TODO_SERVICE_VENV": sys.prefix, "BCRYPT_ROUNDS": "4"}
 

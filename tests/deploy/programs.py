@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from todo_service.settings import ROOT
+from todo_service.config.settings import ROOT
 
 DEPLOY = ROOT / "deploy"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.programs import DEPLOY, load, program, run
-from todo_service.settings import ROOT, Settings
+from todo_service.config.settings import ROOT, Settings
 
 COMPOSE = ROOT / "compose.yaml"
 EXAMPLE = DEPLOY / "compose.env.example"

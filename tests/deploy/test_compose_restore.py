@@ -13,8 +13,9 @@ from tests.commands.test_users import run as command
 from tests.conftest import run_sql, template_name, temporary_database
 from tests.deploy.programs import run
 from tests.routes.test_sessions import rows
-from todo_service import dsn, postgres_programs
-from todo_service.settings import ROOT
+from todo_service.config import database_url
+from todo_service.config.settings import ROOT
+from todo_service.postgres import client_binaries
 
 PAGE = (ROOT / "docs/deploy.md").read_text()
 RESTORE = re.findall(r"^docker compose exec -T database (.+)$", PAGE, re.MULTILINE)
@@ -28,18 +29,18 @@ async def url(postgres_url: str) -> AsyncIterator[str]:
         await with_tasks(url, "ada", 2)
         yield url
         for neighbour in NEIGHBOURS:
-            await run_sql(postgres_url, f"DROP DATABASE IF EXISTS {dsn.parse(url).database}_{neighbour}")
+            await run_sql(postgres_url, f"DROP DATABASE IF EXISTS {database_url.parse(url).database}_{neighbour}")
 
 
 def typed(line: str, url: str, folder: Path) -> None:
     """The line in the database's container, for the database and the role of a test."""
-    where = dsn.parse(url)
+    where = database_url.parse(url)
     line = line.replace("--username=todo", "")
     line = re.sub(rf"\b({'|'.join(NEIGHBOURS)})\b", rf"{where.database}_\1", line)
     line = re.sub(r"\btodo\b(?![.-])", str(where.database), line)
-    programs = postgres_programs.find("pg_restore").path.parent
+    programs = client_binaries.find("pg_restore").path.parent
     line = f"PATH={shlex.quote(str(programs))}:$PATH; {line}"
-    done = run("sh", "-c", line, cwd=folder, **postgres_programs.environment(where))
+    done = run("sh", "-c", line, cwd=folder, **client_binaries.environment(where))
     assert done.returncode == 0, done.stdout
 
 

@@ -23,8 +23,9 @@ from tests.client import Answer, Api
 from tests.conftest import fill, template_name, temporary_database
 from tests.deploy.programs import DEPLOY, program, run, running
 from tests.process import START_SECONDS, served
-from todo_service import errors, server
-from todo_service.server import KEEPALIVE_SECONDS
+from todo_service import errors
+from todo_service.server import runner
+from todo_service.server.runner import KEEPALIVE_SECONDS
 
 FILE = DEPLOY / "nginx/todo-service.conf"
 AROUND = """
@@ -40,7 +41,7 @@ PLACES = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 def free_port() -> int:
-    with server.bind("127.0.0.1", 0) as listener:
+    with runner.bind("127.0.0.1", 0) as listener:
         port: int = listener.getsockname()[1]
     return port
 
@@ -233,16 +234,16 @@ async def test_the_service_is_told_who_nginx_sees_and_not_what_a_client_claims(t
         seen.append({name.title(): ", ".join(request.headers.getall(name)) for name in request.headers})
         return Response()
 
-    runner = ServerRunner(Server(remember))
-    await runner.setup()
-    listener = server.bind("127.0.0.1", 0)
-    await SockSite(runner, listener).start()
+    upstream = ServerRunner(Server(remember))
+    await upstream.setup()
+    listener = runner.bind("127.0.0.1", 0)
+    await SockSite(upstream, listener).start()
     claims = dict.fromkeys(("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded"), "192.0.2.1")
     try:
         async with proxied(tmp_path, listener.getsockname()[1]) as (front, _):
             await front.get("/", headers=claims)
     finally:
-        await runner.cleanup()
+        await upstream.cleanup()
     told = seen[-1]
     assert (told["X-Forwarded-For"], told["X-Forwarded-Proto"], told["Host"]) == ("127.0.0.1", "https", "127.0.0.1")
     assert not {"X-Forwarded-Host", "Forwarded", "Connection"} & set(told)

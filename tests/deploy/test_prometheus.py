@@ -17,8 +17,8 @@ from tests.conftest import template_name, temporary_database
 from tests.deploy.programs import DEPLOY, load, program, running
 from tests.deploy.test_rules import RULES, rules
 from tests.process import served
-from todo_service import server
-from todo_service.settings import ROOT
+from todo_service.config.settings import ROOT
+from todo_service.server import runner
 
 DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/todo-service.json").read_text())
 SECONDS = 60
@@ -82,7 +82,7 @@ async def watching(folder: Path, target: str) -> AsyncIterator[Prometheus]:
     (folder / "targets.yml").write_text(yaml.safe_dump([{"targets": [target]}]))
     del configuration["alerting"]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    with server.bind("127.0.0.1", 0) as listener:
+    with runner.bind("127.0.0.1", 0) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
     command = (program("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data")
     async with running(*command, f"--web.listen-address={address}"), ClientSession() as session:
@@ -138,7 +138,7 @@ async def test_every_rule_and_every_panel_finds_what_the_service_tells(tmp_path:
 
 @pytest.mark.prometheus
 async def test_prometheus_sees_an_instance_that_does_not_answer(tmp_path: Path) -> None:
-    with server.bind("127.0.0.1", 0) as listener:
+    with runner.bind("127.0.0.1", 0) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
     async with watching(tmp_path, address) as prometheus:
         await prometheus.until_found(f'up{{job="todo-service", instance="{address}"}} == 0')

@@ -8,7 +8,7 @@ import pytest
 
 from tests.deploy.programs import DEPLOY, load, program, run
 from tests.test_documentation import anchors
-from todo_service.settings import ROOT
+from todo_service.config.settings import ROOT
 
 FOLDER = DEPLOY / "prometheus"
 RULES = sorted((FOLDER / "rules").glob("*.yml"))

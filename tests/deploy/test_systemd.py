@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.programs import DEPLOY, program, run
-from todo_service import server
-from todo_service.settings import DRAIN_SECONDS_IN_PRODUCTION, ROOT
+from todo_service.config.settings import DRAIN_SECONDS_IN_PRODUCTION, ROOT
+from todo_service.server import runner
 
 UNITS = sorted([*(DEPLOY / "systemd").glob("*.service"), *(DEPLOY / "systemd").glob("*.timer")])
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
@@ -44,7 +44,7 @@ def test_what_it_runs_is_there_and_secrets_are_in_a_file_of_their_own(unit: Path
 def test_it_is_given_the_time_a_polite_end_takes() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.read(DEPLOY / "systemd/todo-service.service")
-    needed = DRAIN_SECONDS_IN_PRODUCTION + server.LINGER_SECONDS + server.SHUTDOWN_SECONDS
+    needed = DRAIN_SECONDS_IN_PRODUCTION + runner.LINGER_SECONDS + runner.SHUTDOWN_SECONDS
     assert int(unit["Service"]["TimeoutStopSec"]) > needed
     assert unit["Service"]["RestartPreventExitStatus"] == "2"
 

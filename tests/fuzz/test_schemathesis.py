@@ -17,7 +17,7 @@ from tests.openapi.described import ALL_ROUTES
 from tests.process import served
 from tests.provider import ai_provider, always
 from tests.routes.test_sessions import only_administrators, sign_in
-from todo_service.settings import ROOT
+from todo_service.config.settings import ROOT
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 PROGRAM = Path(sys.executable).with_name("schemathesis")

@@ -10,7 +10,8 @@ import pytest
 from tests.client import Api, User
 from tests.conftest import fill, make_settings, running_service
 from tests.sockets import connect, talk
-from todo_service import errors, pieces
+from todo_service import errors
+from todo_service.middleware import pieces
 from todo_service.middleware.errors import meaning
 
 ALWAYS = {

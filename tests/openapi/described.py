@@ -10,10 +10,10 @@ from typing import Any
 from jsonschema_rs import Draft202012Validator
 
 from todo_service.app import ROUTES
+from todo_service.config.settings import Settings
 from todo_service.openapi.document import document
 from todo_service.routes.system import MEASURED
 from todo_service.routes.table import PATTERNS
-from todo_service.settings import Settings
 
 ALL_ROUTES = (*ROUTES, *MEASURED)
 SECRET_KEY = "for-tests-only-0123456789-abcdefghijk"

@@ -15,7 +15,7 @@ from tests.client import Api
 from tests.conftest import make_settings, running_service
 from tests.openapi.described import ALL_ROUTES, Described
 from todo_service import __version__, errors
-from todo_service.auth.gates import Access
+from todo_service.auth.access import Access
 from todo_service.openapi.document import document
 from todo_service.openapi.operations import operation_id
 from todo_service.routes.table import Route

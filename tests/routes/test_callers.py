@@ -10,7 +10,7 @@ from tests.client import Api, User
 from tests.conftest import make_settings, running_service
 from tests.routes.test_sessions import only_administrators, sign_in, until_refused
 from todo_service.app import ROUTES
-from todo_service.auth.gates import Access
+from todo_service.auth.access import Access
 from todo_service.routes.table import Route
 
 SERVICE_TOKEN = "a-service-for-tests-0123456789-abcdef"

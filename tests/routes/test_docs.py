@@ -7,7 +7,7 @@ import pytest
 
 from tests.client import Api
 from tests.conftest import make_settings, running_service
-from todo_service import assets
+from todo_service import static_files
 
 PAGES = ("/docs", "/api/v1/docs", "/redoc", "/api/v1/redoc")
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; script-src 'self'; "
@@ -15,7 +15,7 @@ POLICIES = {
     "docs": NOTHING + "style-src 'self'; img-src 'self' data:; connect-src 'self'",
     "redoc": NOTHING + "style-src 'unsafe-inline'; img-src data:; connect-src 'self'",
 }
-FILES = assets.by_path(docs=True)
+FILES = static_files.by_path(docs=True)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -65,7 +65,7 @@ async def test_a_file_is_given_whole_or_compressed(api: Api, path: str) -> None:
 
 
 async def test_a_big_file_goes_out_compressed_to_its_last_byte(api: Api) -> None:
-    asset = assets.read(assets.SWAGGER_UI[1])
+    asset = static_files.read(static_files.SWAGGER_UI[1])
     headers = {"Accept-Encoding": "gzip"}
     async with api.session.get(api.base + asset.path, headers=headers, auto_decompress=False) as response:
         raw = await response.read()
@@ -73,7 +73,7 @@ async def test_a_big_file_goes_out_compressed_to_its_last_byte(api: Api) -> None
 
 
 async def test_who_has_a_file_does_not_get_it_again(api: Api) -> None:
-    path = assets.read(assets.STYLE).path
+    path = static_files.read(static_files.STYLE).path
     for encoding in ("gzip", "identity"):
         headers = {"Accept-Encoding": encoding}
         tag = (await api.get(path, headers=headers)).headers["ETag"]
@@ -98,14 +98,14 @@ async def test_head_tells_what_get_would_send(api: Api) -> None:
      "swagger-ui-bundle.js.gz", "LICENSE", "PAGES.CSS"],
 )  # fmt: skip
 async def test_what_is_not_listed_is_not_there(api: Api, name: str) -> None:
-    digest = assets.read(assets.STYLE).digest
+    digest = static_files.read(static_files.STYLE).digest
     for path in (f"/assets/{digest}/{name}", f"/assets/{name}", f"/assets/0/{name}", f"/static/{name}"):
         answer = await api.get(path)
         assert (answer.status, answer.problem()) == (404, "not-found")
 
 
 async def test_a_file_is_at_its_own_digest_alone(api: Api) -> None:
-    style, script = assets.read(assets.STYLE), assets.read("redoc-init.js")
+    style, script = static_files.read(static_files.STYLE), static_files.read("redoc-init.js")
     crossed = style.path.replace(style.digest, script.digest)
     assert (await api.get(crossed)).status == 404
 
@@ -115,12 +115,14 @@ async def test_they_can_be_turned_off(database_url: str) -> None:
         for path in ("/openapi.json", "/api/v1/openapi.json"):
             async with api.session.get(api.base + path) as response:  # `api` holds answers to that document
                 assert response.status == 404
-        for path in (*PAGES, *set(FILES) - {assets.read(assets.STYLE).path}):
+        for path in (*PAGES, *set(FILES) - {static_files.read(static_files.STYLE).path}):
             answer = await api.get(path)
             assert (answer.status, answer.problem()) == (404, "not-found"), path
         links = (await api.get("/")).body["links"]
         assert not {"docs", "redoc", "openapi"} & set(links)
-        assert (await api.get(assets.read(assets.STYLE).path)).status == 200, "the pages about problems stay"
+        assert (await api.get(static_files.read(static_files.STYLE).path)).status == 200, (
+            "the pages about problems stay"
+        )
 
 
 async def test_opening_a_page_takes_a_small_part_of_the_limit(database_url: str) -> None:

@@ -11,15 +11,15 @@ import jwt
 import pytest
 import pytest_asyncio
 
-from tests.auth.test_session_tokens import session
+from tests.auth.test_external_sessions import session
 from tests.auth_server import ISSUER, SHARED_SECRET, Key, key_server, shared, signed_session
 from tests.client import Answer, Api, User
 from tests.conftest import SECRET_KEY, make_settings, run_sql, running_service
 from tests.families import Dialect, in_every_family
 from tests.routes.test_table import concrete, private_routes
-from todo_service import keys
 from todo_service.auth import revocations
-from todo_service.auth.gates import Access
+from todo_service.auth.access import Access
+from todo_service.config import secrets
 from todo_service.errors import CONSTRAINTS
 
 SERVICE_TOKEN = "a-service-we-trust-0123456789-abcdef"
@@ -275,7 +275,7 @@ async def test_an_inactive_account_is_shut_out_however_it_comes(
 async def test_a_role_in_a_token_is_not_looked_at_and_our_tokens_stay_ours(open_api: Api) -> None:
     ada = await open_api.new_user()
     ours = jwt.decode(ada.token, options={"verify_signature": False}) | {"role": "admin"}
-    for key in (SHARED_SECRET, keys.derived(SHARED_SECRET, "HS256")):
+    for key in (SHARED_SECRET, secrets.derived(SHARED_SECRET, "HS256")):
         forged = jwt.encode(ours, key, headers={"typ": "at+jwt"})
         assert (await open_api.get("/api/v1/tasks", token=forged)).status == 401
     foreign = jwt.encode(ours | {"iss": ISSUER}, SHARED_SECRET)

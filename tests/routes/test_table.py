@@ -12,7 +12,7 @@ from tests.client import Api, User
 from tests.conftest import SECRET_KEY
 from tests.families import DIALECTS
 from todo_service.app import PAGES, ROUTES
-from todo_service.auth.gates import Access
+from todo_service.auth.access import Access
 from todo_service.routes.table import Route
 
 ALL_ROUTES = (*ROUTES, *PAGES)

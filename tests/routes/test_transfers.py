@@ -19,7 +19,7 @@ from tests.conftest import fill, make_settings, running_service
 from tests.process import served
 from tests.proxy import Proxy
 from tests.sockets import talk
-from todo_service import pieces
+from todo_service.middleware import pieces
 from todo_service.routes import transfers
 
 EXPORT, IMPORT = "/api/v1/export", "/api/v1/import"

@@ -18,9 +18,9 @@ from tests.auth_server import SHARED_SECRET, shared
 from tests.client import PASSWORD, Answer, Api, User
 from tests.conftest import make_settings, run_sql, running_service, template_name, temporary_database
 from tests.matching import A_MOMENT
+from tests.observability.test_metrics import shown
 from tests.provider import BAD, GOOD, KEYS, OTHER_GOOD, SPENT, AiProvider, ai_provider, always
 from tests.routes.test_sessions import only_administrators, rows, sign_in
-from tests.test_metrics import shown
 
 PATH = "/api/user-api-keys"
 CURRENT = f"{PATH}/current"

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from icalendar import Calendar, Component
 
+from todo_service.config.settings import Settings
 from todo_service.errors import ApiError
 from todo_service.queries.tasks import TaskRow
 from todo_service.queries.transfers import SentTask
-from todo_service.settings import Settings
 from todo_service.wire import calendars, imported_tasks
 from todo_service.wire.calendars import Texts
 from todo_service.wire.transfers import BY_MEDIA_TYPE, FORMATS, read

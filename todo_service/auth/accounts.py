@@ -7,9 +7,9 @@ import structlog
 
 from todo_service.auth.caller import Caller, Kind
 from todo_service.auth.passwords import Passwords
-from todo_service.connect import Connection
-from todo_service.database import Database
 from todo_service.errors import LastAdmin, Unauthenticated, WrongPassword
+from todo_service.postgres.connector import Connection
+from todo_service.postgres.pool import Database
 from todo_service.queries import audit_log, clocks, refresh_tokens, users
 from todo_service.queries.audit_log import Act
 from todo_service.queries.users import UserRow

@@ -9,13 +9,13 @@ import hmac
 from aiohttp import hdrs, web
 
 from todo_service.auth.caller import Caller, Kind
-from todo_service.auth.issuers import ISSUERS, Identity, is_from_elsewhere
+from todo_service.auth.external_jwts import ISSUERS, Identity, is_from_elsewhere
+from todo_service.auth.external_sessions import SESSION_TOKENS
 from todo_service.auth.jose import parts
 from todo_service.auth.revocations import REVOCATIONS
-from todo_service.auth.session_tokens import SESSION_TOKENS
 from todo_service.auth.tokens import USER_ID, AccessTokens, TokenError
+from todo_service.config.settings import SETTINGS
 from todo_service.errors import AccountInactive, BadRequest, Unauthenticated
-from todo_service.settings import SETTINGS
 
 SERVICE_AUTH = "X-Service-Auth"
 USER_ID_HEADER = "X-User-ID"

@@ -4,8 +4,8 @@ import base64
 import re
 from typing import Any
 
-from todo_service import strict_json
 from todo_service.auth.tokens import MAX_LENGTH, TokenError
+from todo_service.wire import strict_json
 
 NOT_ACCEPTED = "The token is not one that is accepted here. Sign in again and send the new one."
 KNOWN_MEMBERS = frozenset({"alg", "typ", "kid"})

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 import structlog
 from aiohttp import web
 
-from todo_service.database import Database
-from todo_service.outages import unavailable, unfit
+from todo_service.postgres.failures import unavailable, unfit
+from todo_service.postgres.pool import Database
 from todo_service.queries import users
 from todo_service.queries.users import Revocation
 

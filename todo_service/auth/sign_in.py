@@ -7,8 +7,8 @@ import uuid_utils
 from aiohttp import web
 
 from todo_service.auth.passwords import Passwords
-from todo_service.database import Database
 from todo_service.errors import AccountInactive, EmailAlreadyRegistered, WrongPassword
+from todo_service.postgres.pool import Database
 from todo_service.queries import users
 from todo_service.queries.users import UserRow
 

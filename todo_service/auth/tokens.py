@@ -15,7 +15,7 @@ from uuid import UUID
 
 import jwt
 
-from todo_service.auth.verified import Verified
+from todo_service.auth.token_cache import Verified
 
 ISSUER = AUDIENCE = "todo-service"
 TYPE = "at+jwt"

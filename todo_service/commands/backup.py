@@ -20,12 +20,12 @@ from typing import IO
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from todo_service import archives, migrations, postgres_programs
-from todo_service.archives import ArchiveError
-from todo_service.commands import command
-from todo_service.connect import single_connection
+from todo_service.commands import command, dump_files
+from todo_service.commands.dump_files import ArchiveError
+from todo_service.config.settings import Settings
+from todo_service.postgres import client_binaries, migrations
+from todo_service.postgres.connector import single_connection
 from todo_service.queries import catalog
-from todo_service.settings import Settings
 
 STANDARD_OUTPUT = "-"
 SHOW_SECONDS = 0.2
@@ -100,17 +100,17 @@ def _sync_folder(folder: Path) -> None:
 
 async def _dump(settings: Settings, target: IO[bytes]) -> list[str]:
     """Write the backup; returns the tables that are left out."""
-    where = archives.session(settings)
+    where = dump_files.session(settings)
     async with single_connection(settings) as db:
         version = await catalog.select_server_version(db)
-        tables = await archives.own_tables(db, migrations.find())
-    if missing := archives.NEEDED - {table.name for table in tables}:
+        tables = await dump_files.own_tables(db, migrations.find())
+    if missing := dump_files.NEEDED - {table.name for table in tables}:
         raise ArchiveError(f"The database has no table {', '.join(sorted(missing))}: there is nothing to back up.")
-    program = postgres_programs.find("pg_dump", oldest=version, needs_tls=where.needs_tls)
+    program = client_binaries.find("pg_dump", oldest=version, needs_tls=where.needs_tls)
     left_out = [table.name for table in tables if table.is_shared]
     for name in left_out:
         print(f"{name} is left out: an auth server made it.", file=sys.stderr)
-    await _shown(archives.dump(where, program, [table for table in tables if not table.is_shared], target), target)
+    await _shown(dump_files.dump(where, program, [table for table in tables if not table.is_shared], target), target)
     return left_out
 
 

@@ -11,16 +11,16 @@ from typing import NoReturn
 
 import asyncpg
 
-from todo_service import logs
-from todo_service.archives import ArchiveError
-from todo_service.connect import CannotConnectError
-from todo_service.database import Database
-from todo_service.development import prepared
-from todo_service.embedded import EmbeddedError
+from todo_service.commands.development import prepared
+from todo_service.commands.dump_files import ArchiveError
+from todo_service.config.settings import CommandSettings, Settings, SettingsError
 from todo_service.errors import ApiError, ValidationFailed
-from todo_service.migrations import MigrationError
-from todo_service.postgres_programs import ProgramError
-from todo_service.settings import CommandSettings, Settings, SettingsError
+from todo_service.observability import logs
+from todo_service.postgres.client_binaries import ProgramError
+from todo_service.postgres.connector import CannotConnectError
+from todo_service.postgres.embedded import EmbeddedError
+from todo_service.postgres.migrations import MigrationError
+from todo_service.postgres.pool import Database
 
 EXPECTED = (
     ApiError, ArchiveError, MigrationError, EmbeddedError, CannotConnectError, ProgramError, asyncpg.PostgresError,

@@ -10,9 +10,9 @@ from todo_service.auth import administration, sign_in
 from todo_service.auth.passwords import Passwords
 from todo_service.commands import command
 from todo_service.commands.command import fail
-from todo_service.database import Database
+from todo_service.config.settings import Settings
+from todo_service.postgres.pool import Database
 from todo_service.queries.users import UserChanges
-from todo_service.settings import Settings
 from todo_service.wire import codec
 from todo_service.wire.users import Registration, profile
 

@@ -3,12 +3,12 @@
 import argparse
 from functools import partial
 
-from todo_service import migrations
 from todo_service.commands import command
 from todo_service.commands.command import fail
-from todo_service.connect import single_connection
-from todo_service.migrations import Migration, State
-from todo_service.settings import Settings
+from todo_service.config.settings import Settings
+from todo_service.postgres import migrations
+from todo_service.postgres.connector import single_connection
+from todo_service.postgres.migrations import Migration, State
 
 EXAMPLES = (
     "bin/migrate up",

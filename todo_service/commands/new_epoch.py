@@ -7,8 +7,8 @@ import argparse
 from functools import partial
 
 from todo_service.commands import command, epochs
-from todo_service.database import Database
-from todo_service.settings import Settings
+from todo_service.config.settings import Settings
+from todo_service.postgres.pool import Database
 
 EXAMPLES = ("bin/new-epoch --yes", "bin/new-epoch --yes --json")
 

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from todo_service.commands import command
-from todo_service.connect import Connection
-from todo_service.database import Database
+from todo_service.config.settings import Settings
+from todo_service.postgres.connector import Connection
+from todo_service.postgres.pool import Database
 from todo_service.queries import idempotency_keys, refresh_tokens, tombstones
-from todo_service.settings import Settings
 
 BATCH = 1000
 TRIES = 5  # how often rows that are in use are tried again

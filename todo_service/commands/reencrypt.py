@@ -11,12 +11,12 @@ from functools import partial
 from rich.console import Console
 from rich.progress import Progress
 
-from todo_service.auth.encryption import KeyBox, Place
+from todo_service.auth.api_key_encryption import KeyBox, Place
 from todo_service.commands import command
-from todo_service.database import Database
+from todo_service.config.settings import EncryptionSettings, Settings
+from todo_service.postgres.pool import Database
 from todo_service.queries import user_api_keys
 from todo_service.queries.user_api_keys import ApiKeyRow
-from todo_service.settings import EncryptionSettings, Settings
 
 BATCH = 200
 EXAMPLES = (

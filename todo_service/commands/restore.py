@@ -14,15 +14,15 @@ from pathlib import Path
 
 import asyncpg
 
-from todo_service import archives, migrations
-from todo_service.archives import Archive, ArchiveError
-from todo_service.commands import command, epochs
-from todo_service.connect import Connection, single_connection
-from todo_service.migrations import Migration, MigrationError
-from todo_service.postgres_programs import ProgramError
+from todo_service.commands import command, dump_files, epochs
+from todo_service.commands.dump_files import Archive, ArchiveError
+from todo_service.config.settings import Settings
+from todo_service.postgres import migrations
+from todo_service.postgres.client_binaries import ProgramError
+from todo_service.postgres.connector import Connection, single_connection
+from todo_service.postgres.migrations import Migration, MigrationError
 from todo_service.queries import catalog, clocks
 from todo_service.queries.clocks import Totals
-from todo_service.settings import Settings
 
 UNCHANGED = "The database is as it was."
 UNSURE = (
@@ -62,10 +62,10 @@ def main() -> int:
 
 
 async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
-    where = archives.session(settings)
+    where = dump_files.session(settings)
     known = migrations.find()
-    archive = await archives.open_archive(arguments.folder / arguments.file)
-    _check(archive, await archives.applied_migrations(archive), known)
+    archive = await dump_files.open_archive(arguments.folder / arguments.file)
+    _check(archive, await dump_files.applied_migrations(archive), known)
     is_loaded = False
     hosts = ", ".join(f"{host}:{port}" for host, port in where.hosts)
     _say(f"Restoring into the database {where.database} at {hosts or 'this machine'} …")
@@ -82,7 +82,7 @@ async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _check(archive: Archive, applied: dict[int, str], known: tuple[Migration, ...]) -> None:
     """Raise `ArchiveError` if this is no backup of ours, or not one that this release can bring up to date."""
-    if missing := archives.NEEDED - archive.tables:
+    if missing := dump_files.NEEDED - archive.tables:
         raise ArchiveError(
             f"{archive.path} is no backup of Todo Service: it has no table {', '.join(sorted(missing))}."
         )
@@ -102,18 +102,18 @@ def _check(archive: Archive, applied: dict[int, str], known: tuple[Migration, ..
 async def _exchange(db: Connection, archive: Archive, known: tuple[Migration, ...], *, replace: bool) -> Restored:
     """Everything, inside the caller's transaction."""
     await migrations.lock(db)
-    own = [table for table in await archives.own_tables(db, known) if not table.is_shared]
+    own = [table for table in await dump_files.own_tables(db, known) if not table.is_shared]
     if own and not replace:
         raise ArchiveError(f"The database has {len(own)} tables of ours: --replace --yes drops them first.")
     await catalog.update_lock_timeout(db)
     await catalog.drop(db, tables=own)
     search_path = await catalog.select_search_path(db)
     _say(f"Loading {archive.path} …")
-    await archives.load(db, archive)
+    await dump_files.load(db, archive)
     await catalog.update_search_path(db, search_path)
     migrated = await migrations.up(db, known, _say)
     _say("Checking …")
-    tables = await archives.own_tables(db, known)
+    tables = await dump_files.own_tables(db, known)
     await catalog.analyze(db, tables=[table for table in tables if not table.is_shared])
     totals = await clocks.select_totals(db)
     if totals.miscounted or totals.ahead:

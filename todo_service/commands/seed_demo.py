@@ -13,15 +13,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from todo_service import demo
 from todo_service.auth.passwords import Passwords
-from todo_service.commands import command
+from todo_service.commands import command, demo_data
 from todo_service.commands.command import fail
-from todo_service.connect import single_connection
-from todo_service.queries import demo as queries
-from todo_service.queries.demo import DemoUser
+from todo_service.config.settings import Settings
+from todo_service.postgres.connector import single_connection
+from todo_service.queries import demo_data as queries
+from todo_service.queries.demo_data import DemoUser
 from todo_service.queries.tasks import TaskRow
-from todo_service.settings import Settings
 from todo_service.wire import codec
 from todo_service.wire.users import Registration
 
@@ -114,12 +113,12 @@ def _batches(count: int, size: int) -> Iterator[list[int]]:
 
 
 def _user(arguments: argparse.Namespace, number: int, password_hash: str) -> DemoUser:
-    user_id, name, since = demo.person(arguments.seed, number, arguments.today)
+    user_id, name, since = demo_data.person(arguments.seed, number, arguments.today)
     return DemoUser(user_id, _email(number), _email(number), password_hash, name, since, since)
 
 
 def _tasks(arguments: argparse.Namespace, user: DemoUser, number: int) -> tuple[TaskRow, ...]:
-    return demo.tasks_of(user.id, arguments.tasks, arguments.seed, number, arguments.today)
+    return demo_data.tasks_of(user.id, arguments.tasks, arguments.seed, number, arguments.today)
 
 
 def _email(number: int) -> str:

@@ -8,14 +8,17 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 
-from todo_service import __version__, logs, migrations, server
+from todo_service import __version__
 from todo_service.app import build_app, build_metrics_app
 from todo_service.commands import command
-from todo_service.connect import CannotConnectError, single_connection
-from todo_service.development import prepared
-from todo_service.embedded import EmbeddedError
-from todo_service.migrations import MigrationError
-from todo_service.settings import ROOT, Settings, SettingsError
+from todo_service.commands.development import prepared
+from todo_service.config.settings import ROOT, Settings, SettingsError
+from todo_service.observability import logs
+from todo_service.postgres import migrations
+from todo_service.postgres.connector import CannotConnectError, single_connection
+from todo_service.postgres.embedded import EmbeddedError
+from todo_service.postgres.migrations import MigrationError
+from todo_service.server import runner
 
 BANNER = """
 Todo Service {version} is ready.
@@ -68,7 +71,7 @@ def _run(settings: Settings) -> int:
         for name, port in ports:
             if port is not None:
                 try:
-                    listeners.append(opened.enter_context(server.bind(settings.server_host, port)))
+                    listeners.append(opened.enter_context(runner.bind(settings.server_host, port)))
                 except OSError as error:
                     said = f"Cannot listen on {settings.server_host} port {port}: {error.strerror}."
                     return _fail(f"{said} {REMEDIES.get(error.errno or 0, NO_ADDRESS).format(name)}")
@@ -82,13 +85,13 @@ def _run(settings: Settings) -> int:
         announce = partial(_announce, complete) if complete.environment == "development" else lambda: None
         if complete.web_concurrency > 1:
             os.environ["WEB_CONCURRENCY"] = str(complete.web_concurrency)  # gunicorn reads it, when it is imported
-            from todo_service.workers import parent
+            from todo_service.server import arbiter
 
-            return parent.run(complete, listeners, on_ready=announce)
+            return arbiter.run(complete, listeners, on_ready=announce)
         app = build_app(complete)
         gc.freeze()  # what is here stays: looking through it again would stall everybody for 50 ms now and then
         beside = [(build_metrics_app(app), listener) for listener in listeners[1:]]
-        server.run(server.serve(app, listeners[0], on_ready=announce, beside=beside), debug=complete.debug)
+        runner.run(runner.serve(app, listeners[0], on_ready=announce, beside=beside), debug=complete.debug)
     return 0
 
 

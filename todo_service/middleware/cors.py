@@ -12,9 +12,9 @@ from aiohttp.typedefs import Handler
 from aiohttp_cors import CorsConfig, ResourceOptions
 from aiohttp_cors.abc import AbstractRouterAdapter
 
-from todo_service.allowed import ANY
+from todo_service.config.allowlists import ANY
+from todo_service.config.settings import SETTINGS
 from todo_service.errors import PreflightRefused
-from todo_service.settings import SETTINGS
 
 MAX_AGE = 2 * 60 * 60  # seconds for which a browser may remember a preflight; Chromium remembers no longer
 EXPOSED = (

@@ -9,7 +9,7 @@ from todo_service import errors
 from todo_service.auth.caller import PROBLEM, REQUEST_ID
 from todo_service.errors import ApiError
 from todo_service.middleware.hosts import refuse_other_hosts
-from todo_service.outages import told, unavailable, unfit
+from todo_service.postgres.failures import told, unavailable, unfit
 from todo_service.wire import problems
 
 REMEDY = "run bin/migrate up, as a role whose tables ours may use"

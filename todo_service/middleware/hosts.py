@@ -2,10 +2,10 @@
 
 from aiohttp import hdrs, web
 
-from todo_service import allowed
+from todo_service.config import allowlists
+from todo_service.config.settings import SETTINGS
 from todo_service.errors import MisdirectedRequest
 from todo_service.routes.table import row
-from todo_service.settings import SETTINGS
 
 
 def refuse_other_hosts(request: web.Request) -> None:
@@ -14,5 +14,5 @@ def refuse_other_hosts(request: web.Request) -> None:
     if not hosts or ((route := row(request)) and route.vital):  # probes ask by address, not by name
         return
     named = {request.host, *request.headers.getall(hdrs.HOST, [])}  # the first is the target's, where that has one
-    if not all(allowed.is_host_of(hosts, host) for host in named):
+    if not all(allowlists.is_host_of(hosts, host) for host in named):
         raise MisdirectedRequest

@@ -5,7 +5,7 @@ import time
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from todo_service.metrics import METRICS
+from todo_service.observability.metrics import METRICS
 from todo_service.routes.table import template
 
 

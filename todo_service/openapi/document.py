@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from todo_service import __version__
+from todo_service.config.settings import Settings
 from todo_service.openapi import headers, security
 from todo_service.openapi.operations import operation, tag
 from todo_service.routes.table import Route
-from todo_service.settings import Settings
 from todo_service.wire.families import FAMILIES, Family
 from todo_service.wire.schemas import Schemas
 

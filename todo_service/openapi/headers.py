@@ -4,10 +4,10 @@ from typing import Any
 
 from aiohttp import hdrs
 
-from todo_service.limits import Limit
+from todo_service.limits.rate import Limit
 from todo_service.middleware.request_id import HEADER as REQUEST_ID
-from todo_service.routes.once import HEADER as IDEMPOTENCY_KEY
-from todo_service.routes.once import REPLAYED
+from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
+from todo_service.routes.idempotency import REPLAYED
 from todo_service.routes.table import Route
 from todo_service.routes.task_lists import TOTAL
 

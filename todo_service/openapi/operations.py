@@ -7,8 +7,8 @@ from typing import Any
 from todo_service.openapi import links, security
 from todo_service.openapi.parameters import is_for_admins, parameters
 from todo_service.openapi.responses import content, responses
+from todo_service.routes.request_bodies import JSON, MERGE_PATCH
 from todo_service.routes.table import Route
-from todo_service.wire.receive import JSON, MERGE_PATCH
 from todo_service.wire.schemas import Schemas
 
 FOR_ADMINS = "An administrator reaches everybody's tasks here."

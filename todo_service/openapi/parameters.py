@@ -8,8 +8,8 @@ from aiohttp import hdrs
 
 from todo_service.errors import kinds
 from todo_service.openapi import headers
-from todo_service.routes.once import HEADER as IDEMPOTENCY_KEY
-from todo_service.routes.once import MAX_KEY
+from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
+from todo_service.routes.idempotency import MAX_KEY
 from todo_service.routes.table import Route
 from todo_service.wire.schemas import Schema, Schemas
 

@@ -8,14 +8,14 @@ from typing import Any
 from aiohttp import hdrs
 
 from todo_service import errors
-from todo_service.auth.gates import Access
+from todo_service.auth.access import Access
 from todo_service.errors import ApiError
 from todo_service.openapi import headers
 from todo_service.openapi.headers import is_limited
-from todo_service.routes.once import HEADER as IDEMPOTENCY_KEY
+from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
+from todo_service.routes.request_bodies import JSON
 from todo_service.routes.table import Route
 from todo_service.wire import problems as wire
-from todo_service.wire.receive import JSON
 from todo_service.wire.schemas import Schema, Schemas
 
 ANY_REQUEST = (errors.BadRequest, errors.ExpectationFailed, errors.InternalError)

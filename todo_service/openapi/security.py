@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from todo_service.auth.access import Access
 from todo_service.auth.credentials import SERVICE_AUTH, USER_ID_HEADER
-from todo_service.auth.gates import Access
 from todo_service.routes.table import Route
 
 SCHEMES: dict[str, Any] = {

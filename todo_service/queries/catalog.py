@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from todo_service.connect import Connection
+from todo_service.postgres.connector import Connection
 
 _MADE_BY_US = "made by todo-service"  # the comment that migration 0008 leaves on a table that might be somebody else's
 _OFTEN_SHARED = "user_sessions"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 from uuid import UUID
 
-from todo_service.connect import Connection, Row
+from todo_service.postgres.connector import Connection, Row
 from todo_service.queries.tasks import TaskRow
 
 _NAMES = [column.name for column in fields(TaskRow)]

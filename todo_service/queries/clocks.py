@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from todo_service.connect import Connection
+from todo_service.postgres.connector import Connection
 
 SELECT_VERSION = "SELECT version FROM task_clocks WHERE user_id = $1"
 

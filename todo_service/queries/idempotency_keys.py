@@ -6,7 +6,7 @@ waits on the row until that transaction ends.
 
 from dataclasses import dataclass
 
-from todo_service.connect import Connection, Row
+from todo_service.postgres.connector import Connection, Row
 
 _EXPIRED = "kept.created_at < statement_timestamp() - interval '24 hours'"
 

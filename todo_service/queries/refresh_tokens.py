@@ -7,7 +7,7 @@ that is being made at that moment.
 from dataclasses import dataclass, fields
 from uuid import UUID
 
-from todo_service.connect import Connection
+from todo_service.postgres.connector import Connection
 from todo_service.queries.users import UserRow
 
 _USER_COLUMNS = ", ".join(f"users.{column.name}" for column in fields(UserRow))

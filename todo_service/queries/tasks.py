@@ -10,8 +10,8 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from todo_service.connect import Connection, Row
 from todo_service.errors import PreconditionFailed
+from todo_service.postgres.connector import Connection, Row
 
 _COLUMNS = (
     "id, user_id, title, description, status, priority, due_at, due_on, tags, "

@@ -1,6 +1,6 @@
 """`task_tombstones`: what was deleted, for delta sync. Only `tasks.DELETE` makes them."""
 
-from todo_service.connect import Connection
+from todo_service.postgres.connector import Connection
 
 _EXPIRED = "deleted_at < statement_timestamp() - interval '30 days'"
 

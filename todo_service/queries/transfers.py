@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 
-from todo_service.connect import Connection
+from todo_service.postgres.connector import Connection
 from todo_service.queries.tasks import TaskRow
 
 _COLUMNS = ", ".join(column.name for column in fields(TaskRow))

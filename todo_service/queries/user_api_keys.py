@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from todo_service.connect import Connection
+from todo_service.postgres.connector import Connection
 from todo_service.queries.audit_log import Act
 
 _COLUMNS = "user_id, provider, ciphertext, validation_status, last_validated_at, created_at, updated_at"

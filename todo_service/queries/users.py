@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from todo_service.connect import Connection
+from todo_service.postgres.connector import Connection
 
 _COLUMNS = "id, email, full_name, role, is_active, generation, created_at, updated_at, password_hash"
 _PAGE_COLUMNS = ", ".join(f"page.{column}" for column in _COLUMNS.split(", "))

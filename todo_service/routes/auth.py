@@ -7,13 +7,12 @@ from aiohttp import web
 from asyncpg import UniqueViolationError
 
 from todo_service.auth import accounts, sign_in
+from todo_service.auth.access import Access
 from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
-from todo_service.auth.charges import charge_email
 from todo_service.auth.credentials import TOKENS, identify
-from todo_service.auth.gates import Access
-from todo_service.auth.sessions import SESSIONS, Session
+from todo_service.auth.rate_limiting import charge_email
+from todo_service.auth.refresh_tokens import SESSIONS, Session
 from todo_service.auth.sign_in import PASSWORDS
-from todo_service.database import DATABASE
 from todo_service.errors import (
     AccountInactive,
     EmailAlreadyRegistered,
@@ -25,11 +24,12 @@ from todo_service.errors import (
     WrongPassword,
     invalid,
 )
-from todo_service.limits import Limit
-from todo_service.metrics import METRICS
+from todo_service.limits.rate import Limit
+from todo_service.observability.metrics import METRICS
+from todo_service.postgres.pool import DATABASE
 from todo_service.queries import users
 from todo_service.queries.users import UserRow
-from todo_service.routes import reply
+from todo_service.routes import responses
 from todo_service.routes.table import Route
 from todo_service.wire.auth import (
     OlderTokens,
@@ -50,7 +50,7 @@ ME = "/api/v1/auth/me"
 
 async def register(request: web.Request, body: Registration) -> web.Response:
     """Make an account and answer its profile."""
-    return reply.json(profile(await _registered(request, body)), status=201, headers=reply.SECRET)
+    return responses.json(profile(await _registered(request, body)), status=201, headers=responses.SECRET)
 
 
 async def register_signed_in(request: web.Request, body: Registration) -> web.Response:
@@ -94,7 +94,7 @@ async def log_out(request: web.Request, body: SignOut) -> web.Response:
         await sessions.end_all(found[0] if found else await _account_id(request))
     elif found:
         await sessions.end(*found)
-    return reply.nothing()
+    return responses.nothing()
 
 
 async def read_me(request: web.Request) -> web.Response:
@@ -102,7 +102,7 @@ async def read_me(request: web.Request) -> web.Response:
     user = await _known(request)
     if user is None:
         raise NotFound("You have no profile here yet. It is made with your first task.")
-    return reply.json(profile(user), headers=reply.PRIVATE)
+    return responses.json(profile(user), headers=responses.PRIVATE)
 
 
 async def update_me(request: web.Request, body: ProfileUpdate) -> web.Response:
@@ -113,7 +113,7 @@ async def update_me(request: web.Request, body: ProfileUpdate) -> web.Response:
         user = await users.update_full_name(db, user_id=request[OWNER], full_name=body.full_name)
     if user is None:
         raise Unauthenticated(accounts.GONE)
-    return reply.json(profile(user), headers=reply.PRIVATE)
+    return responses.json(profile(user), headers=responses.PRIVATE)
 
 
 async def change_password(request: web.Request, body: PasswordChange) -> web.Response:
@@ -132,7 +132,7 @@ async def change_password(request: web.Request, body: PasswordChange) -> web.Res
         new=body.new_password,
         wanted=lambda: request.transport is not None,
     )
-    return reply.nothing()
+    return responses.nothing()
 
 
 async def delete_me(request: web.Request, body: Confirmation) -> web.Response:
@@ -146,14 +146,14 @@ async def delete_me(request: web.Request, body: Confirmation) -> web.Response:
         request_id=request[REQUEST_ID],
         wanted=lambda: request.transport is not None,
     )
-    return reply.nothing()
+    return responses.nothing()
 
 
 async def verify(request: web.Request) -> web.Response:
     """Say whose token this is, for a front end that checks it at start."""
     user, caller = await _known(request), request[CALLER]
     email = (user.email if user else None) or caller.email
-    return reply.json({"user_id": caller.user_id, "email": email, "verified": True}, headers=reply.PRIVATE)
+    return responses.json({"user_id": caller.user_id, "email": email, "verified": True}, headers=responses.PRIVATE)
 
 
 async def _known(request: web.Request) -> UserRow | None:
@@ -213,7 +213,7 @@ def _answer(
         user_id=user.id, email=user.email, role=user.role, generation=user.generation, session_id=session.id
     )
     document = answer(user, access_token=access_token, refresh_token=session.refresh_token, expires_in=tokens.lifetime)
-    return reply.json(document, status=status, headers=reply.SECRET)
+    return responses.json(document, status=status, headers=responses.SECRET)
 
 
 def _public(

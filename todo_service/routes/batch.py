@@ -4,21 +4,21 @@ import asyncio
 
 from aiohttp import web
 
+from todo_service.auth.access import Access
 from todo_service.auth.accounts import hold_tasks
 from todo_service.auth.caller import CALLER
-from todo_service.auth.gates import Access
-from todo_service.connect import Connection
+from todo_service.config.settings import SETTINGS
 from todo_service.errors import ApiError, NotFound, PreconditionFailed, QuotaExceeded, TaskIdTaken
+from todo_service.postgres.connector import Connection
 from todo_service.queries import tasks
-from todo_service.routes import events, reply
-from todo_service.routes.once import HEADER as IDEMPOTENCY_KEY
-from todo_service.routes.once import once
+from todo_service.routes import responses, task_log
+from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
+from todo_service.routes.idempotency import once
+from todo_service.routes.request_bodies import LARGE_BODY
 from todo_service.routes.table import Route
 from todo_service.routes.tasks import NO_SUCH_TASK, create
-from todo_service.settings import SETTINGS
 from todo_service.wire import batch
 from todo_service.wire.batch import Batch, BatchResults, Change, Create, Delete, Operation
-from todo_service.wire.receive import LARGE_BODY
 
 
 async def run_batch(request: web.Request, body: Batch) -> web.Response:
@@ -28,8 +28,8 @@ async def run_batch(request: web.Request, body: Batch) -> web.Response:
     async def act(db: Connection) -> web.Response:
         await hold_tasks(db, request[CALLER])
         results = [await _nth(db, request, index, operation) for index, operation in enumerate(operations)]
-        events.note(request, "batch_done", operations=len(results))
-        return reply.json({"results": results}, headers=reply.PRIVATE)
+        task_log.note(request, "batch_done", operations=len(results))
+        return responses.json({"results": results}, headers=responses.PRIVATE)
 
     return await once(request, act, atomic=True)
 
@@ -52,12 +52,12 @@ async def _carry_out(db: Connection, request: web.Request, operation: Operation)
             row = await tasks.update(db, owner_id=owner_id, task_id=task_id, changes=changes, if_versions=if_versions)
             if row is None:
                 raise NotFound(NO_SUCH_TASK)
-            events.note_change(request, op, row)
+            task_log.note_change(request, op, row)
             return batch.result(op, row)
         case Delete(task_id, if_versions):
             if await tasks.delete(db, owner_id=owner_id, task_id=task_id, if_versions=if_versions) is None:
                 raise NotFound(NO_SUCH_TASK)
-            events.note_deleted(request, task_id)
+            task_log.note_deleted(request, task_id)
             return batch.deleted(task_id)
 
 

@@ -2,13 +2,13 @@
 
 from aiohttp import hdrs, web
 
-from todo_service import assets
-from todo_service.assets import ASSETS
-from todo_service.auth.gates import Access
+from todo_service import static_files
+from todo_service.auth.access import Access
+from todo_service.config.settings import SETTINGS
 from todo_service.errors import NotFound
-from todo_service.routes import reply
+from todo_service.routes import responses
 from todo_service.routes.table import Route, template
-from todo_service.settings import SETTINGS
+from todo_service.static_files import ASSETS
 from todo_service.wire import etags, pages
 from todo_service.wire.negotiation import takes_gzip
 
@@ -17,17 +17,17 @@ FOR_EVER = "public, max-age=31536000, immutable"
 
 async def read_swagger_ui(request: web.Request) -> web.Response:
     """Swagger UI: every operation, with a form to try it."""
-    style, *scripts = (assets.read(name).path for name in assets.SWAGGER_UI)
+    style, *scripts = (static_files.read(name).path for name in static_files.SWAGGER_UI)
     body = f'<div id="swagger-ui" data-document="{_document(request)}"></div>'
     html = pages.page(_title(request), body, styles=[style], scripts=scripts)
-    return reply.html(html, policy=pages.SWAGGER_UI)
+    return responses.html(html, policy=pages.SWAGGER_UI)
 
 
 async def read_redoc(request: web.Request) -> web.Response:
     """ReDoc: every operation, to read."""
-    scripts = [assets.read(name).path for name in assets.REDOC]
+    scripts = [static_files.read(name).path for name in static_files.REDOC]
     body = f'<div id="redoc" data-document="{_document(request)}"></div>'
-    return reply.html(pages.page(_title(request), body, scripts=scripts), policy=pages.REDOC)
+    return responses.html(pages.page(_title(request), body, scripts=scripts), policy=pages.REDOC)
 
 
 async def read_asset(request: web.Request) -> web.Response:

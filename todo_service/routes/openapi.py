@@ -6,8 +6,8 @@ from hashlib import blake2b
 
 from aiohttp import hdrs, web
 
-from todo_service.auth.gates import Access
-from todo_service.routes import reply
+from todo_service.auth.access import Access
+from todo_service.routes import responses
 from todo_service.routes.table import Route
 from todo_service.wire import etags
 from todo_service.wire.system import OpenApi
@@ -36,7 +36,7 @@ async def read_openapi(request: web.Request) -> web.Response:
     headers = PUBLIC | {"ETag": description.tag}
     if etags.matches(request.headers.getall(hdrs.IF_NONE_MATCH, []), description.tag):
         return web.Response(status=304, headers=headers)
-    return reply.written(description.body, headers=headers)
+    return responses.written(description.body, headers=headers)
 
 
 OPENAPI = tuple(

@@ -2,15 +2,15 @@
 
 from aiohttp import hdrs, web
 
-from todo_service import assets
-from todo_service.auth.gates import Access
+from todo_service import static_files
+from todo_service.auth.access import Access
+from todo_service.config.settings import SETTINGS
 from todo_service.errors import NotFound, kinds
-from todo_service.routes import reply
+from todo_service.routes import responses
+from todo_service.routes.request_bodies import JSON
 from todo_service.routes.table import Route
-from todo_service.settings import SETTINGS
 from todo_service.wire import pages, problems
 from todo_service.wire.negotiation import prefers_html
-from todo_service.wire.receive import JSON
 from todo_service.wire.system import Explanation, Explanations
 
 KINDS = {kind.name: kind for kind in sorted(kinds(), key=lambda kind: (kind.status, kind.name))}
@@ -21,9 +21,11 @@ BY_ACCEPT = {"Vary": "Accept"}
 async def list_problems(request: web.Request) -> web.Response:
     """List the problem types."""
     if _for_people(request):
-        text = pages.problems(KINDS.values(), service=_service(request), style=assets.read(assets.STYLE).path)
-        return reply.html(text, policy=pages.READING, headers=BY_ACCEPT)
-    return reply.json({"problems": [problems.explanation(kind) for kind in KINDS.values()]}, headers=BY_ACCEPT)
+        text = pages.problems(
+            KINDS.values(), service=_service(request), style=static_files.read(static_files.STYLE).path
+        )
+        return responses.html(text, policy=pages.READING, headers=BY_ACCEPT)
+    return responses.json({"problems": [problems.explanation(kind) for kind in KINDS.values()]}, headers=BY_ACCEPT)
 
 
 async def read_problem(request: web.Request) -> web.Response:
@@ -32,9 +34,9 @@ async def read_problem(request: web.Request) -> web.Response:
     if kind is None:
         raise NotFound(f"There is no such problem type. Known are: {', '.join(sorted(KINDS))}.")
     if _for_people(request):
-        text = pages.problem(kind, service=_service(request), style=assets.read(assets.STYLE).path)
-        return reply.html(text, policy=pages.READING, headers=BY_ACCEPT)
-    return reply.json(problems.explanation(kind), headers=BY_ACCEPT)
+        text = pages.problem(kind, service=_service(request), style=static_files.read(static_files.STYLE).path)
+        return responses.html(text, policy=pages.READING, headers=BY_ACCEPT)
+    return responses.json(problems.explanation(kind), headers=BY_ACCEPT)
 
 
 def _for_people(request: web.Request) -> bool:

@@ -2,13 +2,13 @@
 
 from aiohttp import web
 
+from todo_service.auth.access import Access
 from todo_service.auth.caller import OWNER
-from todo_service.auth.gates import Access
-from todo_service.database import DATABASE
 from todo_service.errors import CursorExpired
-from todo_service.metrics import METRICS
+from todo_service.observability.metrics import METRICS
+from todo_service.postgres.pool import DATABASE
 from todo_service.queries import changes
-from todo_service.routes import reply
+from todo_service.routes import responses
 from todo_service.routes.table import Route
 from todo_service.wire.sync import SyncPage, SyncQuery, document
 
@@ -29,7 +29,7 @@ async def sync(request: web.Request, query: SyncQuery) -> web.Response:
     if cursor.is_expired(page):
         request.app[METRICS].sync_resets.inc()
         raise CursorExpired
-    return reply.json(await document(page, cursor.after(page)), headers=reply.PRIVATE)
+    return responses.json(await document(page, cursor.after(page)), headers=responses.PRIVATE)
 
 
 SYNC = (

@@ -4,17 +4,18 @@ import asyncio
 
 from aiohttp import hdrs, web
 
-from todo_service import __version__, migrations
-from todo_service.auth.gates import Access
-from todo_service.database import DATABASE
-from todo_service.life import LIFE
-from todo_service.limits import Limit
-from todo_service.metrics import METRICS
-from todo_service.migrations import Migration
-from todo_service.outages import unavailable, unfit
-from todo_service.routes import reply
+from todo_service import __version__
+from todo_service.auth.access import Access
+from todo_service.config.settings import SETTINGS
+from todo_service.limits.load import LIFE
+from todo_service.limits.rate import Limit
+from todo_service.observability.metrics import METRICS
+from todo_service.postgres import migrations
+from todo_service.postgres.failures import unavailable, unfit
+from todo_service.postgres.migrations import Migration
+from todo_service.postgres.pool import DATABASE
+from todo_service.routes import responses
 from todo_service.routes.table import Route
-from todo_service.settings import SETTINGS
 from todo_service.wire.metrics import Summary, summary
 from todo_service.wire.system import Alive, Health, NotReady, Ready, Root, Unhealthy
 
@@ -35,7 +36,7 @@ async def read_root(request: web.Request) -> web.Response:
     """Say what this is and where to go on."""
     settings = request.app[SETTINGS]
     links = (DOCS_LINKS if settings.docs_enabled else {}) | LINKS
-    return reply.json({"name": settings.app_name, "version": __version__, "links": links})
+    return responses.json({"name": settings.app_name, "version": __version__, "links": links})
 
 
 async def read_health(request: web.Request) -> web.Response:
@@ -47,20 +48,20 @@ async def read_health(request: web.Request) -> web.Response:
         "version": __version__,
         "checks": {"database": "up" if up else "down"},
     }
-    return reply.json(document, status=200 if up else 503, headers={} if up else reply.RETRY)
+    return responses.json(document, status=200 if up else 503, headers={} if up else responses.RETRY)
 
 
 async def read_live(request: web.Request) -> web.Response:
     """Say that the process can answer."""
-    return reply.json({"status": "alive"})
+    return responses.json({"status": "alive"})
 
 
 async def read_ready(request: web.Request) -> web.Response:
     """Say whether to send requests here, and if not, why."""
     reason = await _not_ready(request.app)
     if reason is None:
-        return reply.json({"status": "ready"})
-    return reply.json({"status": "not ready", "reason": reason}, status=503, headers=reply.RETRY)
+        return responses.json({"status": "ready"})
+    return responses.json({"status": "not ready", "reason": reason}, status=503, headers=responses.RETRY)
 
 
 async def read_metrics(request: web.Request) -> web.Response:
@@ -68,7 +69,7 @@ async def read_metrics(request: web.Request) -> web.Response:
     metrics, accept = request.app[METRICS], ",".join(request.headers.getall(hdrs.ACCEPT, []))
     async with request.app[SCRAPE]:  # it takes milliseconds, so a thread does it
         if "application/json" in accept and "text/plain" not in accept and "openmetrics" not in accept:
-            return reply.json(await asyncio.to_thread(lambda: summary(metrics.families())))
+            return responses.json(await asyncio.to_thread(lambda: summary(metrics.families())))
         body, content_type = await asyncio.to_thread(metrics.text, accept)
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type, hdrs.VARY: hdrs.ACCEPT})
 

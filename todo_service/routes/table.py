@@ -13,13 +13,14 @@ from typing import Any
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from todo_service.auth.access import Access, admit
 from todo_service.auth.caller import CALLER
-from todo_service.auth.gates import Access, admit
+from todo_service.config.settings import SETTINGS
 from todo_service.errors import ApiError
-from todo_service.limits import Limit
-from todo_service.metrics import METRICS, UNMATCHED
-from todo_service.settings import SETTINGS
-from todo_service.wire import codec, receive
+from todo_service.limits.rate import Limit
+from todo_service.observability.metrics import METRICS, UNMATCHED
+from todo_service.routes import request_bodies
+from todo_service.wire import codec
 from todo_service.wire.codec import Input, Naming
 from todo_service.wire.families import FAMILIES, FAMILY, Family
 
@@ -55,7 +56,7 @@ class Route:
     summary: str
     body: type[Input] | type[bytes] | None = None
     may_be_absent: bool = False
-    max_body: int = receive.MAX_BODY
+    max_body: int = request_bodies.MAX_BODY
     media: Mapping[str, Any] = field(default_factory=dict)
     query: type[Input] | None = None
     as_admin: Callable[..., Awaitable[web.StreamResponse]] | None = None
@@ -137,12 +138,12 @@ def _guarded(route: Route) -> Handler:
 
 
 async def _body(request: web.Request, route: Route, model: type[Input] | type[bytes]) -> Input | bytes | None:
-    raw = await receive.body(request, max_size=route.max_body, accepted=route.media)
+    raw = await request_bodies.body(request, max_size=route.max_body, accepted=route.media)
     if issubclass(model, bytes):
         return raw
     if not raw and route.may_be_absent:
         return None
-    is_large = len(raw) > receive.MAX_BODY  # then others have their turn while it is read
+    is_large = len(raw) > request_bodies.MAX_BODY  # then others have their turn while it is read
     document = await asyncio.to_thread(codec.load_large, raw) if is_large else codec.load(raw)
     return _checked(request, route, model, document, naming=route.family.naming if route.family else "snake")
 

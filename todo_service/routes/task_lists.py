@@ -10,13 +10,13 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 
 from todo_service.auth.caller import OWNER
-from todo_service.cache import CACHE, ListAnswer
-from todo_service.database import DATABASE
 from todo_service.errors import invalid
-from todo_service.metrics import METRICS
+from todo_service.observability.metrics import METRICS
+from todo_service.postgres.pool import DATABASE
 from todo_service.queries import task_lists
 from todo_service.queries.task_lists import NO_TASKS, Asked, Page
-from todo_service.routes import reply
+from todo_service.routes import responses
+from todo_service.routes.list_cache import CACHE, ListAnswer
 from todo_service.wire import codec, cursors, etags
 from todo_service.wire.families import FAMILY
 from todo_service.wire.task_lists import ListQuery, tag_digest
@@ -57,7 +57,7 @@ async def _owners_list(request: web.Request, query: ListQuery, owner_id: str) ->
         answer = await _written(request, query, page, asked, whose=owner_id)
         cache.put(key, answer)
     if answer is None:
-        response = reply.not_modified(etags.of_list(known[0], digest))
+        response = responses.not_modified(etags.of_list(known[0], digest))
     else:
         response = _reply(request, answer, asked, etags.of_list(answer.stamp, digest))
     outcome = "not_modified" if response.status == HTTPStatus.NOT_MODIFIED else "hit" if page is None else "miss"
@@ -88,13 +88,13 @@ async def _written(
 
 def _reply(request: web.Request, answer: ListAnswer, asked: Asked, tag: str) -> web.Response:
     if etags.matches(_shown(request), tag):
-        return reply.not_modified(tag)
-    headers = reply.PRIVATE | {TOTAL: str(answer.total), hdrs.ETAG: tag}
+        return responses.not_modified(tag)
+    headers = responses.PRIVATE | {TOTAL: str(answer.total), hdrs.ETAG: tag}
     if answer.next_cursor is not None:
         following = {"cursor": answer.next_cursor, "limit": str(asked.limit)}
         url = request.rel_url.without_query_params("skip").update_query(following)
         headers[hdrs.LINK] = f'<{url.raw_path_qs}>; rel="next"'
-    return reply.written(answer.body, headers=headers)
+    return responses.written(answer.body, headers=headers)
 
 
 def _shown(request: web.Request) -> list[str]:

@@ -5,21 +5,21 @@ from uuid import UUID
 
 from aiohttp import hdrs, web
 
+from todo_service.auth.access import Access
 from todo_service.auth.accounts import GONE
 from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
-from todo_service.auth.gates import Access
-from todo_service.connect import Connection
-from todo_service.database import DATABASE
+from todo_service.config.settings import SETTINGS
 from todo_service.errors import AmbiguousTask, NotFound, QuotaExceeded, TaskIdTaken, Unauthenticated
+from todo_service.postgres.connector import Connection
+from todo_service.postgres.pool import DATABASE
 from todo_service.queries import audit_log, clocks, tasks
 from todo_service.queries.audit_log import Act
 from todo_service.queries.tasks import Changes, Inserted, TaskRow
-from todo_service.routes import events, reply
-from todo_service.routes.once import HEADER as IDEMPOTENCY_KEY
-from todo_service.routes.once import once
+from todo_service.routes import responses, task_log
+from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
+from todo_service.routes.idempotency import once
 from todo_service.routes.table import Route
 from todo_service.routes.task_lists import TOTAL, list_any_tasks, list_tasks
-from todo_service.settings import SETTINGS
 from todo_service.wire import etags
 from todo_service.wire.families import FAMILY
 from todo_service.wire.task_lists import ListQuery
@@ -57,7 +57,7 @@ async def create(db: Connection, request: web.Request, body: TaskCreate) -> Inse
     if inserted is None:
         raise QuotaExceeded(f"You may hold at most {limit:,} tasks. {QuotaExceeded.remedy}")
     if inserted.is_new:
-        events.note_created(request, inserted.task)
+        task_log.note_created(request, inserted.task)
     elif not body.agrees(inserted.task):
         raise TaskIdTaken
     return inserted
@@ -69,7 +69,7 @@ async def read_task(request: web.Request) -> web.Response:
     async with request.app[DATABASE].connection() as db:
         row = await tasks.select(db, owner_id=request[OWNER], task_id=task_id)
     if row and etags.matches(request.headers.getall(hdrs.IF_NONE_MATCH, []), tag := etags.of_task(row.version)):
-        return reply.not_modified(tag)
+        return responses.not_modified(tag)
     return _answer(request, row)
 
 
@@ -80,7 +80,7 @@ async def update_task(request: web.Request, body: TaskUpdate) -> web.Response:
     task_id = _task_id(request)
     async with request.app[DATABASE].connection() as db:
         answer = await _change(db, request, task_id, body.changes())
-    events.tell(request)
+    task_log.tell(request)
     return answer
 
 
@@ -100,9 +100,9 @@ async def delete_task(request: web.Request) -> web.Response:
         version = await tasks.delete(db, owner_id=request[OWNER], task_id=task_id, if_versions=_if_versions(request))
     if version is None:
         raise NotFound(NO_SUCH_TASK)
-    events.note_deleted(request, task_id)
-    events.tell(request)
-    return reply.nothing()
+    task_log.note_deleted(request, task_id)
+    task_log.tell(request)
+    return responses.nothing()
 
 
 async def _change(
@@ -116,7 +116,7 @@ async def _change(
         if_versions=_if_versions(request),
     )
     if row is not None:
-        events.note_change(request, op, row)
+        task_log.note_change(request, op, row)
     return _answer(request, row)
 
 
@@ -136,8 +136,8 @@ def _answer(
 ) -> web.Response:
     if row is None:
         raise NotFound(NO_SUCH_TASK)
-    headers = reply.PRIVATE | {hdrs.ETAG: etags.of_task(row.version)} | (headers or {})
-    return reply.json(document(row, request[FAMILY].naming), status=status, headers=headers)
+    headers = responses.PRIVATE | {hdrs.ETAG: etags.of_task(row.version)} | (headers or {})
+    return responses.json(document(row, request[FAMILY].naming), status=status, headers=headers)
 
 
 def on_anyones(handler: Callable[..., Awaitable[web.Response]]) -> Callable[..., Awaitable[web.Response]]:

@@ -6,22 +6,21 @@ from uuid import UUID
 
 from aiohttp import hdrs, web
 
-from todo_service import pieces
+from todo_service.auth.access import Access
 from todo_service.auth.accounts import hold_tasks
 from todo_service.auth.caller import CALLER, OWNER
-from todo_service.auth.gates import Access
-from todo_service.connect import Connection
-from todo_service.database import DATABASE
+from todo_service.config.settings import SETTINGS
 from todo_service.errors import QuotaExceeded
+from todo_service.middleware import pieces
+from todo_service.postgres.connector import Connection
+from todo_service.postgres.pool import DATABASE
 from todo_service.queries import transfers
 from todo_service.queries.tasks import TaskRow
 from todo_service.queries.transfers import Sent
-from todo_service.routes import events, reply
-from todo_service.routes.once import HEADER as IDEMPOTENCY_KEY
-from todo_service.routes.once import once
+from todo_service.routes import request_bodies, responses, task_log
+from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
+from todo_service.routes.idempotency import once
 from todo_service.routes.table import Route
-from todo_service.settings import SETTINGS
-from todo_service.wire import receive
 from todo_service.wire.transfers import BY_MEDIA_TYPE, FORMATS, READERS, ExportQuery, Imported, answer
 
 PAGE = 250  # tasks: a megabyte of the largest
@@ -32,7 +31,7 @@ async def export_tasks(request: web.Request, query: ExportQuery) -> web.StreamRe
     file = FORMATS[query.format]
     first = await _page(request, transfers.BEGINNING)  # before the answer begins: if this fails, it can still say so
     name = f"tasks-{datetime.now(UTC):%Y-%m-%d}.{file.name}"
-    response = web.StreamResponse(headers=reply.PRIVATE)
+    response = web.StreamResponse(headers=responses.PRIVATE)
     response.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{name}"'
     response.content_type = file.media_type
     response.charset = "utf-8"
@@ -55,8 +54,8 @@ async def _import(request: web.Request, db: Connection, sent: Sent) -> web.Respo
     merged = await transfers.merge(db, owner_id=request[OWNER], max_tasks=limit, sent=sent)
     if merged is None:
         raise QuotaExceeded(f"With these you would hold more than {limit:,} tasks. {QuotaExceeded.remedy}")
-    events.note(request, "tasks_imported", **merged._asdict())
-    return reply.json(answer(merged), headers=reply.PRIVATE)
+    task_log.note(request, "tasks_imported", **merged._asdict())
+    return responses.json(answer(merged), headers=responses.PRIVATE)
 
 
 async def _pages(request: web.Request, first: list[TaskRow]) -> AsyncIterator[list[TaskRow]]:
@@ -90,7 +89,7 @@ TRANSFERS = (
         Access.USER,
         "Import tasks",
         body=bytes,
-        max_body=receive.LARGE_BODY,
+        max_body=request_bodies.LARGE_BODY,
         media={name: file.imported for name, file in BY_MEDIA_TYPE.items()},
         answers={200: Imported},
         takes=(IDEMPOTENCY_KEY,),

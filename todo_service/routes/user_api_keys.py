@@ -3,12 +3,12 @@
 import structlog
 from aiohttp import web
 
+from todo_service.ai_providers import PROVIDERS, VALIDATOR, Provider, Verdict
+from todo_service.auth.access import Access
 from todo_service.auth.accounts import GONE
+from todo_service.auth.api_key_encryption import KEY_BOX, KeyBox, Place
 from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
-from todo_service.auth.charges import charge_user
-from todo_service.auth.encryption import KEY_BOX, KeyBox, Place
-from todo_service.auth.gates import Access
-from todo_service.database import DATABASE
+from todo_service.auth.rate_limiting import charge_user
 from todo_service.errors import (
     ApiKeyRejected,
     EncryptionNotConfigured,
@@ -17,14 +17,14 @@ from todo_service.errors import (
     ProviderUnreachable,
     Unauthenticated,
 )
-from todo_service.life import LIFE
-from todo_service.limits import Limit
-from todo_service.metrics import METRICS
-from todo_service.providers import PROVIDERS, VALIDATOR, Provider, Verdict
+from todo_service.limits.load import LIFE
+from todo_service.limits.rate import Limit
+from todo_service.observability.metrics import METRICS
+from todo_service.postgres.pool import DATABASE
 from todo_service.queries import user_api_keys
 from todo_service.queries.audit_log import Act
 from todo_service.queries.user_api_keys import ApiKeyRow
-from todo_service.routes import reply
+from todo_service.routes import responses
 from todo_service.routes.table import Route
 from todo_service.wire.user_api_keys import (
     ApiKeyDeleted,
@@ -56,7 +56,7 @@ async def store_api_key(request: web.Request, body: ApiKeyInput) -> web.Response
     place = Place(request[OWNER], provider.name)
     await _store(request, place, box.seal(api_key, place), verdict)
     log.info("api_key_stored", user_id=place.user_id, provider=place.provider, validation_status=verdict.value)
-    return reply.json(stored(api_key, verdict), status=201, headers=reply.SECRET)
+    return responses.json(stored(api_key, verdict), status=201, headers=responses.SECRET)
 
 
 async def try_api_key(request: web.Request, body: ApiKeyInput) -> web.Response:
@@ -64,7 +64,7 @@ async def try_api_key(request: web.Request, body: ApiKeyInput) -> web.Response:
     _box(request)
     provider = PROVIDERS[body.provider]
     verdict = await _verdict(request, provider, body.key_for(provider))
-    return reply.json(tested(verdict), headers=reply.SECRET)
+    return responses.json(tested(verdict), headers=responses.SECRET)
 
 
 async def read_api_key(request: web.Request, query: ApiKeyQuery) -> web.Response:
@@ -72,14 +72,14 @@ async def read_api_key(request: web.Request, query: ApiKeyQuery) -> web.Response
     box = _box(request)
     row = await _row(request, query.provider)
     if row is None:
-        return reply.json(absent(query.provider), headers=reply.SECRET)
+        return responses.json(absent(query.provider), headers=responses.SECRET)
     api_key = box.open(row.ciphertext, Place(request[OWNER], query.provider))
     in_clear = _is_service(request)
     if api_key is None:
         log.error("api_key_undecryptable", user_id=row.user_id, provider=row.provider)
     elif in_clear:
         log.info("api_key_read", user_id=row.user_id, provider=row.provider)
-    return reply.json(document(row, api_key, in_clear=in_clear), headers=reply.SECRET)
+    return responses.json(document(row, api_key, in_clear=in_clear), headers=responses.SECRET)
 
 
 async def delete_api_key(request: web.Request, query: ApiKeyQuery) -> web.Response:
@@ -90,7 +90,7 @@ async def delete_api_key(request: web.Request, query: ApiKeyQuery) -> web.Respon
     if not was_there:
         raise NotFound(NO_KEY)
     log.info("api_key_deleted", user_id=request[OWNER], provider=query.provider)
-    return reply.json(deleted(), headers=reply.SECRET)
+    return responses.json(deleted(), headers=responses.SECRET)
 
 
 def _box(request: web.Request) -> KeyBox:

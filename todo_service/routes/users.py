@@ -3,13 +3,13 @@
 from aiohttp import hdrs, web
 
 from todo_service.auth import administration
+from todo_service.auth.access import Access
 from todo_service.auth.administration import NO_SUCH_USER
 from todo_service.auth.caller import CALLER, REQUEST_ID
-from todo_service.auth.gates import Access
-from todo_service.database import DATABASE
 from todo_service.errors import LastAdmin, NotFound
+from todo_service.postgres.pool import DATABASE
 from todo_service.queries import users
-from todo_service.routes import reply
+from todo_service.routes import responses
 from todo_service.routes.table import Route
 from todo_service.routes.task_lists import TOTAL
 from todo_service.wire.users import Accounts, Profile, UserQuery, UserUpdate, profile
@@ -21,12 +21,12 @@ async def list_users(request: web.Request, query: UserQuery) -> web.Response:
     """Answer a page of accounts."""
     async with request.app[DATABASE].connection() as db:
         rows, total = await users.select_page(db, query.filter(), skip=query.skip, limit=query.limit)
-    headers = reply.PRIVATE | {TOTAL: str(total)}
+    headers = responses.PRIVATE | {TOTAL: str(total)}
     if query.skip + query.limit < total:
         following = request.rel_url.update_query(skip=query.skip + query.limit, limit=query.limit)
         headers[hdrs.LINK] = f'<{following.raw_path_qs}>; rel="next"'
     document = {"users": [profile(row) for row in rows], "total": total, "skip": query.skip, "limit": query.limit}
-    return reply.json(document, headers=headers)
+    return responses.json(document, headers=headers)
 
 
 async def read_user(request: web.Request) -> web.Response:
@@ -35,7 +35,7 @@ async def read_user(request: web.Request) -> web.Response:
         user = await users.select(db, user_id=_account_id(request))
     if user is None:
         raise NotFound(NO_SUCH_USER)
-    return reply.json(profile(user), headers=reply.PRIVATE)
+    return responses.json(profile(user), headers=responses.PRIVATE)
 
 
 async def update_user(request: web.Request, body: UserUpdate) -> web.Response:
@@ -47,7 +47,7 @@ async def update_user(request: web.Request, body: UserUpdate) -> web.Response:
         actor_id=request[CALLER].user_id,
         request_id=request[REQUEST_ID],
     )
-    return reply.json(profile(user), headers=reply.PRIVATE)
+    return responses.json(profile(user), headers=responses.PRIVATE)
 
 
 async def delete_user(request: web.Request) -> web.Response:
@@ -58,7 +58,7 @@ async def delete_user(request: web.Request) -> web.Response:
         actor_id=request[CALLER].user_id,
         request_id=request[REQUEST_ID],
     )
-    return reply.nothing()
+    return responses.nothing()
 
 
 def _account_id(request: web.Request) -> str:

@@ -8,9 +8,9 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
+from todo_service.config.settings import Settings
 from todo_service.errors import FieldError, ValidationFailed
 from todo_service.queries.tasks import Changes, TaskRow
-from todo_service.settings import Settings
 from todo_service.wire import codec
 from todo_service.wire.codec import Input, Model, Output
 from todo_service.wire.schemas import DescribedAs

@@ -14,10 +14,10 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails
 
-from todo_service import strict_json
+from todo_service.config.settings import Settings
 from todo_service.errors import FieldError, MalformedBody, ValidationFailed, invalid
-from todo_service.settings import Settings
-from todo_service.strict_json import NotANumberError, RepeatedNameError
+from todo_service.wire import strict_json
+from todo_service.wire.strict_json import NotANumberError, RepeatedNameError
 
 Naming = Literal["snake", "camel"]
 Model = TypeVar("Model", bound="Input")

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import uuid_utils.compat
 
+from todo_service.config.settings import Settings
 from todo_service.errors import FieldError, ValidationFailed
 from todo_service.queries.transfers import SentTask
-from todo_service.settings import Settings
 from todo_service.wire import codec
 from todo_service.wire.due_dates import Moment
 from todo_service.wire.tasks import TaskCreate

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from todo_service.settings import Settings
+from todo_service.config.settings import Settings
 from todo_service.wire.schemas import SETTING
 from todo_service.wire.text import ENCODABLE, folded
 

@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from todo_service.settings import Settings
+from todo_service.config.settings import Settings
 
 Schema = dict[str, Any]
 Mode = Literal["validation", "serialization"]

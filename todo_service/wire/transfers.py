@@ -10,11 +10,11 @@ from aiohttp import web
 from pydantic import ConfigDict, Field, JsonValue
 
 from todo_service import errors
+from todo_service.config.settings import Settings
 from todo_service.errors import Overloaded
 from todo_service.queries import transfers
 from todo_service.queries.tasks import TaskRow
 from todo_service.queries.transfers import Merged, Sent
-from todo_service.settings import Settings
 from todo_service.wire import calendar_imports, calendars, csv_files, imported_tasks, json_files, tasks
 from todo_service.wire.codec import Input, Output
 from todo_service.wire.imported_tasks import ImportedTask, Record

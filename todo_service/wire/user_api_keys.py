@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, SecretStr
 from pydantic_core import PydanticCustomError
 
-from todo_service import providers
+from todo_service import ai_providers
+from todo_service.ai_providers import PROVIDERS, Provider, Verdict
 from todo_service.errors import InvalidApiKey
-from todo_service.providers import PROVIDERS, Provider, Verdict
 from todo_service.queries.user_api_keys import ApiKeyRow
 from todo_service.wire.codec import Input, Output
 from todo_service.wire.text import Written, moment
@@ -45,7 +45,7 @@ ProviderName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"
 class ApiKeyQuery(Input):
     """Which key: the one for a provider."""
 
-    provider: ProviderName = Field(providers.DEFAULT, description="Whose key it is.")
+    provider: ProviderName = Field(ai_providers.DEFAULT, description="Whose key it is.")
 
 
 class ApiKeyInput(ApiKeyQuery):

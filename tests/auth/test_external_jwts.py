@@ -1,0 +1,267 @@
+"""JWTs of others: the good ones say who somebody is, and no more; the table of forged and odd ones is refused."""
+
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+from unittest.mock import Mock
+
+import jwt
+import pytest
+import pytest_asyncio
+
+from tests.auth_server import ISSUER, SHARED_SECRET, Key, KeyServer, by_hand, good_claims, key_server, shared
+from todo_service.auth.external_jwts import Identity, Issuers, is_from_elsewhere
+from todo_service.auth.jose import parts
+from todo_service.auth.jwks import KeySet
+from todo_service.auth.tokens import TokenError
+from todo_service.config import secrets
+
+KEYS = {algorithm: Key(algorithm, f"{algorithm}-1") for algorithm in ("EdDSA", "ES256", "RS256")}
+ED, RSA = KEYS["EdDSA"], KEYS["RS256"]
+STRANGER = Key("EdDSA", ED.kid)
+
+
+def now(offset: int = 0) -> int:
+    return int(time.time()) + offset
+
+
+@pytest_asyncio.fixture(scope="module")
+async def server() -> AsyncIterator[KeyServer]:
+    """Publishes the good keys."""
+    async with key_server(*KEYS.values()) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module")
+async def issuers(server: KeyServer) -> AsyncIterator[Issuers]:
+    """Both kinds, with issuer and audience."""
+    key_set = KeySet(server.url)
+    await key_set.open()
+    yield Issuers(shared_secret=SHARED_SECRET, key_set=key_set, issuer=ISSUER, audience=ISSUER)
+    await key_set.close()
+
+
+async def verify(issuers: Issuers, token: str) -> Identity:
+    header, claims = parts(token)
+    if not is_from_elsewhere(header):
+        raise TokenError("for the check of our own tokens")
+    return await issuers.verify(token, header, claims)
+
+
+GOOD: dict[str, Callable[[], str]] = {
+    "shared": shared,
+    "shared, typ JWT": lambda: shared(headers={"typ": "JWT"}),
+    "shared, user_id": lambda: shared(sub=..., user_id="outsider"),
+    "shared, both": lambda: shared(user_id="outsider"),
+    "shared, iss and aud": lambda: shared(iss=ISSUER, aud=ISSUER),
+    "shared, no typ": lambda: by_hand({"alg": "HS256"}, json.dumps(good_claims()).encode()),
+    "shared, no iat": lambda: shared(iat=...),
+    "expired within the leeway": lambda: shared(exp=now(-20)),
+    "from a clock ahead": lambda: shared(iat=now(20), nbf=now(20)),
+    "EdDSA": ED.sign,
+    "ES256": KEYS["ES256"].sign,
+    "RS256": RSA.sign,
+    "no typ": lambda: ED.sign(headers={"typ": None}),
+    "an access token of RFC 9068": lambda: RSA.sign(headers={"typ": "at+jwt"}),
+    "with a role": lambda: ED.sign(role="admin", is_admin=True),
+    "shared, with a role": lambda: shared(role="admin", roles=["admin"]),
+    "Better Auth's claims": lambda: ED.sign(id="outsider", name="O", emailVerified=False, image=None),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+async def test_a_good_token_says_who_and_nothing_more(issuers: Issuers, name: str) -> None:
+    identity = await verify(issuers, GOOD[name]())
+    assert (identity.user_id, identity.email) == ("outsider", "outsider@example.com")
+
+
+def _claims(text: str) -> bytes:
+    return json.dumps(good_claims()).encode()[:-1] + b", " + text.encode() + b"}"
+
+
+FORGED: dict[str, Callable[[], str]] = {
+    "nothing": lambda: "",
+    "not a token": lambda: "a.b.c",
+    "four parts": lambda: shared() + ".x",
+    "truncated": lambda: shared()[:-1],
+    "padded": lambda: shared() + "=",
+    "new line": lambda: shared() + "\n",
+    "NUL": lambda: shared() + "\0",
+    "not ASCII": lambda: shared()[:-1] + "é",
+    "a lone surrogate": lambda: shared()[:-1] + "\udcff",
+    "9 KiB": lambda: shared(note="x" * 9000),
+    "1 MB": lambda: shared() + "x" * 2**20,
+    "alg none": lambda: by_hand({"alg": "none"}, json.dumps(good_claims()).encode()),
+    "alg None": lambda: by_hand({"alg": "None"}, json.dumps(good_claims()).encode()),
+    "alg hs256": lambda: by_hand({"alg": "hs256"}, json.dumps(good_claims()).encode()),
+    "alg missing": lambda: by_hand({"typ": "JWT"}, json.dumps(good_claims()).encode()),
+    "alg null": lambda: by_hand({"alg": None, "typ": "JWT"}, json.dumps(good_claims()).encode()),
+    "alg a list": lambda: by_hand({"alg": ["HS256"]}, json.dumps(good_claims()).encode()),
+    "alg twice": lambda: by_hand(b'{"alg": "none", "alg": "HS256"}', json.dumps(good_claims()).encode()),
+    "HS384": lambda: shared(secret=SHARED_SECRET * 2, algorithm="HS384"),
+    "HS512": lambda: shared(secret=SHARED_SECRET * 2, algorithm="HS512"),
+    "another secret": lambda: shared(secret="x" * 40),
+    "another token's signature": lambda: ".".join([*shared().split(".")[:2], shared(sub="x").split(".")[2]]),
+    "the public key as a secret": lambda: by_hand({"alg": "HS256"}, json.dumps(good_claims()).encode(), RSA.pem),
+    "the public key as a secret, with its kid": lambda: by_hand(
+        {"alg": "HS256", "kid": RSA.kid}, json.dumps(good_claims()).encode(), RSA.pem
+    ),
+    "the shared secret for RS256": lambda: by_hand(
+        {"alg": "RS256", "kid": RSA.kid}, json.dumps(good_claims(iss=ISSUER, aud=ISSUER)).encode()
+    ),
+    "the kid of another algorithm": lambda: ED.sign(headers={"kid": RSA.kid}),
+    "a stranger's key under a known kid": STRANGER.sign,
+    "a shared token with a kid": lambda: shared(headers={"kid": "k1"}),
+    "kid missing": lambda: jwt.encode(good_claims(iss=ISSUER, aud=ISSUER), ED.private, "EdDSA"),
+    "kid unknown": lambda: ED.sign(headers={"kid": "unknown"}),
+    "kid a path": lambda: ED.sign(headers={"kid": "../../../dev/null"}),
+    "kid SQL": lambda: ED.sign(headers={"kid": "' OR 1=1 --"}),
+    "kid long": lambda: ED.sign(headers={"kid": "k" * 129}),
+    "kid empty": lambda: ED.sign(headers={"kid": ""}),
+    "jku": lambda: ED.sign(headers={"jku": "http://127.0.0.1/keys"}),
+    "jwk": lambda: STRANGER.sign(headers={"jwk": STRANGER.published()}),
+    "x5u": lambda: ED.sign(headers={"x5u": "http://127.0.0.1/"}),
+    "x5c": lambda: ED.sign(headers={"x5c": ["AAAA"]}),
+    "crit": lambda: ED.sign(headers={"crit": ["exp"]}),
+    "zip": lambda: shared(headers={"zip": "DEF"}),
+    "typ of another kind": lambda: ED.sign(headers={"typ": "logout+jwt"}),
+    "typ at+jwt under the shared secret": lambda: shared(headers={"typ": "at+jwt"}, role="admin"),
+    "typ AT+JWT under the shared secret": lambda: shared(headers={"typ": "AT+JWT"}, role="admin"),
+    "under the key derived from the secret": lambda: shared(secret=secrets.derived(SHARED_SECRET, "HS256")),
+    "expired": lambda: shared(exp=now(-31)),
+    "expired, published key": lambda: ED.sign(exp=now(-31)),
+    "exp missing": lambda: shared(exp=...),
+    "exp missing, published key": lambda: ED.sign(exp=...),
+    "exp null": lambda: shared(exp=None),
+    "exp a string": lambda: shared(exp=str(now(600))),
+    "exp in other digits": lambda: shared(exp="٩" * 10),
+    "exp a float": lambda: shared(exp=now(600) + 0.5),
+    "exp true": lambda: shared(exp=True),
+    "exp negative": lambda: shared(exp=-1),
+    "exp in milliseconds": lambda: shared(exp=now(600) * 1000),
+    "exp in the year 9999": lambda: shared(exp=253402300799),
+    "exp after 32 days": lambda: shared(exp=now(32 * 24 * 3600)),
+    "exp immense": lambda: shared(exp=10**400),
+    "exp infinite": lambda: by_hand({"alg": "HS256"}, _claims('"nbf": Infinity')),
+    "nbf ahead": lambda: shared(nbf=now(60)),
+    "nbf a string": lambda: shared(nbf="0"),
+    "iat ahead": lambda: shared(iat=now(60)),
+    "iat a string": lambda: shared(iat="0"),
+    "iss wrong": lambda: ED.sign(iss="https://auth.test.example"),
+    "iss a prefix": lambda: ED.sign(iss=ISSUER[:-1]),
+    "iss a list": lambda: jwt.PyJWS().encode(
+        json.dumps(good_claims(iss=[ISSUER], aud=ISSUER)).encode(), ED.private, "EdDSA", headers={"kid": ED.kid}
+    ),
+    "iss missing": lambda: ED.sign(iss=...),
+    "iss wrong, shared": lambda: shared(iss="https://other.test"),
+    "aud wrong": lambda: ED.sign(aud="other"),
+    "aud missing": lambda: ED.sign(aud=...),
+    "aud a list": lambda: ED.sign(aud=[ISSUER, "other"]),
+    "aud wrong, shared": lambda: shared(aud="other"),
+    "an e-mail verification": lambda: shared(sub=...),
+    "an e-mail verification of a newer version": lambda: shared(sub=..., userId="outsider", requestType="change"),
+    "by id alone": lambda: shared(sub=..., id="outsider"),
+    "sub and user_id differ": lambda: shared(user_id="other"),
+    "sub null": lambda: shared(sub=None, user_id="outsider"),
+    "sub empty": lambda: shared(sub=""),
+    "sub a number": lambda: shared(sub=..., user_id=7),
+    "sub a list": lambda: shared(sub=..., user_id=["outsider"]),
+    "sub with NUL": lambda: shared(sub="a\0"),
+    "sub a lone surrogate": lambda: shared(sub="\ud800"),
+    "sub too long": lambda: shared(sub="u" * 256),
+    "sub twice": lambda: by_hand({"alg": "HS256"}, _claims('"sub": "admin"')),
+    "payload a list": lambda: by_hand({"alg": "HS256"}, b"[1, 2, 3, 4, 5]"),
+    "payload not JSON": lambda: by_hand({"alg": "HS256"}, b"hello, world"),
+    "payload UTF-16": lambda: by_hand({"alg": "HS256"}, json.dumps(good_claims()).encode("utf-16")),
+    "payload with a BOM": lambda: by_hand({"alg": "HS256"}, json.dumps(good_claims()).encode("utf-8-sig")),
+    "payload deep": lambda: by_hand({"alg": "HS256"}, b"[" * 5000),
+    "header a string": lambda: by_hand(b'"HS256 HS256"', json.dumps(good_claims()).encode()),
+    "a JWE": lambda: ".".join(["e" * 20] * 5),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+async def test_a_forged_or_odd_token_is_refused_without_a_word_about_it(issuers: Issuers, name: str) -> None:
+    token = FORGED[name]()
+    for _ in range(2):
+        with pytest.raises(TokenError) as refused:
+            await verify(issuers, token)
+    assert len(str(refused.value)) < 100
+    assert len(token) < 10 or token not in str(refused.value)
+
+
+async def test_what_is_not_configured_is_off(server: KeyServer) -> None:
+    nothing = Issuers(shared_secret=None, key_set=None, issuer=None, audience=None)
+    for token in (shared(), ED.sign(), shared(secret="None" * 10)):
+        with pytest.raises(TokenError):
+            await verify(nothing, token)
+
+
+async def test_without_issuer_and_audience_neither_is_looked_at(server: KeyServer) -> None:
+    key_set = KeySet(server.url)
+    await key_set.open()
+    issuers = Issuers(shared_secret=SHARED_SECRET, key_set=key_set, issuer=None, audience=None)
+    for token in (ED.sign(iss=..., aud=...), ED.sign(iss="x", aud=["y", "z"]), shared(iss="x", aud="y")):
+        assert (await verify(issuers, token)).user_id == "outsider"
+    await key_set.close()
+
+
+@pytest.mark.parametrize(
+    ("sub", "same"), [("u" * 255, True), ("Ω≈ç/√ %2F", True), ("x", True), ("a" * 32, True), ("\r\n", True)]
+)
+async def test_an_id_is_any_storable_text(issuers: Issuers, sub: str, same: bool) -> None:
+    assert ((await verify(issuers, shared(sub=sub))).user_id == sub) is same
+
+
+@pytest.mark.parametrize(
+    "email", [None, 7, "", "no address", "a@b@c", "a@\0", "\ud800@x", "x" * 250 + "@y.org", "a @b"]
+)
+async def test_an_email_that_is_none_is_left_out(issuers: Issuers, email: Any) -> None:
+    assert (await verify(issuers, shared(email=email))).email is None
+
+
+async def test_no_key_is_looked_up_for_what_cannot_hold(issuers: Issuers, server: KeyServer) -> None:
+    before = server.fetches
+    for changes in ({"exp": now(-31)}, {"exp": "x"}, {"iss": "x"}, {"sub": ""}):
+        with pytest.raises(TokenError):
+            await verify(issuers, ED.sign(headers={"kid": "never seen"}, **changes))
+    for token in (shared(headers={"kid": "never seen"}), ED.sign(headers={"kid": "not a kid"})):
+        with pytest.raises(TokenError):
+            await verify(issuers, token)
+    assert server.fetches == before
+
+
+async def test_a_token_seen_before_is_not_checked_again(issuers: Issuers, monkeypatch: pytest.MonkeyPatch) -> None:
+    for token in (shared(sub="again"), ED.sign(sub="again")):
+        first = await verify(issuers, token)
+        with monkeypatch.context() as patch:
+            patch.setattr(jwt, "decode", lambda *_, **__: pytest.fail("the signature was checked again"))
+            assert await verify(issuers, token) is first
+        with monkeypatch.context() as patch:
+            later = first.expires_at + 31
+            patch.setattr(time, "time", partial(float, later))
+            patch.setattr(jwt, "decode", Mock(side_effect=jwt.ExpiredSignatureError))
+            with pytest.raises(TokenError):
+                await verify(issuers, token)
+
+
+async def test_a_withdrawn_key_ends_the_tokens_that_were_seen() -> None:
+    first, second = Key("EdDSA", "first"), Key("EdDSA", "second")
+    async with key_server(first) as server:
+        key_set = KeySet(server.url)
+        await key_set.open()
+        issuers = Issuers(shared_secret=None, key_set=key_set, issuer=ISSUER, audience=None)
+        old = first.sign()
+        assert (await verify(issuers, old)).user_id == "outsider"
+        server.keys = [second.published()]
+        assert (await verify(issuers, second.sign())).user_id == "outsider"
+        with pytest.raises(TokenError):
+            await verify(issuers, old)
+        await key_set.close()
+
+
+def test_the_shape_of_a_signature_is_long_enough_for_every_key() -> None:
+    assert len(base64.urlsafe_b64encode(bytes(1024)).rstrip(b"=")) <= 1400

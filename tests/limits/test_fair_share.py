@@ -1,0 +1,78 @@
+"""Each user's share: turns at what there are few of, and room for what is big."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from tests.client import Api, User
+from tests.conftest import fill, make_settings, running_service
+from todo_service.errors import Overloaded
+from todo_service.limits.fair_share import Room, Turns
+
+
+async def test_one_user_waits_for_a_turn_and_others_do_not() -> None:
+    turns = Turns(each=2)
+    async with turns.turn("ada", seconds=1), turns.turn("ada", seconds=1):
+        with pytest.raises(TimeoutError):
+            await turns.turn("ada", seconds=0.01).__aenter__()
+        async with turns.turn("bob", seconds=0.01), turns.turn(None, seconds=0), turns.turn(None, seconds=0):
+            pass
+        waiting = asyncio.create_task(turns.turn("ada", seconds=5).__aenter__())
+        await asyncio.sleep(0)
+    await waiting
+
+
+def test_room_is_each_users_and_all_togethers() -> None:
+    room = Room(total=100, each=40)
+    with room.taken("ada", 30):
+        with pytest.raises(Overloaded), room.taken("ada", 11):
+            pass
+        with room.taken("ada", 10), room.taken("bob", 40):
+            with pytest.raises(Overloaded), room.taken("eve", 21):
+                pass
+            with room.taken("eve", 20):
+                pass
+    with room.taken("ada", 1000), pytest.raises(Overloaded), room.taken("bob", 1):
+        pass
+    with room.taken("bob", 40):
+        pass
+
+
+async def test_a_user_who_asks_for_much_holds_up_nobody_else(api: Api, database_url: str) -> None:
+    """Ada's counter is held, so that her writes wait with their connections; Bob is served all the same."""
+    ada, bob = await api.new_user(), await api.new_user()
+    db = await asyncpg.connect(database_url)
+    async with db.transaction():
+        await db.execute("SELECT FROM task_clocks WHERE user_id = $1 FOR UPDATE", ada.id)
+        writing = [asyncio.create_task(api.post("/api/v1/tasks", {"title": "t"}, as_=ada)) for _ in range(30)]
+        await asyncio.sleep(0.3)
+        for _ in range(5):
+            assert (await api.get("/api/v1/tasks", as_=bob)).status == 200
+            assert (await api.post("/api/v1/tasks", {"title": "t"}, as_=bob)).status == 201
+    answers = await asyncio.gather(*writing)
+    assert {answer.status for answer in answers} <= {201, 503}
+    assert {answer.headers.get("Retry-After") for answer in answers if answer.status == 503} <= {"2"}
+    await db.close()
+
+
+async def test_answers_that_nobody_reads_are_bounded(database_url: str) -> None:
+    async with running_service(make_settings(database_url)) as api:
+        ada, bob = await api.new_user(), await api.new_user()
+        await fill(database_url, ada.id, count=9000, description="d" * 5000)
+        unread = [await unread_list(api, ada) for _ in range(3)]
+        refused = await api.get("/api/tasks", as_=ada)
+        assert (refused.status, refused.problem()) == (503, "overloaded")
+        assert (await api.get("/api/tasks?limit=10", as_=ada)).status == 200
+        assert (await api.get("/api/tasks", as_=bob)).status == 200
+        for writer in unread:
+            writer.close()
+
+
+async def unread_list(api: Api, user: User) -> asyncio.StreamWriter:
+    """A connection on which all of a user's tasks were asked for, and the answer was begun but not read."""
+    host, port = api.base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(f"GET /api/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {user.token}\r\n\r\n".encode())
+    assert await asyncio.wait_for(reader.readline(), 20)
+    return writer

@@ -1,0 +1,230 @@
+"""Backups as files: written by `pg_dump`, read by `pg_restore`, loaded over a connection of ours.
+
+`pg_restore` only turns the file into SQL and rows here; it never connects. So all that a restore does, what comes after
+the file's content included, is in one transaction of one connection, opened like every other connection of ours.
+"""
+
+import asyncio
+import re
+import signal
+from collections.abc import AsyncIterator, Collection, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import asyncpg
+
+from todo_service.config.database_url import Dsn
+from todo_service.config.settings import Settings
+from todo_service.postgres import client_binaries, migrations
+from todo_service.postgres.client_binaries import Program, ProgramError
+from todo_service.postgres.connector import Connection, wanted
+from todo_service.postgres.migrations import Migration, MigrationError
+from todo_service.queries import catalog
+from todo_service.queries.catalog import Table
+
+NEEDED = frozenset({"users", "task_clocks", "tasks", "schema_migrations"})  # without them a file is no backup
+PIECE = 1024 * 1024  # bytes
+LOCK_SECONDS = 60  # how long a dump waits for a table that a migration holds
+COPY = re.compile(rb"COPY (\S+)\.(\S+) \((.*)\) FROM stdin;\n")
+# Words to psql, and a setting that servers before 17 do not know.
+NOT_FOR_SERVERS = re.compile(rb"\\(un)?restrict .*\n|SET transaction_timeout = 0;\n")
+
+
+class ArchiveError(Exception):
+    """A file is no backup that can be restored here; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A backup that can be read: the tables that it has, and the server's major version it was made on."""
+
+    path: Path
+    tables: frozenset[str]
+    version: int
+    program: Program
+
+
+def session(settings: Settings) -> Dsn:
+    """Where the database is, for who needs a session of their own. Raises `ArchiveError` for a transaction pooler."""
+    where = wanted(settings)
+    if where.pooled:
+        raise ArchiveError(
+            "DATABASE_URL leads through a transaction pooler, which mixes sessions. Give the direct address (for Neon"
+            " the host without -pooler, for Supabase and PgBouncer PostgreSQL's own port)."
+        )
+    return where
+
+
+async def own_tables(db: Connection, known: tuple[Migration, ...]) -> list[Table]:
+    """The tables that the service has in a database, those made by an auth server marked as shared.
+
+    Raises `MigrationError` for the database of a newer release, `ArchiveError` if other tables have our names.
+    """
+    try:
+        state = await migrations.state(db, known)
+    except asyncpg.UndefinedColumnError:
+        raise ArchiveError("The database has a schema_migrations of another program: it is not ours.") from None
+    if newer := [name for number, name in state.applied.items() if number > len(known)]:
+        raise MigrationError(f"The database is of a newer release (it has {newer[-1]}): use that release's scripts.")
+    ours = migrations.tables(migration for migration in known if migration.number in state.applied)
+    found = await catalog.select_tables(db, names=migrations.tables(known))
+    if strangers := [table.qualified for table in found if table.name not in ours and not table.is_shared]:
+        raise ArchiveError(f"The database has tables of these names that are not ours: {', '.join(strangers)}.")
+    return found
+
+
+async def dump(where: Dsn, program: Program, tables: Collection[Table], target: IO[bytes] | int) -> None:
+    """Write these tables as they are at one moment, whatever is written meanwhile. Raises `ProgramError`, or
+    `BrokenPipeError` if nobody reads the `target`.
+    """
+    options = ["--format=custom", "--encoding=UTF8", "--no-password", f"--lock-wait-timeout={LOCK_SECONDS}s"]
+    named = [f"--table={table.qualified}" for table in tables]
+    environment = client_binaries.environment(where)
+    async with _running(program.path, *options, *named, stdout=target, env=environment) as process:
+        try:
+            await _ended(process, "pg_dump")
+        except ProgramError:
+            if process.returncode == -signal.SIGPIPE:
+                raise BrokenPipeError from None
+            raise
+
+
+async def open_archive(path: Path) -> Archive:
+    """Read the contents of a file. Raises `ArchiveError`, or `ProgramError` if no `pg_restore` is there."""
+    program = client_binaries.newest("pg_restore")
+    try:
+        path.open("rb").close()
+        listing = await _output(program, "--list", str(path))
+    except (OSError, ProgramError) as error:
+        raise ArchiveError(f"{path} cannot be read as a backup. {_reason(error)}") from None
+    version = re.search(r"^; +Dumped from database version: (\d+)", listing, re.MULTILINE)
+    tables = re.findall(r"^\d+; \d+ \d+ TABLE (?!DATA )\S+ (\S+) ", listing, re.MULTILINE)
+    return Archive(path, frozenset(tables), int(version[1]) if version else 0, program)
+
+
+async def applied_migrations(archive: Archive) -> dict[int, str]:
+    """The migrations that the backup's database had: the SHA-256 of each by its number."""
+    rows = await _output(archive.program, "--data-only", "--table=schema_migrations", "--file=-", str(archive.path))
+    lines = rows.partition("FROM stdin;\n")[2].partition("\\.\n")[0].splitlines()
+    return {int(number): sha256 for number, _, sha256, *_ in (line.split("\t") for line in lines)}
+
+
+async def load(db: Connection, archive: Archive) -> None:
+    """Make the file's tables and fill them, inside the caller's transaction.
+
+    Raises what asyncpg raises, or `ProgramError` if the file turns out to be broken: then nothing may be committed.
+    """
+    options = ["--no-owner", "--no-privileges", "--no-tablespaces", "--exit-on-error", "--file=-"]
+    pipe = asyncio.subprocess.PIPE
+    async with _running(archive.program.path, *options, str(archive.path), stdout=pipe) as process:
+        assert process.stdout is not None
+        script, statements = _Script(process.stdout), bytearray()
+        while line := await script.line():
+            if copy := COPY.fullmatch(line):
+                await _execute(db, statements)
+                statements.clear()
+                schema, table, columns = _names(copy[1]), _names(copy[2]), _names(copy[3])
+                rows = script.rows()
+                await _copied(db, db.copy_to_table(table[0], schema_name=schema[0], columns=columns, source=rows))
+            elif not NOT_FOR_SERVERS.fullmatch(line):
+                statements += line
+        await _ended(process, "pg_restore")  # before the last statements: a broken file ends early
+        await _execute(db, statements)
+
+
+async def _copied(db: Connection, copying: Coroutine[Any, Any, object]) -> None:
+    """Wait for a COPY. asyncpg itself waits for ever if the connection is lost while it may not write."""
+    task = asyncio.create_task(copying)
+
+    def cancel(_: object) -> None:
+        task.cancel()
+
+    db.add_termination_listener(cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not db.is_closed():
+            raise
+        raise ConnectionResetError("PostgreSQL closed the connection.") from None
+    finally:
+        db.remove_termination_listener(cancel)
+
+
+async def _execute(db: Connection, statements: bytes | bytearray) -> None:
+    """Run what stands between two tables, unless it is comments alone."""
+    if any(line and not line.startswith(b"--") for line in statements.splitlines()):
+        await db.execute(statements.decode())
+
+
+class _Script:
+    """What `pg_restore` writes: lines of SQL, and behind a line with COPY the rows up to a line `\\.`."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+        self._buffer = b""  # begins with a line
+
+    async def line(self) -> bytes:
+        """The next line with its end, or nothing at the end of the script."""
+        while b"\n" not in self._buffer and await self._more():
+            pass
+        line, end, self._buffer = self._buffer.partition(b"\n")
+        return line + end
+
+    async def rows(self) -> AsyncIterator[bytes]:
+        """The rows, many at a time. Raises `ProgramError` if the script ends among them."""
+        while not self._buffer.startswith(b"\\.\n"):
+            if (end := self._buffer.find(b"\n\\.\n")) < 0:
+                end = self._buffer.rfind(b"\n")
+            if end >= 0:
+                yield self._buffer[: end + 1]
+                self._buffer = self._buffer[end + 1 :]
+            elif not await self._more():
+                raise ProgramError("The file ends in the middle of a table.")
+        self._buffer = self._buffer[3:]
+
+    async def _more(self) -> bool:
+        piece = await self._stream.read(PIECE)
+        self._buffer += piece
+        return bool(piece)
+
+
+def _names(text: bytes) -> list[str]:
+    return [name.strip('"').replace('""', '"') for name in text.decode().split(", ")]
+
+
+async def _output(program: Program, *arguments: str) -> str:
+    async with _running(program.path, *arguments, stdout=asyncio.subprocess.PIPE) as process:
+        assert process.stdout is not None
+        output = await process.stdout.read()
+        await _ended(process, program.path.name)
+        return output.decode(errors="replace")
+
+
+@asynccontextmanager
+async def _running(program: Path, *arguments: str, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A program for as long as the block lasts; it does not outlive it."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        str(program), *arguments, **{"stdin": asyncio.subprocess.DEVNULL, "stderr": pipe, **options}
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def _ended(process: asyncio.subprocess.Process, name: str) -> None:
+    """Wait for a program; raise `ProgramError` with what it said if it failed."""
+    assert process.stderr is not None
+    said = (await process.stderr.read()).decode(errors="replace")
+    if await process.wait() != 0:
+        errors = [line.partition("error: ")[2] or line for line in said.splitlines() if line.strip()]
+        raise ProgramError(f"{name} failed: {errors[0] if errors else f'exit status {process.returncode}'}")
+
+
+def _reason(error: Exception) -> str:
+    return f"{error.strerror}." if isinstance(error, OSError) else f"{error}."

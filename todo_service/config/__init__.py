@@ -1,0 +1,1 @@
+"""Settings and how each value is parsed."""

@@ -1,0 +1,1 @@
+"""Rate limits, the load limit and fair shares per user."""

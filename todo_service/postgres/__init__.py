@@ -1,0 +1,1 @@
+"""The pool, the connector, the migrations and PostgreSQL's own programs."""

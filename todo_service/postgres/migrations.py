@@ -1,0 +1,194 @@
+"""Migrations: numbered SQL files, each applied once, in order, in its own transaction, by the operator.
+
+`sql/NNNN_verb_noun.sql` goes up, `sql/NNNN_verb_noun.down.sql` takes it back. A file begins with two comment lines, why
+it exists and whether it is safe while the previous release still serves. What was applied is kept in
+`schema_migrations` with the file's SHA-256: an applied file is never edited. All locks are transaction-level, so
+everything here works through a transaction pooler; of two migrators at once one waits.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from todo_service.config.settings import ROOT
+from todo_service.postgres.connector import Connection
+
+FOLDER = ROOT / "sql"
+FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+CREATES = re.compile(r"^ *CREATE TABLE (\w+)", re.MULTILINE)
+HEADER = re.compile(r"-- Why: .+\n-- Safe while the old code serves: .+\n")
+LOCK_KEY = 0x746F646F  # "todo"
+LOCK_TIMEOUT = "2s"
+LOCK_ATTEMPTS = 5
+
+TAKE_LOCK = "SELECT pg_advisory_xact_lock($1)"
+NO_STATEMENT_TIMEOUT = "SET LOCAL statement_timeout = 0"
+SET_LOCK_TIMEOUT = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"
+CREATE_TABLE = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    number     integer     NOT NULL,
+    name       text        NOT NULL,
+    sha256     text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT schema_migrations_pkey PRIMARY KEY (number)
+)"""
+TABLE_EXISTS = "SELECT to_regclass('schema_migrations') IS NOT NULL"
+SELECT_APPLIED = "SELECT number, name, sha256 FROM schema_migrations ORDER BY number"
+INSERT_APPLIED = "INSERT INTO schema_migrations (number, name, sha256) VALUES ($1, $2, $3)"
+DELETE_APPLIED = "DELETE FROM schema_migrations WHERE number = $1"
+STATEMENT_NAMES = {TABLE_EXISTS: "migrations.table_exists", SELECT_APPLIED: "migrations.select_applied"}  # of readiness
+
+Say = Callable[[str], None]
+
+
+class MigrationError(Exception):
+    """The files or the database are not as they must be; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered pair of files. `sha256` is of the file that goes up, in hexadecimal."""
+
+    number: int
+    name: str
+    up: str
+    down: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a database stands against the files."""
+
+    applied: dict[int, str]
+    pending: tuple[Migration, ...]
+    edited: tuple[Migration, ...]
+
+
+def find(folder: Path = FOLDER) -> tuple[Migration, ...]:
+    """The migrations of a folder in order. Raises `MigrationError` for a gap, a missing half or a missing header."""
+    files = sorted(path for path in folder.glob("[0-9]*.sql") if not path.name.endswith(".down.sql"))
+    if not files:
+        raise MigrationError(f"There are no migrations in {folder}: it belongs beside the package.")
+    migrations = tuple(_read(path) for path in files)
+    if [migration.number for migration in migrations] != list(range(1, len(migrations) + 1)):
+        raise MigrationError(f"The files in {folder} must be numbered 0001, 0002, … without a gap or a repetition.")
+    return migrations
+
+
+def _read(path: Path) -> Migration:
+    name = FILE_NAME.fullmatch(path.name)
+    down = path.with_suffix(".down.sql")
+    up = path.read_text()
+    if name is None or not HEADER.match(up):
+        raise MigrationError(f"{path.name}: name it NNNN_verb_noun.sql and begin with the two header lines.")
+    if not down.exists():
+        raise MigrationError(f"{path.name}: {down.name} is missing.")
+    return Migration(int(name[1]), path.stem, up, down.read_text(), hashlib.sha256(up.encode()).hexdigest())
+
+
+async def state(db: Connection, migrations: tuple[Migration, ...]) -> State:
+    """Compare what a database has with the files. Migrations of a newer release are applied, never pending."""
+    rows = await db.fetch(SELECT_APPLIED) if await db.fetchval(TABLE_EXISTS) else []
+    sums = {row["number"]: row["sha256"] for row in rows}
+    return State(
+        applied={row["number"]: row["name"] for row in rows},
+        pending=tuple(m for m in migrations if m.number not in sums),
+        edited=tuple(m for m in migrations if sums.get(m.number, m.sha256) != m.sha256),
+    )
+
+
+async def up(db: Connection, migrations: tuple[Migration, ...], say: Say = lambda _: None) -> int:
+    """Apply what is pending, one transaction each; returns how many. Raises `MigrationError` if one cannot be."""
+    count = 0
+    while await _with_patience(lambda: _apply_next(db, migrations, say)):
+        count += 1
+    return count
+
+
+async def down(db: Connection, migrations: tuple[Migration, ...], steps: int, say: Say = lambda _: None) -> int:
+    """Take back the newest `steps` migrations, one transaction each; returns how many were there to take back."""
+    count = 0
+    while count < steps and await _with_patience(lambda: _revert_last(db, migrations, say)):
+        count += 1
+    return count
+
+
+def tables(migrations: Iterable[Migration]) -> tuple[str, ...]:
+    """The names of all tables that these migrations make, and of the one that says which were applied."""
+    return *(name for migration in migrations for name in CREATES.findall(migration.up)), "schema_migrations"
+
+
+async def lock(db: Connection) -> None:
+    """Keep every migrator waiting until the transaction ends."""
+    await db.execute(NO_STATEMENT_TIMEOUT)
+    await db.execute(TAKE_LOCK, LOCK_KEY)
+
+
+async def _apply_next(db: Connection, migrations: tuple[Migration, ...], say: Say) -> bool:
+    async with _locked(db):
+        found = await _sound_state(db, migrations)
+        if not found.pending:
+            return False
+        migration = found.pending[0]
+        await _execute(db, migration.name, migration.up)
+        await db.execute(INSERT_APPLIED, migration.number, migration.name, migration.sha256)
+    say(f"applied {migration.name}")
+    return True
+
+
+async def _revert_last(db: Connection, migrations: tuple[Migration, ...], say: Say) -> bool:
+    async with _locked(db):
+        found = await _sound_state(db, migrations)
+        if not found.applied:
+            return False
+        number = max(found.applied)
+        if number > len(migrations):
+            raise MigrationError(f"{found.applied[number]} is of a newer release: take it back with that release.")
+        migration = migrations[number - 1]
+        await _execute(db, migration.name, migration.down)
+        await db.execute(DELETE_APPLIED, number)
+    say(f"took back {migration.name}")
+    return True
+
+
+@asynccontextmanager
+async def _locked(db: Connection) -> AsyncIterator[None]:
+    async with db.transaction():
+        await lock(db)
+        await db.execute(SET_LOCK_TIMEOUT)
+        await db.execute(CREATE_TABLE)
+        yield
+
+
+async def _sound_state(db: Connection, migrations: tuple[Migration, ...]) -> State:
+    found = await state(db, migrations)
+    if found.edited:
+        names = ", ".join(migration.name for migration in found.edited)
+        raise MigrationError(f"Edited after they were applied: {names}. Restore the files and write a new migration.")
+    return found
+
+
+async def _execute(db: Connection, name: str, sql: str) -> None:
+    try:
+        await db.execute(sql)
+    except asyncpg.LockNotAvailableError:
+        raise
+    except asyncpg.PostgresError as error:
+        raise MigrationError(f"{name} failed and left nothing behind: {error} ({error.sqlstate})") from error
+
+
+async def _with_patience(step: Callable[[], Awaitable[bool]]) -> bool:
+    """Try again when a table is in use for longer than `LOCK_TIMEOUT`: a queued ALTER would hold up every reader."""
+    for attempt in range(LOCK_ATTEMPTS):
+        try:
+            return await step()
+        except asyncpg.LockNotAvailableError:
+            await asyncio.sleep(attempt)
+    raise MigrationError(f"A table was in use for longer than {LOCK_TIMEOUT}, {LOCK_ATTEMPTS} times; try again later.")

@@ -1,0 +1,1 @@
+"""The HTTP server, its graceful shutdown and gunicorn workers."""

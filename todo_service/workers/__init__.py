@@ -1,1 +1,0 @@
-"""Several processes behind one listener: gunicorn's arbiter starts, watches and replaces aiohttp's gunicorn workers."""
