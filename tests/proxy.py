@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from todo_service.config import database_url
+from todo_service.config.database_options import database_options
 from todo_service.config.settings import Settings
 from todo_service.postgres.pool import Database
 
@@ -114,7 +115,7 @@ def settings(**values: Any) -> Settings:
 
 @asynccontextmanager
 async def opened(url: str, names: dict[str, str] | None = None, **values: Any) -> AsyncIterator[Database]:
-    instance = Database(settings(**values), url=url, statement_names=names or {})
+    instance = Database(database_options(settings(database_url=url, **values)), statement_names=names or {})
     await instance.open()
     try:
         yield instance

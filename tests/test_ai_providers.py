@@ -18,7 +18,7 @@ from tests.conftest import make_settings
 from tests.provider import BAD, GOOD, KEYS, PATH, REFUSED, SPENT, AiProvider, ai_provider, always, problem
 from tests.proxy import refusing_port
 from todo_service import ai_providers
-from todo_service.ai_providers import DEFAULT, PROVIDERS, Validator, Verdict
+from todo_service.ai_providers import DEFAULT, PROVIDERS, ApiKeyValidator, Verdict
 from todo_service.errors import ProviderUnreachable
 
 HERE = "postgresql://u@127.0.0.1/unused"
@@ -33,8 +33,8 @@ async def provider() -> AsyncIterator[AiProvider]:
 
 
 @asynccontextmanager
-async def asking(url: str, seconds: float = PATIENCE) -> AsyncIterator[Validator]:
-    validator = Validator(make_settings(HERE, gemini_base_url=url), seconds=seconds)
+async def asking(url: str, seconds: float = PATIENCE) -> AsyncIterator[ApiKeyValidator]:
+    validator = ApiKeyValidator(make_settings(HERE, gemini_base_url=url), seconds=seconds)
     await validator.open()
     try:
         yield validator
@@ -46,7 +46,7 @@ async def refusal(url: str, key: str = GOOD, seconds: float = PATIENCE) -> str:
     """What is said where nothing could be learnt."""
     async with asking(url, seconds) as validator:
         with pytest.raises(ProviderUnreachable) as raised:
-            await validator.verdict(GEMINI, key)
+            await validator.validate(GEMINI, key)
     assert raised.value.__cause__ is None
     return raised.value.detail
 
@@ -69,9 +69,9 @@ def test_what_may_be_one(key: str) -> None:
 
 async def test_good_spent_and_wrong_keys(provider: AiProvider) -> None:
     async with asking(provider.url) as validator:
-        assert await validator.verdict(GEMINI, GOOD) is Verdict.VALID
-        assert await validator.verdict(GEMINI, SPENT) is Verdict.QUOTA_EXCEEDED
-        assert await validator.verdict(GEMINI, BAD) is Verdict.INVALID
+        assert await validator.validate(GEMINI, GOOD) is Verdict.VALID
+        assert await validator.validate(GEMINI, SPENT) is Verdict.QUOTA_EXCEEDED
+        assert await validator.validate(GEMINI, BAD) is Verdict.INVALID
     assert provider.asked == [GOOD, SPENT, BAD]
 
 
@@ -79,7 +79,7 @@ async def test_good_spent_and_wrong_keys(provider: AiProvider) -> None:
 async def test_other_ways_to_say_that_a_key_is_wrong(provider: AiProvider, status: int) -> None:
     provider.answer = always(status, "not JSON at all")
     async with asking(provider.url) as validator:
-        assert await validator.verdict(GEMINI, GOOD) is Verdict.INVALID
+        assert await validator.validate(GEMINI, GOOD) is Verdict.INVALID
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ async def test_answers_that_say_nothing_of_the_key(provider: AiProvider, status:
 async def test_an_answer_of_exactly_64_kib_is_read(provider: AiProvider) -> None:
     provider.answer = always(200, '{"a": "' + "a" * (ai_providers.MAX_BYTES - 9) + '"}')
     async with asking(provider.url) as validator:
-        assert await validator.verdict(GEMINI, GOOD) is Verdict.VALID
+        assert await validator.validate(GEMINI, GOOD) is Verdict.VALID
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
@@ -138,7 +138,7 @@ async def test_nobody_is_there() -> None:
 
 async def test_the_service_waits_ten_seconds_in_total() -> None:
     assert ai_providers.SECONDS == 10
-    validator = Validator(make_settings(HERE))
+    validator = ApiKeyValidator(make_settings(HERE))
     await validator.open()
     assert validator._session is not None
     assert validator._session.timeout.total == 10
@@ -157,7 +157,7 @@ async def test_cookies_are_not_kept(provider: AiProvider) -> None:
     provider.answer = bake
     async with asking(provider.url) as validator:
         for _ in range(2):
-            await validator.verdict(GEMINI, GOOD)
+            await validator.validate(GEMINI, GOOD)
     assert seen == [None, None]
 
 
@@ -172,10 +172,10 @@ async def test_a_proxy_of_the_environment_is_used(provider: AiProvider, monkeypa
 
     provider.answer = forward
     async with asking("http://gemini.example:8080/base/") as validator:
-        assert await validator.verdict(GEMINI, GOOD) is Verdict.VALID
+        assert await validator.validate(GEMINI, GOOD) is Verdict.VALID
     assert (provider.elsewhere, provider.asked) == (1, []), "below the base's path"
     async with asking("http://gemini.example:8080") as validator:
-        assert await validator.verdict(GEMINI, GOOD) is Verdict.INVALID
+        assert await validator.validate(GEMINI, GOOD) is Verdict.INVALID
     assert asked == ["gemini.example"]
 
 
@@ -209,7 +209,7 @@ async def test_a_key_that_is_repeated_is_not_told(
     provider.answer = misbehaviour.echo(status)
     if status == 200:
         async with asking(provider.url) as validator:
-            assert await validator.verdict(GEMINI, GOOD) is Verdict.VALID
+            assert await validator.validate(GEMINI, GOOD) is Verdict.VALID
     else:
         assert GOOD not in await refusal(provider.url)
     assert GOOD not in "".join(capfd.readouterr())

@@ -65,7 +65,7 @@ class AnswerError(Exception):
     """An answer that says nothing of the key; the text says why and holds no word of the answer."""
 
 
-class Validator:
+class ApiKeyValidator:
     """Asks providers about keys, each within so many `seconds`. `open` and `close` it."""
 
     def __init__(self, settings: Settings, *, seconds: float = SECONDS) -> None:
@@ -88,10 +88,10 @@ class Validator:
         if self._session is not None:
             await self._session.close()
 
-    async def verdict(self, provider: Provider, api_key: str) -> Verdict:
+    async def validate(self, provider: Provider, api_key: str) -> Verdict:
         """What the provider says of a key of its form. Raises `ProviderUnreachable` if it does not say it."""
         try:
-            return await self._asked(provider, api_key)
+            return await self._ask(provider, api_key)
         except AnswerError as error:
             reason = str(error)
         except (ClientError, OSError, TimeoutError, ValueError) as error:
@@ -101,7 +101,7 @@ class Validator:
             f"{provider.title} did not say whether the API key is good. {ProviderUnreachable.remedy}"
         )
 
-    async def _asked(self, provider: Provider, api_key: str) -> Verdict:
+    async def _ask(self, provider: Provider, api_key: str) -> Verdict:
         assert self._session is not None
         headers = {provider.header: api_key, "Content-Type": "application/json", "Accept-Encoding": "identity"}
         address = provider.address(self._settings)
@@ -136,4 +136,4 @@ def _is_document(body: bytes) -> bool:
         return False
 
 
-VALIDATOR = web.AppKey("validator", Validator)
+API_KEY_VALIDATOR = web.AppKey("validator", ApiKeyValidator)

@@ -1,238 +1,207 @@
-"""The only place where everything meets: resources, chain, routes, CORS."""
+"""The composition root: the resources, the middlewares and the routes of the service."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import structlog
 from aiohttp import web
 
 from todo_service import __version__
-from todo_service.ai_providers import VALIDATOR, Validator
-from todo_service.auth.api_key_encryption import KEY_BOX, KeyBox
+from todo_service.ai_providers import API_KEY_VALIDATOR, ApiKeyValidator
+from todo_service.auth.api_key_encryption import API_KEY_CIPHER, ApiKeyCipher
 from todo_service.auth.credentials import TOKENS
-from todo_service.auth.external_jwts import ISSUERS, Issuers
-from todo_service.auth.external_sessions import SESSION_TOKENS, SessionTokens
-from todo_service.auth.jwks import KEY_SET, KeySet
-from todo_service.auth.passwords import Passwords
+from todo_service.auth.external_jwts import EXTERNAL_JWTS, ExternalJwts
+from todo_service.auth.external_sessions import EXTERNAL_SESSIONS, ExternalSessions
+from todo_service.auth.jwks import JWKS, JwksClient
+from todo_service.auth.passwords import BCRYPT_POOL, BcryptPool
 from todo_service.auth.refresh_tokens import SESSIONS, Sessions
 from todo_service.auth.revocations import REVOCATIONS, Revocations
-from todo_service.auth.sign_in import PASSWORDS
+from todo_service.auth.token_cache import TOKEN_CACHE, TokenCache
 from todo_service.auth.tokens import MAX_LIFETIME, AccessTokens
-from todo_service.config.settings import SETTINGS, Settings, secret
-from todo_service.limits.fair_share import Room
-from todo_service.limits.load import LIFE, Life
-from todo_service.limits.rate import LIMITS, Limits
-from todo_service.middleware import CHAIN, cors
-from todo_service.middleware.errors import answer_errors
-from todo_service.middleware.pieces import MAX_UNSENT, MAX_UNSENT_OF_ONE, UNSENT
-from todo_service.middleware.request_id import give_request_id
-from todo_service.middleware.response_headers import set_headers
-from todo_service.observability.event_loop import watch
+from todo_service.config.database_options import database_options
+from todo_service.config.secrets import plain_text
+from todo_service.config.settings import SETTINGS, Settings
+from todo_service.limits.fair_share import PerUserByteBudget
+from todo_service.limits.load import LOAD, Load
+from todo_service.limits.rate import RATE_LIMITER, RateLimiter, quotas
+from todo_service.limits.rate_redis import Observer
+from todo_service.middleware import cors, metrics_middlewares, middlewares
+from todo_service.middleware.response_headers import RESPONSE_HEADERS, ResponseHeaders, set_headers
+from todo_service.middleware.streaming import MAX_UNSENT, MAX_UNSENT_PER_USER, UNSENT
+from todo_service.observability.event_loop import monitor
 from todo_service.observability.metrics import METRICS, Metrics
 from todo_service.openapi.document import document
 from todo_service.postgres import migrations
 from todo_service.postgres.pool import DATABASE, Database
 from todo_service.queries import statement_names
 from todo_service.queries.external_sessions import select_user_from
-from todo_service.routes.auth import AUTH
-from todo_service.routes.batch import BATCH
-from todo_service.routes.docs import DOCS, FILES
-from todo_service.routes.list_cache import CACHE, Cache
-from todo_service.routes.openapi import DESCRIPTION, OPENAPI, Description
-from todo_service.routes.problems import PROBLEMS
-from todo_service.routes.sync import SYNC
-from todo_service.routes.system import MEASURED, MIGRATIONS, SCRAPE, SYSTEM
-from todo_service.routes.table import Route, expand, register
-from todo_service.routes.tasks import TASKS
-from todo_service.routes.transfers import TRANSFERS
-from todo_service.routes.user_api_keys import USER_API_KEYS
-from todo_service.routes.users import USERS
-from todo_service.static_files import ASSETS, by_path
+from todo_service.routes.all_routes import api_routes, page_routes
+from todo_service.routes.list_cache import LIST_CACHE, ListCache
+from todo_service.routes.openapi import OPENAPI_DOCUMENT, OpenApiDocument
+from todo_service.routes.system import METRICS_ROUTES, MIGRATIONS, SCRAPE
+from todo_service.routes.table import register
+from todo_service.static_files import STATIC_FILES, by_path
 from todo_service.wire import codec
 from todo_service.wire.new_passwords import common_passwords
-from todo_service.wire.transfers import READERS, Readers
+from todo_service.wire.transfers import IMPORT_READER, ImportReader
+
+MINUTE, DAY = 60, 24 * 60 * 60  # seconds
 
 log = structlog.get_logger()
 
-ROUTES: tuple[Route, ...] = (
-    *AUTH,
-    *expand(TASKS),
-    *BATCH,
-    *SYNC,
-    *TRANSFERS,
-    *USER_API_KEYS,
-    *USERS,
-    *PROBLEMS,
-    *OPENAPI,
-    *SYSTEM,
-)
-PAGES: tuple[Route, ...] = (*DOCS, *FILES)  # for people: no part of the API, so its description leaves them out
-
 
 def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Application:
-    """The service as an aiohttp application. `settings` must hold a `database_url` and a secret for `signing_keys`;
-    `metrics` are its own unless workers share them.
+    """Return the service as an aiohttp application.
+
+    Args:
+        settings: With a `database_url` and a secret for `signing_keys`.
+        metrics: Those that the workers share; None for an application of its own.
     """
-    app = web.Application(middlewares=CHAIN)
+    app = web.Application(middlewares=middlewares(settings))
     app[SETTINGS] = settings
-    app[LIFE] = Life(most_busy=settings.max_requests_in_flight)
     app[METRICS] = metrics or Metrics(version=__version__)
+    app[LOAD] = Load(max_busy=settings.max_requests_in_flight)
     app[SCRAPE] = asyncio.Lock()
     app[MIGRATIONS] = migrations.find()
     names = statement_names() | migrations.STATEMENT_NAMES
-    names |= {select_user_from(settings.session_table): "sessions.select_user"}
-    app[DATABASE] = Database(settings, statement_names=names, metrics=app[METRICS])
-    app[PASSWORDS] = Passwords(rounds=settings.bcrypt_rounds)
-    app[TOKENS] = AccessTokens(
-        settings.signing_keys, algorithm=settings.algorithm, lifetime=settings.access_token_expire_minutes * 60
-    )
-    app[SESSIONS] = Sessions(
-        app[DATABASE],
-        keys=settings.signing_keys,
-        lifetime=settings.refresh_token_expire_days * 24 * 60 * 60,
-        reuse_seconds=settings.refresh_reuse_seconds,
-        metrics=app[METRICS],
-    )
-    app[REVOCATIONS] = Revocations(app[DATABASE], lifetime=MAX_LIFETIME)
-    app[ISSUERS] = issuers(app)
-    app[SESSION_TOKENS] = session_tokens(app)
-    app[CACHE] = Cache()
-    app[UNSENT] = Room(total=MAX_UNSENT, each=MAX_UNSENT_OF_ONE)
-    app[READERS] = Readers(settings)
-    app[LIMITS] = Limits(settings, app[METRICS])
-    app[ASSETS] = by_path(docs=settings.docs_enabled)
-    app[VALIDATOR] = Validator(settings)
+    names |= {select_user_from(settings.session_table): "external_sessions.select_user"}
+    app[DATABASE] = Database(database_options(settings), statement_names=names, metrics=app[METRICS])
+    app[RATE_LIMITER] = rate_limiter(settings, app[METRICS])
+    app[LIST_CACHE] = ListCache()
+    app[UNSENT] = PerUserByteBudget(total=MAX_UNSENT, per_user=MAX_UNSENT_PER_USER)
+    app[IMPORT_READER] = ImportReader(settings)
+    app[STATIC_FILES] = by_path(docs=settings.docs_enabled)
+    app[API_KEY_VALIDATOR] = ApiKeyValidator(settings)
     if settings.encryption_keys:
-        app[KEY_BOX] = KeyBox(settings.encryption_keys)
-    common_passwords()
-    app.cleanup_ctx.extend([database, pulse, revocations, key_set, limits, validator, password_threads, import_threads])
-    app.on_response_prepare.append(set_headers)
-    routes, pages = rows(settings)
-    app[DESCRIPTION] = Description(codec.dump(document(routes, settings)))
-    register(app, (*routes, *pages))
+        app[API_KEY_CIPHER] = ApiKeyCipher(settings.encryption_keys)
+    add_auth(app)
+    app.cleanup_ctx.extend([opened(DATABASE), background(watch_event_loop), background(follow_revocations)])
+    app.cleanup_ctx.extend(opened(key) for key in (JWKS, RATE_LIMITER, API_KEY_VALIDATOR, BCRYPT_POOL, IMPORT_READER))
+    add_response_headers(app)
+    routes = api_routes(settings)
+    app[OPENAPI_DOCUMENT] = OpenApiDocument(codec.dump(document(routes, settings)))
+    register(app, (*routes, *page_routes(settings)))
     cors.set_up(app)
-    app.on_startup.append(warn_of_gaps)
+    app.on_startup.append(warn_about_settings)
+    common_passwords()  # read before the first request needs them
     return app
 
 
-def rows(settings: Settings) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
-    """What these settings turn on: the rows of the API and those of the pages."""
-    measured = () if settings.metrics_port else MEASURED
-    if settings.docs_enabled:
-        return (*ROUTES, *measured), PAGES
-    return tuple(route for route in (*ROUTES, *measured) if route not in OPENAPI), FILES
-
-
-async def warn_of_gaps(app: web.Application) -> None:
-    """Say in the log what production lacks and can be run without."""
-    settings = app[SETTINGS]
-    if settings.in_production and not settings.allowed_hosts:
-        log.warning("allowed_hosts_not_set", detail="Requests for every host are answered; set ALLOWED_HOSTS.")
-    plain = [origin for origin in settings.cors_origins if origin.startswith("http://")]
-    if settings.in_production and plain:
-        log.warning("cors_origins_not_encrypted", origins=plain, detail="Whoever is on the way can be these pages.")
-
-
 def build_metrics_app(app: web.Application) -> web.Application:
-    """An application for a port of its own that shows the metrics of `app` and nothing else."""
-    beside = web.Application(middlewares=(give_request_id, answer_errors))
-    beside[SETTINGS], beside[LIFE], beside[METRICS], beside[SCRAPE] = (
-        app[SETTINGS],
-        app[LIFE],
-        app[METRICS],
-        app[SCRAPE],
-    )
-    beside.on_response_prepare.append(set_headers)
-    register(beside, MEASURED)
-    return beside
+    """Return an application for a port of its own that serves the metrics of `app` and nothing else."""
+    metrics_app = web.Application(middlewares=metrics_middlewares())
+    metrics_app[SETTINGS], metrics_app[LOAD] = app[SETTINGS], app[LOAD]
+    metrics_app[METRICS], metrics_app[SCRAPE] = app[METRICS], app[SCRAPE]
+    add_response_headers(metrics_app)
+    register(metrics_app, METRICS_ROUTES)
+    return metrics_app
 
 
-def issuers(app: web.Application) -> Issuers:
-    """The auth servers whose JWTs are accepted."""
+def add_response_headers(app: web.Application) -> None:
+    """Complete the headers of every answer."""
     settings = app[SETTINGS]
+    app[RESPONSE_HEADERS] = ResponseHeaders(
+        https_only=settings.in_production, varies_by_origin=bool(settings.cors_origins)
+    )
+    app.on_response_prepare.append(set_headers)
+
+
+def rate_limiter(settings: Settings, observer: Observer) -> RateLimiter:
+    """Return the rate limits of the settings."""
+    enforced = quotas(read=settings.rate_limit_read, write=settings.rate_limit_write, auth=settings.rate_limit_auth)
+    return RateLimiter(
+        enforced if settings.rate_limit_enabled else {},
+        secret=settings.signing_keys[0],
+        observer=observer,
+        redis_url=plain_text(settings.redis_url),
+    )
+
+
+def add_auth(app: web.Application) -> None:
+    """Add everything that checks or issues credentials."""
+    settings, database = app[SETTINGS], app[DATABASE]
+    cache = app[TOKEN_CACHE] = TokenCache()
+    app[REVOCATIONS] = Revocations(database, lifetime=MAX_LIFETIME, token_cache=cache)
+    app[BCRYPT_POOL] = BcryptPool(rounds=settings.bcrypt_rounds)
+    app[TOKENS] = AccessTokens(
+        settings.signing_keys, algorithm=settings.algorithm, lifetime=settings.access_token_expire_minutes * MINUTE
+    )
+    app[SESSIONS] = Sessions(
+        database,
+        keys=settings.signing_keys,
+        lifetime=settings.refresh_token_expire_days * DAY,
+        reuse_seconds=settings.refresh_reuse_seconds,
+        metrics=app[METRICS],
+    )
     if settings.jwks_url is not None:
-        app[KEY_SET] = KeySet(settings.jwks_url)
-    return Issuers(
-        shared_secret=secret(settings.better_auth_secret),
-        key_set=app.get(KEY_SET),
+        app[JWKS] = JwksClient(settings.jwks_url, on_withdrawal=cache.clear)
+    app[EXTERNAL_JWTS] = ExternalJwts(
+        shared_secret=plain_text(settings.better_auth_secret),
+        jwks=app.get(JWKS),
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
     )
-
-
-def session_tokens(app: web.Application) -> SessionTokens:
-    """The table whose session tokens are accepted."""
-    settings = app[SETTINGS]
-    return SessionTokens(
-        app[DATABASE],
+    app[EXTERNAL_SESSIONS] = ExternalSessions(
+        database,
         table=settings.session_table,
         storage=settings.session_token_storage,
-        hash_secret=secret(settings.session_hash_secret),
-        signing_secret=secret(settings.better_auth_secret),
+        hash_secret=plain_text(settings.session_hash_secret),
+        signing_secret=plain_text(settings.better_auth_secret),
     )
 
 
-async def database(app: web.Application) -> AsyncIterator[None]:
-    """The connection pool, as long as the application runs."""
-    await app[DATABASE].open()
-    yield
-    await app[DATABASE].close()
-
-
-async def pulse(app: web.Application) -> AsyncIterator[None]:
-    """The task that measures the event loop and reads the gauges."""
+async def watch_event_loop(app: web.Application) -> None:
+    """Monitor the event loop for ever."""
 
     def read_gauges() -> None:
-        app[DATABASE].read_gauges()
-        app[METRICS].password_checks.set(app[PASSWORDS].waiting)
+        app[DATABASE].measure_pool()
+        app[METRICS].password_checks.set(app[BCRYPT_POOL].waiting)
 
-    watching = asyncio.create_task(watch(app[METRICS], app[LIFE], read_gauges), name="pulse")
-    yield
-    watching.cancel()
-    await asyncio.wait([watching])
+    await monitor(app[METRICS], app[LOAD], read_gauges)
 
 
-async def revocations(app: web.Application) -> AsyncIterator[None]:
-    """The feed of ended access tokens."""
-    following = asyncio.create_task(app[REVOCATIONS].follow(), name="revocations")
-    yield
-    following.cancel()
-    await asyncio.wait([following])
+async def follow_revocations(app: web.Application) -> None:
+    """Read the feed of revoked access tokens for ever."""
+    await app[REVOCATIONS].follow()
 
 
-async def key_set(app: web.Application) -> AsyncIterator[None]:
-    """The keys that an auth server publishes."""
-    if KEY_SET not in app:
+def opened(key: web.AppKey[Any]) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return a cleanup context that opens and closes the resource under `key`, if there is one."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        resource = app.get(key)
+        if resource is not None:
+            await resource.open()
         yield
-        return
-    if app[SETTINGS].jwt_issuer is None:
+        if resource is not None:
+            await resource.close()
+
+    return context
+
+
+def background(
+    run: Callable[[web.Application], Coroutine[Any, Any, None]],
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return a cleanup context in which `run(app)` runs as a task."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(run(app), name=run.__name__)
+        yield
+        task.cancel()
+        await asyncio.wait([task])
+
+    return context
+
+
+async def warn_about_settings(app: web.Application) -> None:
+    """Log the settings that production lacks and can run without."""
+    settings = app[SETTINGS]
+    if settings.in_production and not settings.allowed_hosts:
+        log.warning("allowed_hosts_not_set", detail="Requests for every host are answered; set ALLOWED_HOSTS.")
+    unencrypted = [origin for origin in settings.cors_origins if origin.startswith("http://")]
+    if settings.in_production and unencrypted:
+        detail = "A third party on the network can replace these pages."
+        log.warning("cors_origins_not_encrypted", origins=unencrypted, detail=detail)
+    if JWKS in app and settings.jwt_issuer is None:
         log.warning("jwt_issuer_not_set", detail="Tokens of every issuer under JWKS_URL's keys hold; set JWT_ISSUER.")
-    await app[KEY_SET].open()
-    yield
-    await app[KEY_SET].close()
-
-
-async def limits(app: web.Application) -> AsyncIterator[None]:
-    """The Redis that limits are shared through."""
-    await app[LIMITS].open()
-    yield
-    await app[LIMITS].close()
-
-
-async def validator(app: web.Application) -> AsyncIterator[None]:
-    """The client that asks AI providers about API keys."""
-    await app[VALIDATOR].open()
-    yield
-    await app[VALIDATOR].close()
-
-
-async def password_threads(app: web.Application) -> AsyncIterator[None]:
-    """The threads that check passwords."""
-    yield
-    app[PASSWORDS].close()
-
-
-async def import_threads(app: web.Application) -> AsyncIterator[None]:
-    """The threads that read imported files."""
-    yield
-    app[READERS].close()

@@ -125,10 +125,10 @@ class Unauthenticated(ApiError):
     when = "The credential is missing, malformed, unknown, expired or revoked, or there are several."
     remedy = "Sign in and send the access token as `Authorization: Bearer <token>`."
 
-    def __init__(self, detail: str | None = None, *, shown: bool = True) -> None:
+    def __init__(self, detail: str | None = None, *, credential_sent: bool = True) -> None:
         super().__init__(detail)
-        self.shown = shown
-        error = ', error="invalid_token"' if shown else ""
+        self.credential_sent = credential_sent
+        error = ', error="invalid_token"' if credential_sent else ""
         self.headers = {"WWW-Authenticate": f'Bearer realm="{REALM}"{error}'}
 
 

@@ -22,7 +22,7 @@ REDOC = ("vendor/redoc/redoc.standalone.js", "redoc-init.js")
 
 
 @dataclass(frozen=True, slots=True)
-class Asset:
+class StaticFile:
     """One file: `path` is where it is asked for, `digest` tells its bytes from others, `gzipped` is it compressed."""
 
     path: str
@@ -32,19 +32,19 @@ class Asset:
     gzipped: bytes
 
 
-def by_path(*, docs: bool) -> Mapping[str, Asset]:
+def by_path(*, docs: bool) -> Mapping[str, StaticFile]:
     """Every asset by its path; those of the documentation only where there is one."""
     names = (STYLE, *SWAGGER_UI, *REDOC) if docs else (STYLE,)
     return {asset.path: asset for asset in map(read, names)}
 
 
 @cache
-def read(name: str) -> Asset:
+def read(name: str) -> StaticFile:
     """The asset of this name below `static`."""
     file = FOLDER / name
     body, beside = file.read_bytes(), file.with_name(file.name + ".gz")
     digest = hashlib.sha256(body).hexdigest()[:16]
-    return Asset(
+    return StaticFile(
         path=f"/assets/{digest}/{file.name}",
         content_type=TYPES[file.suffix],
         digest=digest,
@@ -53,4 +53,4 @@ def read(name: str) -> Asset:
     )
 
 
-ASSETS = web.AppKey("assets", Mapping[str, Asset])
+STATIC_FILES = web.AppKey("static_files", Mapping[str, StaticFile])

@@ -12,8 +12,9 @@ import pytest
 
 from tests.auth_server import SHARED_SECRET, signed_session
 from tests.conftest import make_settings, run_sql
-from todo_service.auth.external_sessions import SessionTokens
+from todo_service.auth.external_sessions import ExternalSessions
 from todo_service.auth.tokens import TokenError
+from todo_service.config.database_options import database_options
 from todo_service.postgres.pool import Database
 from todo_service.queries.external_sessions import select_user_from
 
@@ -21,12 +22,12 @@ HASH_SECRET = "hashes-session-tokens-0123456789-abc"
 
 
 @asynccontextmanager
-async def lookup(database_url: str, **changes: Any) -> AsyncIterator[SessionTokens]:
+async def lookup(database_url: str, **changes: Any) -> AsyncIterator[ExternalSessions]:
     options = {"table": "user_sessions", "storage": "plain", "hash_secret": None, "signing_secret": SHARED_SECRET}
-    database = Database(make_settings(database_url))
+    database = Database(database_options(make_settings(database_url)))
     await database.open()
     try:
-        yield SessionTokens(database, **(options | changes))
+        yield ExternalSessions(database, **(options | changes))
     finally:
         await database.close()
 
@@ -43,7 +44,7 @@ async def session(database_url: str, *, stored: str, user_id: str = "better", en
     )
 
 
-async def refused(tokens: SessionTokens, shown: str) -> None:
+async def refused(tokens: ExternalSessions, shown: str) -> None:
     with pytest.raises(TokenError) as error:
         await tokens.user_of(shown)
     assert shown not in str(error.value) or len(shown) < 5

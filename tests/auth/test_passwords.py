@@ -7,12 +7,13 @@ import hashlib
 import bcrypt
 import pytest
 
-from todo_service.auth.passwords import Passwords
+from todo_service.auth.passwords import BcryptPool, PasswordHasher
 from todo_service.errors import Overloaded
 
 
 async def test_up_to_72_bytes_are_plain_bcrypt_and_more_are_digested_first() -> None:
-    passwords = Passwords(rounds=4)
+    pool = BcryptPool(rounds=4)
+    passwords = PasswordHasher(pool)
     for plain in ("short one", "x" * 72, "é" * 36):
         assert bcrypt.checkpw(plain.encode(), (await passwords.hash(plain)).encode())
     for long in ("x" * 73, "é" * 37, "ß" * 512):
@@ -21,50 +22,55 @@ async def test_up_to_72_bytes_are_plain_bcrypt_and_more_are_digested_first() -> 
         assert bcrypt.checkpw(digest, stored.encode())
         assert await passwords.check(long, stored)
         assert not await passwords.check(long[:-1], stored)
-    passwords.close()
+    await pool.close()
 
 
 async def test_a_password_with_nul_is_hashed_in_full() -> None:
-    passwords = Passwords(rounds=4)
+    pool = BcryptPool(rounds=4)
+    passwords = PasswordHasher(pool)
     stored = await passwords.hash("ab\0cdefgh")
     assert await passwords.check("ab\0cdefgh", stored)
     assert not await passwords.check("ab", stored)
-    passwords.close()
+    await pool.close()
 
 
 async def test_without_a_good_hash_nothing_matches() -> None:
-    passwords = Passwords(rounds=4)
+    pool = BcryptPool(rounds=4)
+    passwords = PasswordHasher(pool)
     for stored in (None, "", "nonsense", "$2b$04$", "é"):
         assert not await passwords.check("", stored)
-    passwords.close()
+    await pool.close()
 
 
 async def test_a_full_queue_refuses_and_empties_again() -> None:
-    passwords = Passwords(rounds=8, threads=1)
+    pool = BcryptPool(rounds=8, threads=1)
+    passwords = PasswordHasher(pool)
     outcomes = await asyncio.gather(*(passwords.hash("pass word") for _ in range(300)), return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
     assert len(refused) + sum(isinstance(outcome, str) for outcome in outcomes) == 300
     assert refused
     await asyncio.sleep(0)
     assert await passwords.hash("pass word")
-    passwords.close()
+    await pool.close()
 
 
 async def test_callers_who_gave_up_leave_their_place_in_the_queue() -> None:
-    passwords = Passwords(rounds=8, threads=1)
-    places = passwords._free_places
+    pool = BcryptPool(rounds=8, threads=1)
+    passwords = PasswordHasher(pool)
+    places = pool._free_places
     waiting = [asyncio.ensure_future(passwords.hash("pass word")) for _ in range(places)]
     await asyncio.sleep(0)
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
     await asyncio.gather(*(passwords.hash("pass word") for _ in range(places - 1)))
-    assert passwords._free_places == places
-    passwords.close()
+    assert pool._free_places == places
+    await pool.close()
 
 
 @pytest.mark.parametrize(("rounds", "weak"), [(4, True), (5, False), (6, False)])
 async def test_fewer_rounds_than_now_are_weak(rounds: int, weak: bool) -> None:
-    passwords = Passwords(rounds=5)
+    pool = BcryptPool(rounds=5)
+    passwords = PasswordHasher(pool)
     assert passwords.is_weak(bcrypt.hashpw(b"x", bcrypt.gensalt(rounds)).decode()) is weak
-    passwords.close()
+    await pool.close()

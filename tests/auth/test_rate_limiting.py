@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from tests.client import PASSWORD, Answer, Api, User
 from tests.conftest import make_settings, running_service
-from todo_service.app import ROUTES
-from todo_service.auth.passwords import Passwords
+from tests.rows import rows
+from todo_service.auth.passwords import PasswordHasher
 from todo_service.limits.rate import Limit
 
 SERVICE_TOKEN = "service-token-0123456789-abcdefghijkl"
@@ -44,7 +44,7 @@ async def sign_in(api: Api, email: str, address: str, path: str = "/api/v1/auth/
 
 
 def test_every_row_is_counted_and_only_health_and_metrics_are_not() -> None:
-    by_path = {(route.method, route.path): route.counted_as for route in ROUTES}
+    by_path = {(row.method, row.path): row.limit for row in rows()}
     for (method, path), limit in by_path.items():
         if path.startswith(("/health", "/metrics")):
             assert limit is Limit.NONE, path
@@ -244,11 +244,11 @@ async def test_switched_off_nothing_is_counted(api: Api, ada: User) -> None:
 
 def count_hashes(monkeypatch: pytest.MonkeyPatch, name: str = "check") -> list[object]:
     calls: list[object] = []
-    original = getattr(Passwords, name)
+    original = getattr(PasswordHasher, name)
 
     async def counted(*arguments: object, **options: object) -> object:
         calls.append(arguments)
         return await original(*arguments, **options)
 
-    monkeypatch.setattr(Passwords, name, counted)
+    monkeypatch.setattr(PasswordHasher, name, counted)
     return calls

@@ -12,6 +12,8 @@ from tests.client import PASSWORD, Api, User
 from tests.conftest import make_settings, run_sql
 from todo_service.auth import administration, revocations
 from todo_service.auth.revocations import Revocations
+from todo_service.auth.token_cache import TokenCache
+from todo_service.config.database_options import database_options
 from todo_service.postgres.pool import Database
 from todo_service.queries.users import UserChanges
 
@@ -20,10 +22,10 @@ LIFETIME = 3600
 
 @asynccontextmanager
 async def feed(database_url: str) -> AsyncIterator[Revocations]:
-    database = Database(make_settings(database_url))
+    database = Database(database_options(make_settings(database_url)))
     await database.open()
     try:
-        yield Revocations(database, lifetime=LIFETIME)
+        yield Revocations(database, lifetime=LIFETIME, token_cache=TokenCache())
     finally:
         await database.close()
 
@@ -37,25 +39,25 @@ async def raise_generation(database_url: str, user: User, *, at: str = "now()") 
 async def test_an_event_ends_older_generations_alone(database_url: str, ada: User, bob: User) -> None:
     async with feed(database_url) as known:
         await known.poll()
-        assert known.hold(ada.id, 1)
+        assert known.is_valid(ada.id, 1)
         await raise_generation(database_url, ada)
-        assert known.hold(ada.id, 1), "not noticed yet"
+        assert known.is_valid(ada.id, 1), "not noticed yet"
         await known.poll()
-        assert (known.hold(ada.id, 1), known.hold(ada.id, 2)) == (False, True)
-        assert known.hold(bob.id, 1)
+        assert (known.is_valid(ada.id, 1), known.is_valid(ada.id, 2)) == (False, True)
+        assert known.is_valid(bob.id, 1)
         await raise_generation(database_url, ada)
         await known.poll()
-        assert (known.hold(ada.id, 2), known.hold(ada.id, 3)) == (False, True)
+        assert (known.is_valid(ada.id, 2), known.is_valid(ada.id, 3)) == (False, True)
 
 
 async def test_an_inactive_account_has_no_good_generation(database_url: str, ada: User) -> None:
     async with feed(database_url) as known:
         await run_sql(database_url, f"UPDATE users SET is_active = false, revoked_at = now() WHERE id = '{ada.id}'")
         await known.load()
-        assert not known.hold(ada.id, 1)
+        assert not known.is_valid(ada.id, 1)
         await run_sql(database_url, f"UPDATE users SET is_active = true, revoked_at = now() WHERE id = '{ada.id}'")
         await known.poll()
-        assert known.hold(ada.id, 1)
+        assert known.is_valid(ada.id, 1)
 
 
 async def test_an_account_that_is_active_again_has_good_tokens_before_that_is_known(
@@ -69,11 +71,11 @@ async def test_an_account_that_is_active_again_has_good_tokens_before_that_is_kn
             )
             if not is_active:
                 await known.load()
-                assert not known.hold(user.id, 1)
+                assert not known.is_valid(user.id, 1)
         again = await api.post("/api/v1/auth/login", {"email": user.email, "password": PASSWORD})
         payload = jwt.decode(again.body["access_token"], options={"verify_signature": False})
-        assert known.hold(user.id, payload["gen"]), "it does not know yet"
-        assert not known.hold(user.id, 1)
+        assert known.is_valid(user.id, payload["gen"]), "it does not know yet"
+        assert not known.is_valid(user.id, 1)
 
 
 async def test_a_deleted_account_has_no_good_generation(api: Api, database_url: str) -> None:
@@ -81,8 +83,8 @@ async def test_a_deleted_account_has_no_good_generation(api: Api, database_url: 
     async with feed(database_url) as known:
         await administration.delete(known._database, user.id, actor_id="a test", request_id="r")
         await known.load()
-        assert not known.hold(user.id, 1)
-        assert not known.hold(user.id, 99)
+        assert not known.is_valid(user.id, 1)
+        assert not known.is_valid(user.id, 99)
 
 
 async def test_what_others_issued_has_no_generation(database_url: str, ada: User, bob: User) -> None:
@@ -90,16 +92,16 @@ async def test_what_others_issued_has_no_generation(database_url: str, ada: User
     await raise_generation(database_url, ada)
     async with feed(database_url) as known:
         await known.load()
-        assert known.hold(ada.id, None)
-        assert known.hold("nobody", None)
+        assert known.is_valid(ada.id, None)
+        assert known.is_valid("nobody", None)
         for revoked_at in (f"now() - interval '{LIFETIME * 100} s'", "NULL"):
             await run_sql(
                 database_url, f"UPDATE users SET is_active = false, revoked_at = {revoked_at} WHERE id = '{bob.id}'"
             )
             await known.load()
-            assert not known.hold(bob.id, None)
+            assert not known.is_valid(bob.id, None)
         await known.poll()
-        assert not known.hold(bob.id, None)
+        assert not known.is_valid(bob.id, None)
 
 
 async def test_a_start_reads_the_life_of_a_token_and_no_more(database_url: str, ada: User, bob: User) -> None:
@@ -107,7 +109,7 @@ async def test_a_start_reads_the_life_of_a_token_and_no_more(database_url: str, 
     await raise_generation(database_url, bob, at=f"now() - interval '{LIFETIME + 60} s'")
     async with feed(database_url) as known:
         await known.load()
-        assert (known.hold(ada.id, 1), known.hold(bob.id, 1)) == (False, True)
+        assert (known.is_valid(ada.id, 1), known.is_valid(bob.id, 1)) == (False, True)
 
 
 async def test_what_commits_late_is_read_all_the_same(database_url: str, ada: User) -> None:
@@ -119,10 +121,10 @@ async def test_what_commits_late_is_read_all_the_same(database_url: str, ada: Us
         await writer.execute("UPDATE users SET generation = 2, revoked_at = clock_timestamp() WHERE id = $1", ada.id)
         await asyncio.sleep(0.05)
         await known.poll()
-        assert known.hold(ada.id, 1)
+        assert known.is_valid(ada.id, 1)
         await transaction.commit()
         await known.poll()
-        assert not known.hold(ada.id, 1)
+        assert not known.is_valid(ada.id, 1)
     await writer.close()
 
 
@@ -131,18 +133,18 @@ async def test_the_last_known_state_holds_while_the_database_is_away(
 ) -> None:
     monkeypatch.setattr(revocations, "POLL_SECONDS", 0.02)
     await raise_generation(database_url, ada)
-    database = Database(make_settings(database_url))
-    known = Revocations(database, lifetime=LIFETIME)
+    database = Database(database_options(make_settings(database_url)))
+    known = Revocations(database, lifetime=LIFETIME, token_cache=TokenCache())
     following = asyncio.create_task(known.follow())  # the pool is not open yet: the database is away
     await asyncio.sleep(0.1)
     await database.open()
     async with asyncio.timeout(5):
-        while known.hold(ada.id, 1):
+        while known.is_valid(ada.id, 1):
             await asyncio.sleep(0.02)
     await database.close()
     await asyncio.sleep(0.1)
     assert not following.done()
-    assert not known.hold(ada.id, 1)
+    assert not known.is_valid(ada.id, 1)
     following.cancel()
 
 

@@ -1,34 +1,41 @@
 """What is remembered of checked tokens: bounded, and never past its end."""
 
 import time
-from dataclasses import dataclass
 
 import pytest
 
-from todo_service.auth.token_cache import Verified
+from todo_service.auth.caller import Caller, Kind
+from todo_service.auth.token_cache import TokenCache
 
-
-@dataclass(frozen=True)
-class Said:
-    expires_at: int
+ADA = Caller(Kind.ACCOUNT, "ada")
 
 
 def test_a_token_is_found_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    known: Verified[Said] = Verified()
-    said = known.add("token", Said(int(time.time()) + 60))
-    assert known.find("token") is said
-    assert known.find("Token") is None
-    monkeypatch.setattr(time, "time", lambda: said.expires_at)
-    assert known.find("token") is None
+    cache = TokenCache()
+    expires_at = int(time.time()) + 60
+    cache.add("token", ADA, expires_at)
+    assert cache.get("token") is ADA
+    assert cache.get("Token") is None
+    monkeypatch.setattr(time, "time", lambda: expires_at)
+    assert cache.get("token") is None
 
 
 def test_the_one_used_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("todo_service.auth.token_cache.MAX_KNOWN", 10)
-    known: Verified[Said] = Verified()
-    said = known.add("kept", Said(int(time.time()) + 60))
+    monkeypatch.setattr("todo_service.auth.token_cache.MAX_TOKENS", 10)
+    cache, expires_at = TokenCache(), int(time.time()) + 60
+    cache.add("kept", ADA, expires_at)
     for n in range(30):
-        known.add(str(n), said)
-        assert known.find("kept") is said
-    assert (len(known), known.find("0"), known.find("29")) == (10, None, said)
-    known.clear()
-    assert len(known) == 0
+        cache.add(str(n), ADA, expires_at)
+        assert cache.get("kept") is ADA
+    assert (len(cache), cache.get("0"), cache.get("29")) == (10, None, ADA)
+    cache.clear()
+    assert len(cache) == 0
+
+
+def test_the_tokens_of_one_user_are_forgotten_and_those_of_others_are_not() -> None:
+    cache, expires_at = TokenCache(), int(time.time()) + 60
+    cache.add("hers", ADA, expires_at)
+    cache.add("his", Caller(Kind.ACCOUNT, "bob"), expires_at)
+    cache.evict({"ada"})
+    assert cache.get("hers") is None
+    assert cache.get("his") is not None

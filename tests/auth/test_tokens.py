@@ -188,14 +188,3 @@ def test_a_key_is_replaced_without_logging_anybody_out() -> None:
     for tokens, token in ((after, old), (TOKENS, issued)):
         with pytest.raises(TokenError):
             tokens.verify(token)
-
-
-def test_a_token_seen_before_is_not_checked_again_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = AccessTokens([KEY], algorithm="HS256", lifetime=1800)
-    token = good()
-    first = tokens.verify(token)
-    with monkeypatch.context() as patch:
-        patch.setattr(jwt, "decode_complete", lambda *_, **__: pytest.fail("the signature was checked again"))
-        assert tokens.verify(token) is first
-    monkeypatch.setattr(time, "time", lambda: first.expires_at + 1)
-    assert tokens.verify(token) is not first, "the leeway is the check's to grant"

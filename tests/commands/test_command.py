@@ -7,8 +7,8 @@ import pytest
 
 from tests.commands.test_users import run
 from tests.conftest import template_name, temporary_database
+from todo_service.commands.command_settings import CommandSettings
 from todo_service.commands.development import prepared
-from todo_service.config.settings import CommandSettings
 
 PRODUCTION = {"ENVIRONMENT": "production", "SECRET_KEY": "", "BETTER_AUTH_SECRET": "", "BCRYPT_ROUNDS": "12"}
 

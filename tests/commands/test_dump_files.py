@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import make_settings, run_sql, temporary_database
 from todo_service.commands import dump_files
-from todo_service.commands.dump_files import ArchiveError
+from todo_service.commands.dump_files import DumpError
 from todo_service.postgres import migrations
 from todo_service.postgres.client_binaries import ProgramError
 from todo_service.postgres.connector import Connection
@@ -38,10 +38,10 @@ async def test_tables_of_others_and_of_newer_releases_are_refused(postgres_url: 
         db = await asyncpg.connect(url)
         assert await dump_files.own_tables(db, KNOWN) == []
         await db.execute("CREATE TABLE tasks (id integer)")
-        with pytest.raises(ArchiveError, match=r"not ours: public\.tasks"):
+        with pytest.raises(DumpError, match=r"not ours: public\.tasks"):
             await dump_files.own_tables(db, KNOWN)
         await db.execute("DROP TABLE tasks; CREATE TABLE schema_migrations (version text)")
-        with pytest.raises(ArchiveError, match="another program"):
+        with pytest.raises(DumpError, match="another program"):
             await dump_files.own_tables(db, KNOWN)
         await db.execute("DROP TABLE schema_migrations")
         await migrations.up(db, KNOWN)
@@ -80,5 +80,5 @@ def stream(content: bytes) -> asyncio.StreamReader:
 
 
 def test_a_transaction_pooler_is_refused() -> None:
-    with pytest.raises(ArchiveError, match="direct address"):
+    with pytest.raises(DumpError, match="direct address"):
         dump_files.session(make_settings("postgresql://a:b@ep-x-pooler.eu.aws.neon.tech/todo?sslmode=require"))

@@ -18,7 +18,7 @@ from tests.conftest import run_sql, running_service, template_name, temporary_da
 from tests.provider import AiProvider, ai_provider
 from tests.routes.test_sessions import rows
 from tests.routes.test_user_api_keys import CURRENT, acting_for, keeps_keys, store
-from todo_service.auth.api_key_encryption import KeyBox, Place
+from todo_service.auth.api_key_encryption import ApiKeyCipher, KeyContext
 from todo_service.config.settings import ROOT
 
 NEW, OLD, OLDEST, FOREIGN = (Fernet.generate_key().decode() for _ in range(4))
@@ -41,9 +41,9 @@ def key_of(number: int) -> str:
 
 async def seed(url: str, *encryption_keys: str, count: int, first: int = 0) -> None:
     """Keys of so many users, encrypted under the first of these."""
-    box = KeyBox(encryption_keys)
+    box = ApiKeyCipher(encryption_keys)
     ids = [f"user {number:06}" for number in range(first, first + count)]
-    sealed = [box.seal(key_of(first + number), Place(user_id, "gemini")) for number, user_id in enumerate(ids)]
+    sealed = [box.encrypt(key_of(first + number), KeyContext(user_id, "gemini")) for number, user_id in enumerate(ids)]
     await run_sql(url, "INSERT INTO users (id) VALUES " + ", ".join(f"('{user_id}')" for user_id in ids))
     values = ", ".join(
         f"('{user_id}', 'gemini', '{text}', 'valid', now())" for user_id, text in zip(ids, sealed, strict=True)
@@ -57,8 +57,8 @@ async def seed(url: str, *encryption_keys: str, count: int, first: int = 0) -> N
 
 async def opened(url: str, *encryption_keys: str) -> dict[str, str | None]:
     """What these keys alone can read, by user."""
-    box = KeyBox(encryption_keys)
-    return {row[0]: box.open(row[2], Place(row[0], row[1])) for row in await rows(url, ALL_ROWS)}
+    box = ApiKeyCipher(encryption_keys)
+    return {row[0]: box.decrypt(row[2], KeyContext(row[0], row[1])) for row in await rows(url, ALL_ROWS)}
 
 
 def expected(count: int, first: int = 0) -> dict[str, str | None]:

@@ -18,7 +18,7 @@ from tests.conftest import fill, make_settings, run_sql, running_service, templa
 from tests.replica import SYNC
 from tests.routes.test_sessions import rows
 from todo_service.commands import restore
-from todo_service.commands.dump_files import Archive, ArchiveError
+from todo_service.commands.dump_files import Dump, DumpError
 from todo_service.config.settings import ROOT
 from todo_service.postgres import client_binaries, migrations
 from todo_service.postgres.client_binaries import Program
@@ -275,6 +275,6 @@ FILES: list[Any] = [
 
 @pytest.mark.parametrize(("tables", "applied", "said"), FILES)
 def test_a_file_of_another_kind_is_refused(tables: frozenset[str], applied: dict[int, str], said: str) -> None:
-    archive = Archive(Path("todo.dump"), tables, 18, Program(Path("pg_restore"), 18))
-    with pytest.raises(ArchiveError, match=said):
+    archive = Dump(Path("todo.dump"), tables, 18, Program(Path("pg_restore"), 18))
+    with pytest.raises(DumpError, match=said):
         restore._check(archive, applied, KNOWN)

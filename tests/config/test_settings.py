@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SECRET_KEY
-from todo_service.config.allowlists import refuse_wrong_origins
-from todo_service.config.secrets import derived
-from todo_service.config.settings import ROOT, CommandSettings, EncryptionSettings, Settings, SettingsError
+from todo_service.commands.command_settings import CommandSettings, EncryptionSettings
+from todo_service.config.allowlists import check_origins
+from todo_service.config.secrets import derive_signing_key
+from todo_service.config.settings import ROOT, Settings, SettingsError
 
 OTHER_SECRET = "for-tests-only-too-9876543210-zyxwvut"
 DERIVED = "72546084e445fef0e26c6a978dca2bb38850862c80f0d55bd54e52bad2fd7157"
@@ -100,7 +101,7 @@ def test_either_secret_will_do_and_the_key_is_never_the_shared_one(environment: 
 
 
 def test_the_derived_key_is_the_same_in_every_release() -> None:
-    assert derived(OTHER_SECRET, "HS256") == DERIVED
+    assert derive_signing_key(OTHER_SECRET, "HS256") == DERIVED
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_good_names_of_tables(environment: pytest.MonkeyPatch) -> None:
 def test_origins_are_as_browsers_send_them(environment: pytest.MonkeyPatch, origins: str, reason: str) -> None:
     if origins.endswith("\n"):
         with pytest.raises(ValueError, match="is not"):
-            refuse_wrong_origins([origins], in_production=False)
+            check_origins([origins], in_production=False)
     else:
         reasons = wrong(environment, CORS_ORIGINS=origins)
         assert reason in reasons.pop("CORS_ORIGINS")

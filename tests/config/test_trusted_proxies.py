@@ -2,7 +2,7 @@
 
 import pytest
 
-from todo_service.config.trusted_proxies import MAX_HOPS, client, networks
+from todo_service.config.trusted_proxies import MAX_HOPS, client_address, networks
 
 TRUSTED = networks("10.0.0.0/8, 192.0.2.7,fd00::/8, ::ffff:172.16.0.0/108")
 
@@ -42,16 +42,16 @@ TRUSTED = networks("10.0.0.0/8, 192.0.2.7,fd00::/8, ::ffff:172.16.0.0/108")
     ],
 )
 def test_under_which_name_a_client_is_counted(peer: str | None, forwarded: list[str], counted: str) -> None:
-    assert client(peer, forwarded, TRUSTED) == counted
+    assert client_address(peer, forwarded, TRUSTED) == counted
 
 
 def test_without_trusted_proxies_the_header_is_not_looked_at() -> None:
-    assert client("127.0.0.1", ["198.51.100.1"], ()) == "127.0.0.1"
+    assert client_address("127.0.0.1", ["198.51.100.1"], ()) == "127.0.0.1"
 
 
 def test_a_long_header_is_looked_at_from_its_end_for_a_few_entries_only() -> None:
     own = ", ".join(["10.0.0.1"] * 2 * MAX_HOPS)
-    assert client("10.0.0.9", [f"198.51.100.1, {own}"], TRUSTED) == "10.0.0.1"
+    assert client_address("10.0.0.9", [f"198.51.100.1, {own}"], TRUSTED) == "10.0.0.1"
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "0.0.0.0/0", "::/0", "proxy.example.com", "10.0.0.0-10.0.0.9", "*"])

@@ -8,34 +8,34 @@ import pytest
 from tests.client import Api, User
 from tests.conftest import fill, make_settings, running_service
 from todo_service.errors import Overloaded
-from todo_service.limits.fair_share import Room, Turns
+from todo_service.limits.fair_share import PerUserByteBudget, PerUserSemaphore
 
 
 async def test_one_user_waits_for_a_turn_and_others_do_not() -> None:
-    turns = Turns(each=2)
-    async with turns.turn("ada", seconds=1), turns.turn("ada", seconds=1):
+    turns = PerUserSemaphore(2)
+    async with turns.slot("ada", seconds=1), turns.slot("ada", seconds=1):
         with pytest.raises(TimeoutError):
-            await turns.turn("ada", seconds=0.01).__aenter__()
-        async with turns.turn("bob", seconds=0.01), turns.turn(None, seconds=0), turns.turn(None, seconds=0):
+            await turns.slot("ada", seconds=0.01).__aenter__()
+        async with turns.slot("bob", seconds=0.01), turns.slot(None, seconds=0), turns.slot(None, seconds=0):
             pass
-        waiting = asyncio.create_task(turns.turn("ada", seconds=5).__aenter__())
+        waiting = asyncio.create_task(turns.slot("ada", seconds=5).__aenter__())
         await asyncio.sleep(0)
     await waiting
 
 
 def test_room_is_each_users_and_all_togethers() -> None:
-    room = Room(total=100, each=40)
-    with room.taken("ada", 30):
-        with pytest.raises(Overloaded), room.taken("ada", 11):
+    room = PerUserByteBudget(total=100, per_user=40)
+    with room.reserve("ada", 30):
+        with pytest.raises(Overloaded), room.reserve("ada", 11):
             pass
-        with room.taken("ada", 10), room.taken("bob", 40):
-            with pytest.raises(Overloaded), room.taken("eve", 21):
+        with room.reserve("ada", 10), room.reserve("bob", 40):
+            with pytest.raises(Overloaded), room.reserve("eve", 21):
                 pass
-            with room.taken("eve", 20):
+            with room.reserve("eve", 20):
                 pass
-    with room.taken("ada", 1000), pytest.raises(Overloaded), room.taken("bob", 1):
+    with room.reserve("ada", 1000), pytest.raises(Overloaded), room.reserve("bob", 1):
         pass
-    with room.taken("bob", 40):
+    with room.reserve("bob", 40):
         pass
 
 

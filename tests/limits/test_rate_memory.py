@@ -4,11 +4,7 @@ import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-import pytest
-from limits import RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.aio.strategies import FixedWindowRateLimiter
-
-from todo_service.limits.rate_memory import MovingWindowLimiter, Windows
+from todo_service.limits.rate_memory import MemoryWindows
 
 
 class Clock:
@@ -27,22 +23,24 @@ class Spent(NamedTuple):
 Spend = Callable[[str, int], Awaitable[Spent]]
 
 
-def spending(windows: Windows, clock: Clock, item: type[RateLimitItemPerMinute | RateLimitItemPerHour]) -> Spend:
+MINUTE, HOUR = 60, 3600
+
+
+def spending(windows: MemoryWindows, clock: Clock, seconds: int) -> Spend:
     """Spends one of so many for a key."""
-    limiter = MovingWindowLimiter(windows)
 
     async def spend(key: str, limit: int) -> Spent:
-        admitted, (reset, remaining) = await limiter.spend(item(limit), key)
-        assert await limiter.get_window_stats(item(limit), key) == (reset, remaining)
-        return Spent(admitted, remaining, reset - clock.now)
+        admitted, oldest, used = windows.hit(key, limit, seconds)
+        assert windows.hit(key, limit, seconds, 0)[1:] == (oldest, used)
+        return Spent(admitted, limit - used, oldest + seconds - clock.now)
 
     return spend
 
 
 async def test_the_window_slides_so_that_no_minute_ever_has_more() -> None:
     clock = Clock()
-    windows = Windows(clock=clock)
-    spend = spending(windows, clock, RateLimitItemPerMinute)
+    windows = MemoryWindows(clock=clock)
+    spend = spending(windows, clock, MINUTE)
     clock.now = 1059.0  # a burst at the end of what would be a fixed minute
     assert [(await spend("ada", 5)).admitted for _ in range(6)] == [True] * 5 + [False]
     clock.now = 1061.0
@@ -55,8 +53,8 @@ async def test_the_window_slides_so_that_no_minute_ever_has_more() -> None:
 
 async def test_no_minute_has_more_however_requests_are_spread() -> None:
     clock, admitted = Clock(), []
-    windows = Windows(clock=clock)
-    spend = spending(windows, clock, RateLimitItemPerMinute)
+    windows = MemoryWindows(clock=clock)
+    spend = spending(windows, clock, MINUTE)
     for step in range(3000):
         clock.now = 1000.0 + step * 0.37
         if (await spend("ada", 10)).admitted:
@@ -67,8 +65,8 @@ async def test_no_minute_has_more_however_requests_are_spread() -> None:
 
 async def test_what_is_left_and_when_there_is_more() -> None:
     clock = Clock()
-    windows = Windows(clock=clock)
-    spend = spending(windows, clock, RateLimitItemPerMinute)
+    windows = MemoryWindows(clock=clock)
+    spend = spending(windows, clock, MINUTE)
     assert [(spent.remaining, spent.reset) for spent in ((await spend("a", 2)), (await spend("a", 2)))] == [
         (1, 60.0), (0, 60.0),
     ]  # fmt: skip
@@ -80,8 +78,8 @@ async def test_what_is_left_and_when_there_is_more() -> None:
 
 async def test_a_window_may_be_longer() -> None:
     clock = Clock()
-    windows = Windows(clock=clock)
-    spend, briefly = (spending(windows, clock, item) for item in (RateLimitItemPerHour, RateLimitItemPerMinute))
+    windows = MemoryWindows(clock=clock)
+    spend, briefly = (spending(windows, clock, item) for item in (HOUR, MINUTE))
     assert [(await spend("a", 2)).reset for _ in range(2)] == [3600, 3600]
     clock.now += 3599
     for _ in range(3):
@@ -93,8 +91,8 @@ async def test_a_window_may_be_longer() -> None:
 
 async def test_refusals_are_not_counted() -> None:
     clock = Clock()
-    windows = Windows(clock=clock)
-    spend = spending(windows, clock, RateLimitItemPerMinute)
+    windows = MemoryWindows(clock=clock)
+    spend = spending(windows, clock, MINUTE)
     await spend("a", 1)
     for _ in range(59):
         clock.now += 1
@@ -105,8 +103,8 @@ async def test_refusals_are_not_counted() -> None:
 
 async def test_keys_that_are_no_longer_asked_for_are_forgotten() -> None:
     clock = Clock()
-    windows = Windows(clock=clock)
-    spend = spending(windows, clock, RateLimitItemPerMinute)
+    windows = MemoryWindows(clock=clock)
+    spend = spending(windows, clock, MINUTE)
     for number in range(1000):
         await spend(f"k{number}", 5)
     clock.now += 61
@@ -116,8 +114,8 @@ async def test_keys_that_are_no_longer_asked_for_are_forgotten() -> None:
 
 
 async def test_memory_is_bounded_and_the_bound_takes_who_was_away_longest() -> None:
-    windows = Windows(max_keys=1000)
-    spend = spending(windows, Clock(), RateLimitItemPerMinute)
+    windows = MemoryWindows(max_keys=1000)
+    spend = spending(windows, Clock(), MINUTE)
     await spend("first", 1)
     for number in range(999):
         await spend(f"k{number}", 1)
@@ -130,8 +128,8 @@ async def test_memory_is_bounded_and_the_bound_takes_who_was_away_longest() -> N
 
 async def test_who_came_first_and_still_comes_neither_begins_anew_nor_keeps_others_from_being_forgotten() -> None:
     clock = Clock()
-    windows = Windows(max_keys=100, clock=clock)
-    spend = spending(windows, clock, RateLimitItemPerMinute)
+    windows = MemoryWindows(max_keys=100, clock=clock)
+    spend = spending(windows, clock, MINUTE)
     await spend("first", 5)
     for number in range(150):
         await spend(f"k{number}", 5)
@@ -148,7 +146,7 @@ async def test_who_came_first_and_still_comes_neither_begins_anew_nor_keeps_othe
 
 async def test_a_key_is_only_forgotten_when_its_last_moment_is_over() -> None:
     clock = Clock()
-    spend = spending(Windows(clock=clock), clock, RateLimitItemPerMinute)
+    spend = spending(MemoryWindows(clock=clock), clock, MINUTE)
     await spend("a", 5)
     clock.now += 50
     await spend("a", 5)
@@ -159,7 +157,7 @@ async def test_a_key_is_only_forgotten_when_its_last_moment_is_over() -> None:
 
 async def test_there_is_one_more_when_the_oldest_goes() -> None:
     clock = Clock()
-    spend = spending(Windows(clock=clock), clock, RateLimitItemPerMinute)
+    spend = spending(MemoryWindows(clock=clock), clock, MINUTE)
     for _ in range(2):
         await spend("a", 2)
         clock.now += 20
@@ -169,35 +167,28 @@ async def test_there_is_one_more_when_the_oldest_goes() -> None:
 
 async def test_asking_how_a_window_stands_takes_nothing_from_it() -> None:
     clock = Clock()
-    limiter = MovingWindowLimiter(Windows(clock=clock))
-    item = RateLimitItemPerMinute(2)
-    assert await limiter.get_window_stats(item, "a") == (1060.0, 2)
-    assert await limiter.hit(item, "a")
+    windows = MemoryWindows(clock=clock)
+    assert windows.hit("a", 2, MINUTE, 0) == (True, 1000.0, 0)
+    assert windows.hit("a", 2, MINUTE).admitted
     clock.now += 10
-    assert [await limiter.get_window_stats(item, "a") for _ in range(3)] == [(1060.0, 1)] * 3
-    assert await limiter.test(item, "a")
-    assert await limiter.hit(item, "a")
-    assert not await limiter.test(item, "a")
+    assert [windows.hit("a", 2, MINUTE, 0) for _ in range(3)] == [(True, 1000.0, 1)] * 3
+    assert windows.hit("a", 2, MINUTE).admitted
+    assert windows.hit("a", 2, MINUTE, 0) == (True, 1000.0, 2)
     clock.now += 50.001
-    assert await limiter.get_window_stats(item, "a") == (1070.0, 1)
+    assert windows.hit("a", 2, MINUTE, 0) == (True, 1010.0, 1)
 
 
 async def test_several_at_once_are_admitted_together_or_not_at_all() -> None:
-    limiter, item = MovingWindowLimiter(Windows(clock=Clock())), RateLimitItemPerMinute(5)
-    assert [await limiter.hit(item, "a", cost=cost) for cost in (3, 3, 2, 1)] == [True, False, True, False]
-
-
-async def test_windows_that_do_not_move_have_no_place_here() -> None:
-    with pytest.raises(NotImplementedError):
-        await FixedWindowRateLimiter(Windows()).hit(RateLimitItemPerMinute(5), "a")
+    windows = MemoryWindows(clock=Clock())
+    assert [windows.hit("a", 5, MINUTE, cost).admitted for cost in (3, 3, 2, 1)] == [True, False, True, False]
 
 
 async def test_the_bound_is_about_30_megabytes() -> None:
     tracemalloc.start()
     try:
-        windows = Windows()
+        windows = MemoryWindows()
         for number in range(150_000):
-            await windows.acquire_entry(f"todo:read/{number:032x}/100/1/minute", 100, 60)
+            windows.hit(f"todo:read/{number:032x}/100/1/minute", 100, 60)
         assert len(windows) == 100_000
         assert tracemalloc.get_traced_memory()[0] < 40_000_000
     finally:

@@ -15,16 +15,17 @@ from tests.client import Api, User
 from tests.conftest import Figure, make_settings, running_service
 from tests.process import served
 from tests.valkey import Valkey
+from todo_service.app import rate_limiter
 from todo_service.config.settings import Settings
 from todo_service.limits import rate_redis
-from todo_service.limits.rate import Limit, Limits, Usage
-from todo_service.limits.rate_redis import SharedWindows
+from todo_service.limits.rate import Limit, RateLimiter, Usage
+from todo_service.limits.rate_redis import RedisWindows
 
 HERE = "postgresql://u@127.0.0.1/unused"
 BACK_SECONDS = 10
 LITTLE = 0.06  # seconds that a request may take longer because Redis does not answer
 MARGIN = 0.1  # seconds for a machine that is busy with other tests
-PATIENT = "from todo_service import shared_windows; shared_windows.PATIENCE = 9; import todo_service.__main__"
+PATIENT = "from todo_service.limits import rate_redis; rate_redis.PATIENCE = 9; import todo_service.__main__"
 
 
 class Witness:
@@ -50,9 +51,9 @@ def sharing(valkey: Valkey, **others: object) -> Settings:
 
 
 @asynccontextmanager
-async def limits_of(settings: Settings, witness: Witness | None = None) -> AsyncIterator[Limits]:
+async def limits_of(settings: Settings, witness: Witness | None = None) -> AsyncIterator[RateLimiter]:
     """What one process would have."""
-    limits = Limits(settings, witness)
+    limits = rate_limiter(settings, witness or Witness())
     await limits.open()
     try:
         yield limits
@@ -60,10 +61,20 @@ async def limits_of(settings: Settings, witness: Witness | None = None) -> Async
         await limits.close()
 
 
-async def spend(limits: Limits, who: str = "user ada", limit: Limit = Limit.READ) -> Usage:
+async def spend(limits: RateLimiter, who: str = "user ada", limit: Limit = Limit.READ) -> Usage:
     usage = await limits.spend(limit, who)
     assert usage
     return usage
+
+
+async def admit(windows: RedisWindows, key: str, limit: int, seconds: float, cost: int = 1) -> bool:
+    return (await windows.hit(key, limit, seconds, cost)).admitted
+
+
+async def look(windows: RedisWindows, key: str, limit: int, seconds: float) -> tuple[float, int]:
+    """The moment of the oldest, and how many there are."""
+    _, oldest, used = await windows.hit(key, limit, seconds, 0)
+    return oldest, used
 
 
 async def until_back(witness: Witness) -> None:
@@ -91,31 +102,31 @@ async def test_limits_of_one_number_are_counted_apart(valkey: Valkey, patient: N
 
 async def test_the_window_slides(valkey: Valkey, patient: None) -> None:
     async with opened(valkey) as windows:
-        admitted = [await windows.acquire_entry("k", 2, 0.8)]
+        admitted = [await admit(windows, "k", 2, 0.8)]
         await asyncio.sleep(0.5)
-        admitted += [await windows.acquire_entry("k", 2, 0.8), await windows.acquire_entry("k", 2, 0.8)]
+        admitted += [await admit(windows, "k", 2, 0.8), await admit(windows, "k", 2, 0.8)]
         assert admitted == [True, True, False]
-        oldest, count = await windows.get_moving_window("k", 2, 0.8)
+        oldest, count = await look(windows, "k", 2, 0.8)
         assert (0.1 < oldest + 0.8 - time.monotonic() < 0.35, count) == (True, 2), "until the first one is forgotten"
         await asyncio.sleep(0.4)
-        assert (await windows.get_moving_window("k", 2, 0.8))[1] == 1
-        then = [await windows.acquire_entry("k", 2, 0.8), await windows.acquire_entry("k", 2, 0.8)]
+        assert (await look(windows, "k", 2, 0.8))[1] == 1
+        then = [await admit(windows, "k", 2, 0.8), await admit(windows, "k", 2, 0.8)]
         assert then == [True, False], "the second one still counts"
 
 
 async def test_several_are_admitted_together_or_not_at_all(valkey: Valkey, patient: None) -> None:
     async with opened(valkey) as windows, Redis.from_url(valkey.url) as redis:
-        assert (await windows.get_moving_window("k", 5, 60))[1] == 0
+        assert (await look(windows, "k", 5, 60))[1] == 0
         assert not await redis.keys(), "a look leaves nothing behind"
-        assert [await windows.acquire_entry("k", 5, 60, cost) for cost in (3, 3, 2, 1)] == [True, False, True, False]
+        assert [await admit(windows, "k", 5, 60, cost) for cost in (3, 3, 2, 1)] == [True, False, True, False]
 
 
 async def test_a_clock_of_redis_that_was_set_back_keeps_nobody_out(valkey: Valkey, patient: None) -> None:
     async with opened(valkey) as windows, Redis.from_url(valkey.url) as redis:
         seconds, _ = await redis.time()
         await redis.rpush("k", *[(seconds + 3600) * 1000] * 5)
-        assert [await windows.acquire_entry("k", 5, 60) for _ in range(6)] == [True] * 5 + [False]
-        oldest, count = await windows.get_moving_window("k", 5, 60)
+        assert [await admit(windows, "k", 5, 60) for _ in range(6)] == [True] * 5 + [False]
+        oldest, count = await look(windows, "k", 5, 60)
         assert (oldest <= time.monotonic(), count) == (True, 5)
 
 
@@ -137,8 +148,8 @@ async def test_validations_of_keys_are_shared_for_an_hour(valkey: Valkey, patien
 
 
 @asynccontextmanager
-async def opened(valkey: Valkey) -> AsyncIterator[SharedWindows]:
-    windows = SharedWindows(valkey.url, Witness())
+async def opened(valkey: Valkey) -> AsyncIterator[RedisWindows]:
+    windows = RedisWindows(valkey.url, Witness())
     await windows.open()
     yield windows
     await windows.close()
@@ -146,19 +157,19 @@ async def opened(valkey: Valkey) -> AsyncIterator[SharedWindows]:
 
 async def test_many_at_once_fly_together(valkey: Valkey, patient: None) -> None:
     async with opened(valkey) as windows:
-        admitted = await asyncio.gather(*(windows.acquire_entry(f"k{number % 7}", 100, 60) for number in range(1200)))
+        admitted = await asyncio.gather(*(admit(windows, f"k{number % 7}", 100, 60) for number in range(1200)))
         assert sum(admitted) == 700
 
 
 async def test_whose_client_has_gone_does_not_mix_up_the_answers(valkey: Valkey, patient: None) -> None:
     async with opened(valkey) as windows:
         for turn in range(50):
-            gone = asyncio.ensure_future(windows.acquire_entry("gone", 1000, 60))
+            gone = asyncio.ensure_future(admit(windows, "gone", 1000, 60))
             for _ in range(turn % 5):
                 await asyncio.sleep(0)
             gone.cancel()
-            assert await windows.acquire_entry("k", 1000, 60)
-            assert (await windows.get_moving_window("k", 1000, 60))[1] == turn + 1
+            assert await admit(windows, "k", 1000, 60)
+            assert (await look(windows, "k", 1000, 60))[1] == turn + 1
 
 
 async def test_redis_holds_digests_for_a_minute_and_not_who_asked(valkey: Valkey, patient: None) -> None:
@@ -279,7 +290,7 @@ async def test_scripts_that_were_flushed_are_loaded_again(valkey: Valkey, patien
 async def test_a_stall_of_our_own_is_not_taken_for_one_of_redis(valkey: Valkey) -> None:
     async with opened(valkey) as windows:
         for _ in range(5):
-            asked = asyncio.ensure_future(windows.acquire_entry("k", 100, 60))
+            asked = asyncio.ensure_future(admit(windows, "k", 100, 60))
             for _ in range(3):
                 await asyncio.sleep(0)
             time.sleep(0.1)  # noqa: ASYNC251

@@ -11,8 +11,8 @@ from tests.client import Api, User
 from tests.conftest import fill, make_settings, running_service
 from tests.sockets import connect, talk
 from todo_service import errors
-from todo_service.middleware import pieces
-from todo_service.middleware.errors import meaning
+from todo_service.middleware import streaming
+from todo_service.middleware.errors import to_api_error
 
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
@@ -77,7 +77,7 @@ async def test_a_strange_request_id_is_replaced(api: Api, strange: str) -> None:
     ],
 )
 def test_what_an_exception_means(error: Exception, status: int) -> None:
-    assert meaning(error).status == status
+    assert to_api_error(error).status == status
 
 
 async def test_a_client_that_does_not_wait_for_its_answer(api: Api, ada: User) -> None:
@@ -105,7 +105,7 @@ async def test_a_big_answer_comes_whole(api: Api, ada: User) -> None:
     for _ in range(70):
         await api.post("/api/v1/tasks", {"title": "t", "description": "d" * 5000}, as_=ada)
     answer = await api.get("/api/v1/tasks", as_=ada)
-    assert len(answer.raw) == int(answer.headers["Content-Length"]) > pieces.PIECE
+    assert len(answer.raw) == int(answer.headers["Content-Length"]) > streaming.CHUNK
     assert (answer.body["total"], answer.headers["X-Content-Type-Options"]) == (70, "nosniff")
     head = await api.send("HEAD", "/api/v1/tasks", as_=ada)
     assert (head.status, head.headers["Content-Length"]) == (200, answer.headers["Content-Length"])
@@ -114,7 +114,7 @@ async def test_a_big_answer_comes_whole(api: Api, ada: User) -> None:
 async def test_a_client_that_does_not_read_is_not_waited_for(
     api: Api, ada: User, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "PIECE_SECONDS", 0.3)
+    monkeypatch.setattr(streaming, "CHUNK_SECONDS", 0.3)
     await fill(database_url, ada.id, description="d" * 5000, count=5000)
     async with talk(api, "GET", "/api/tasks", as_=ada) as connection:
         connection.reader._transport.pause_reading()  # type: ignore[attr-defined]

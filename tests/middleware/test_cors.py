@@ -11,8 +11,8 @@ from multidict import CIMultiDict
 from tests.client import Answer, Api, User
 from tests.conftest import make_settings, run_sql, running_service, template_name, temporary_database
 from tests.sockets import connect
-from todo_service.app import ROUTES
 from todo_service.middleware.cors import ACCEPTED, EXPOSED
+from todo_service.routes.all_routes import ROUTES
 
 PAGE = "https://app.example.com"
 OTHER_PAGE = "http://localhost:3000"

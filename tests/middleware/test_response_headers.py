@@ -9,8 +9,8 @@ import pytest_asyncio
 from tests.client import PASSWORD, Answer, Api, User
 from tests.conftest import make_settings, run_sql, running_service, template_name, temporary_database
 from tests.sockets import connect
-from todo_service.app import ROUTES
 from todo_service.auth.access import Access
+from todo_service.routes.all_routes import ROUTES
 
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",

@@ -21,8 +21,8 @@ from tests.commands.test_users import run
 from tests.conftest import run_sql, template_name, temporary_database
 from tests.process import served
 from tests.provider import BAD, GOOD, KEYS, OTHER_GOOD, SPENT, AiProvider, ai_provider, always
-from todo_service.app import ROUTES
 from todo_service.config.settings import ROOT
+from todo_service.routes.all_routes import ROUTES
 
 PASSWORD = "canary-password-zanzibar"
 OTHER_PASSWORD = "canary-password-madagascar"

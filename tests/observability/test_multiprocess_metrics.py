@@ -38,7 +38,7 @@ def test_any_worker_tells_of_all(folder: Path) -> None:
     for number, metrics in enumerate(workers):
         metrics.in_flight.inc()
         for _ in range(number + 1):
-            metrics.answered("GET", "/", 200, 0.01)
+            metrics.count_answer("GET", "/", 200, 0.01)
     for metrics in workers:
         assert sample(metrics, "todo_http_requests_total") == 6
         assert sample(metrics, "todo_http_request_duration_seconds_count") == 6
@@ -49,13 +49,13 @@ def test_any_worker_tells_of_all(folder: Path) -> None:
 def test_the_dead_keep_their_counts_and_lose_what_they_had_at_hand(folder: Path) -> None:
     first, second = worker(0, folder), worker(1, folder)
     for metrics in (first, second):
-        metrics.answered("GET", "/", 200, 0.01)
+        metrics.count_answer("GET", "/", 200, 0.01)
         metrics.in_flight.inc()
     multiprocess_metrics.forget(1, folder)
     assert sample(first, "todo_http_requests_in_flight") == 1
     files = sorted(folder.iterdir())
     again = worker(1, folder)
-    again.answered("GET", "/", 200, 0.01)
+    again.count_answer("GET", "/", 200, 0.01)
     assert sample(first, "todo_http_requests_total") == 3
     assert sample(first, "todo_http_requests_in_flight") == 1
     for _ in range(20):
@@ -66,17 +66,17 @@ def test_the_dead_keep_their_counts_and_lose_what_they_had_at_hand(folder: Path)
 @pytest.mark.parametrize("left", [b"", b"\0", b"\x08", b"\xff" * 100, b"\x00\x10\x00\x00" + b"\xf0" * 8000])
 def test_a_file_that_cannot_be_read_takes_nothing_else_with_it(folder: Path, left: bytes) -> None:
     metrics = worker(0, folder)
-    metrics.answered("GET", "/", 200, 0.01)
+    metrics.count_answer("GET", "/", 200, 0.01)
     for name in ("counter_1.db", "histogram_1.db", "gauge_livesum_1.db"):
         (folder / name).write_bytes(left)
     assert sample(metrics, "todo_http_requests_total") == 1
     other = worker(1, folder)
-    other.answered("GET", "/", 200, 0.01)
+    other.count_answer("GET", "/", 200, 0.01)
     assert sample(metrics, "todo_http_requests_total") == 2
 
 
 def test_no_file_of_chance_is_taken_for_a_sound_one(folder: Path) -> None:
-    worker(0, folder).answered("GET", "/", 200, 0.01)
+    worker(0, folder).count_answer("GET", "/", 200, 0.01)
     whole = (folder / "histogram_0.db").read_bytes()
     dice, file = random.Random(2), folder / "histogram_9.db"  # noqa: S311
     for _ in range(300):

@@ -9,13 +9,13 @@ from typing import Any
 
 from jsonschema_rs import Draft202012Validator
 
-from todo_service.app import ROUTES
 from todo_service.config.settings import Settings
 from todo_service.openapi.document import document
-from todo_service.routes.system import MEASURED
+from todo_service.routes.all_routes import ROUTES
+from todo_service.routes.system import METRICS_ROUTES
 from todo_service.routes.table import PATTERNS
 
-ALL_ROUTES = (*ROUTES, *MEASURED)
+ALL_ROUTES = (*ROUTES, *METRICS_ROUTES)
 SECRET_KEY = "for-tests-only-0123456789-abcdefghijk"
 # Headers that a description has to name where they are.
 TELLING = {

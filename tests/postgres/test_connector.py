@@ -15,14 +15,15 @@ import pytest
 from tests.conftest import run_sql, temporary_database
 from tests.deploy.programs import program
 from tests.proxy import PROTOCOL, REPLY, Edit, Proxy, opened, refusing_port, settings, until
+from todo_service.config.database_options import database_options
 from todo_service.postgres.connector import CannotConnectError, single_connection
 
 
 async def test_a_single_connection_has_no_deadlines(database_url: str) -> None:
-    async with single_connection(settings(), url=database_url) as db:
+    async with single_connection(database_options(settings(database_url=database_url))) as db:
         assert await db.fetchval("SHOW statement_timeout") == "0"
     with refusing_port() as port, pytest.raises(CannotConnectError, match="Nothing listens"):
-        async with single_connection(settings(), url=f"postgres://127.0.0.1:{port}/x"):
+        async with single_connection(database_options(settings(database_url=f"postgres://127.0.0.1:{port}/x"))):
             pass
 
 
@@ -150,10 +151,10 @@ async def test_pgbouncer_in_transaction_mode(
     assert [entry["event"] for entry in logged] == [*found, "database_limits_not_in_force"]
 
 
-LIMITS = ["idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout"]
+RATE_LIMITER = ["idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout"]
 
 
-@pytest.mark.parametrize("kept", [[], ["statement_timeout"], LIMITS], ids=["none", "one", "all"])
+@pytest.mark.parametrize("kept", [[], ["statement_timeout"], RATE_LIMITER], ids=["none", "one", "all"])
 async def test_limits_that_nobody_keeps_behind_a_pooler_are_named_once(
     postgres_url: str, tmp_path: Path, logged: list[Any], kept: list[str]
 ) -> None:
@@ -163,7 +164,7 @@ async def test_limits_that_nobody_keeps_behind_a_pooler_are_named_once(
             await run_sql(own, f"ALTER DATABASE {name} SET {limit} = '3s'")
         async with pgbouncer(own, tmp_path) as url, opened(f"{url}?pgbouncer=true", database_pool_max=3) as db_:
             assert all(await asyncio.gather(*(db_.ping() for _ in range(3))))
-    missing = [limit for limit in LIMITS if limit not in kept]
+    missing = [limit for limit in RATE_LIMITER if limit not in kept]
     assert [entry["limits"] for entry in logged if "limits" in entry] == ([missing] if missing else [])
 
 

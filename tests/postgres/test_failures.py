@@ -11,7 +11,7 @@ import pytest
 
 from tests.proxy import opened
 from todo_service.postgres.connector import CannotConnectError
-from todo_service.postgres.failures import unavailable
+from todo_service.postgres.failures import is_unavailable
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ from todo_service.postgres.failures import unavailable
     ids=repr,
 )
 def test_what_time_may_heal_is_unavailable(error: Exception) -> None:
-    assert unavailable(error)
+    assert is_unavailable(error)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_what_time_may_heal_is_unavailable(error: Exception) -> None:
     ids=repr,
 )
 def test_a_mistake_is_not_unavailable(error: BaseException) -> None:
-    assert not unavailable(error)
+    assert not is_unavailable(error)
 
 
 @pytest.mark.parametrize("arguments", [(), ("a",), (1, 2)])
@@ -71,4 +71,4 @@ async def test_wrong_arguments_are_not_unavailable(database_url: str, arguments:
     async with opened(database_url) as db_, db_.connection() as db:
         with pytest.raises((asyncpg.InterfaceError, asyncpg.DataError)) as mistake:
             await db.fetchval("SELECT $1::int", *arguments)
-    assert not unavailable(mistake.value)
+    assert not is_unavailable(mistake.value)

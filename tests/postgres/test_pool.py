@@ -12,9 +12,10 @@ import pytest
 
 from tests.conftest import temporary_database
 from tests.proxy import REPLY, Proxy, opened, settings, until
+from todo_service.config.database_options import database_options
 from todo_service.postgres import pool
 from todo_service.postgres.connector import CannotConnectError, single_connection
-from todo_service.postgres.failures import unavailable
+from todo_service.postgres.failures import is_unavailable
 from todo_service.postgres.pool import TIMING, Database, Timing
 
 OURS = "datname = current_database() AND application_name = 'Todo Pool'"
@@ -162,7 +163,7 @@ async def test_a_statement_that_fails_at_the_server_keeps_its_connection(databas
         async with db_.connection() as db:
             with pytest.raises(asyncpg.QueryCanceledError) as slow:
                 await db.execute("SELECT pg_sleep(5)")
-        assert unavailable(slow.value)
+        assert is_unavailable(slow.value)
         async with db_.connection() as db:
             assert await db.fetchval("SELECT pg_backend_pid()") == pid
 
@@ -204,7 +205,10 @@ async def test_the_floor_is_kept_open(database_url: str) -> None:
         return bool(await db.fetchval(f"SELECT count(*) = 3 FROM pg_stat_activity WHERE {OURS} AND {old}"))
 
     values: dict[str, Any] = {"database_pool_min": 3, "database_pool_recycle": 0.4, "app_name": "Todo Pool"}
-    async with opened(database_url, **values), single_connection(settings(), url=database_url) as db:
+    async with (
+        opened(database_url, **values),
+        single_connection(database_options(settings(database_url=database_url))) as db,
+    ):
         await until(lambda: outlived(db))
 
 
@@ -221,7 +225,7 @@ async def test_it_starts_without_postgresql_and_finds_it_later(
             with pytest.raises(CannotConnectError) as away:
                 async with db_.connection():
                     pass
-            assert unavailable(away.value)
+            assert is_unavailable(away.value)
         async with proxy:
             assert await db_.ping()
             proxy.cut()
@@ -286,7 +290,7 @@ async def test_a_transaction_on_a_frozen_server_does_not_wait_twice(database_url
 
 async def test_closing_is_bounded(database_url: str, monkeypatch: pytest.MonkeyPatch, logged: list[Any]) -> None:
     monkeypatch.setattr(pool, "CLOSE_SECONDS", 0.2)
-    instance = Database(settings(), url=database_url)
+    instance = Database(database_options(settings(database_url=database_url)))
     await instance.open()
     block = instance.connection()
     await block.__aenter__()
@@ -316,7 +320,7 @@ async def test_a_failover_replaces_every_connection(database_url: str, state: st
         before = set(await asyncio.gather(pid(), pid(), pid()))
         with pytest.raises(asyncpg.PostgresError) as failover:
             await fail()
-        assert unavailable(failover.value)
+        assert is_unavailable(failover.value)
         after = set(await asyncio.gather(pid(), pid(), pid()))
     assert len(before) == len(after) == 3
     assert not before & after
@@ -326,8 +330,10 @@ async def test_a_failover_replaces_every_connection(database_url: str, state: st
     ("url", "warned"), [("postgres://db.internal/todo", True), ("postgres://db.internal/todo?sslmode=require", False)]
 )
 async def test_production_says_loudly_that_a_connection_may_be_plain(url: str, warned: bool, logged: list[Any]) -> None:
-    production = settings().model_copy(update={"environment": "production", "database_acquire_timeout": 0.05})
-    instance = Database(production, url=url)
+    production = settings(database_url=url, database_acquire_timeout=0.05).model_copy(
+        update={"environment": "production"}
+    )
+    instance = Database(database_options(production))
     await instance.open()
     await instance.close()
     assert any(entry["event"] == "database_may_be_unencrypted" for entry in logged) is warned

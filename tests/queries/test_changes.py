@@ -10,7 +10,7 @@ from tests.queries.test_tasks import add, new_task
 from todo_service.postgres.connector import Connection
 from todo_service.queries import changes, tasks, users
 from todo_service.queries.changes import SELECT_PAGE, Change, ChangePage
-from todo_service.queries.tasks import Changes, TaskRow
+from todo_service.queries.task_rows import Changes, TaskRow
 
 
 @pytest_asyncio.fixture

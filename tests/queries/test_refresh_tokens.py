@@ -31,7 +31,7 @@ async def begin(db: Connection, token_hash: bytes, family: UUID, *, generation: 
 
 async def rotate(db: Connection, token: bytes, successor: bytes, *, reuse_seconds: float = 15) -> Rotation | None:
     return await refresh_tokens.rotate(
-        db, token_hash=token, successor=successor, known_successors=[successor], reuse_seconds=reuse_seconds
+        db, token_hash=token, successor=successor, possible_successors=[successor], reuse_seconds=reuse_seconds
     )
 
 
@@ -50,7 +50,7 @@ async def test_after_the_window_there_is_no_successor(db: Connection, ada: UserR
 async def test_the_successor_made_under_another_key_is_found(db: Connection, ada: UserRow) -> None:
     await rotate(db, FIRST, SECOND)
     again = await refresh_tokens.rotate(
-        db, token_hash=FIRST, successor=THIRD, known_successors=[THIRD, SECOND], reuse_seconds=15
+        db, token_hash=FIRST, successor=THIRD, possible_successors=[THIRD, SECOND], reuse_seconds=15
     )
     assert again == Rotation(FAMILY, SECOND, ada)
 

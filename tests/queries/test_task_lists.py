@@ -15,8 +15,8 @@ from tests.queries.test_tasks import add, new_task
 from tests.queries.test_tasks import bob as bob
 from todo_service.postgres.connector import Connection
 from todo_service.queries import task_lists, tasks
-from todo_service.queries.task_lists import NO_TASKS, SELECT_PAGE, SORTS, Asked, Filter, Page, Stamp
-from todo_service.queries.tasks import Changes
+from todo_service.queries.task_lists import NO_TASKS, SELECT_PAGE, SORTS, Filter, ListSpec, Page, Stamp
+from todo_service.queries.task_rows import Changes, TaskRow
 
 NOON = datetime(2026, 12, 24, 12, tzinfo=UTC)
 FILTERS = [
@@ -31,8 +31,8 @@ FILTERS = [
 ]
 
 
-async def select(db: Connection, owner_id: str, sort: str = "-created_at", **asked: Any) -> Page:
-    page = await task_lists.select_page(db, owner_id=owner_id, asked=Asked(sort, **asked))
+async def select(db: Connection, owner_id: str, sort: str = "-created_at", **spec: Any) -> Page:
+    page = await task_lists.select_page(db, owner_id=owner_id, spec=ListSpec(sort, **spec))
     assert page is not None
     return page
 
@@ -54,17 +54,17 @@ async def test_a_page_has_total_and_stamp_of_the_same_moment(db: Connection, ada
 
 async def test_nothing_is_read_while_the_stamp_is_the_known_one(db: Connection, ada: str) -> None:
     row = await add(db, ada)
-    for asked in (Asked("title"), Asked("title", Filter(status="TODO"))):
-        page = await task_lists.select_page(db, owner_id=ada, asked=asked)
+    for spec in (ListSpec("title"), ListSpec("title", Filter(status="TODO"))):
+        page = await task_lists.select_page(db, owner_id=ada, spec=spec)
         assert page is not None
         known = page.stamp
         assert known is not None
-        assert await task_lists.select_page(db, owner_id=ada, asked=asked, known=known) is None
+        assert await task_lists.select_page(db, owner_id=ada, spec=spec, unless=known) is None
         other_epoch = Stamp(known.epoch + 1, known.version)
         for stale in (Stamp(known.epoch, known.version - 1), other_epoch, NO_TASKS):
-            assert await task_lists.select_page(db, owner_id=ada, asked=asked, known=stale) == page
+            assert await task_lists.select_page(db, owner_id=ada, spec=spec, unless=stale) == page
     await tasks.update(db, owner_id=ada, task_id=row.id, changes=Changes(title="new"))
-    assert await task_lists.select_page(db, owner_id=ada, asked=asked, known=known) is not None
+    assert await task_lists.select_page(db, owner_id=ada, spec=spec, unless=known) is not None
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -83,7 +83,7 @@ async def test_every_order_is_total_and_its_pages_meet(db: Connection, ada: str,
     whole = (await select(db, ada, sort)).tasks
     backwards = sort.startswith("-")
 
-    def key(task: tasks.TaskRow) -> tuple[bool, Any, UUID]:
+    def key(task: TaskRow) -> tuple[bool, Any, UUID]:
         value = task_lists.position(sort, task).key
         if isinstance(value, str):
             value = value.lower()

@@ -12,8 +12,8 @@ import pytest_asyncio
 from todo_service import errors
 from todo_service.postgres.connector import Connection
 from todo_service.queries import clocks, task_lists, tasks, users
-from todo_service.queries.task_lists import Asked, Page
-from todo_service.queries.tasks import Changes, NewTask, TaskRow
+from todo_service.queries.task_lists import ListSpec, Page
+from todo_service.queries.task_rows import Changes, NewTask, TaskRow
 
 
 def new_task(title: str = "a task", **others: Any) -> NewTask:
@@ -45,8 +45,8 @@ async def _user(db: Connection, name: str) -> str:
     return row.id
 
 
-async def page(db: Connection, owner_id: str, **asked: Any) -> Page:
-    found = await task_lists.select_page(db, owner_id=owner_id, asked=Asked("-created_at", **asked))
+async def page(db: Connection, owner_id: str, **spec: Any) -> Page:
+    found = await task_lists.select_page(db, owner_id=owner_id, spec=ListSpec("-created_at", **spec))
     assert found is not None
     return found
 

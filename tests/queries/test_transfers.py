@@ -6,8 +6,8 @@ from uuid import uuid4
 
 from todo_service.postgres.connector import Connection
 from todo_service.queries import clocks, tasks, transfers, users
-from todo_service.queries.tasks import NewTask
-from todo_service.queries.transfers import BEGINNING, Merged, SentTask, packed
+from todo_service.queries.task_rows import NewTask
+from todo_service.queries.transfers import BEGINNING, ImportResult, ImportTask, pack
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -18,15 +18,15 @@ async def new_user(db: Connection, name: str) -> str:
     return row.id
 
 
-async def merge(db: Connection, owner_id: str, *sent: SentTask, limit: int = 100) -> Merged | None:
+async def merge(db: Connection, owner_id: str, *sent: ImportTask, limit: int = 100) -> ImportResult | None:
     assert await clocks.lock(db, owner_id=owner_id) is not None
-    file = packed(sent, precision="microseconds")
-    return await transfers.merge(db, owner_id=owner_id, max_tasks=limit, sent=file)
+    file = pack(sent, precision="microseconds")
+    return await transfers.merge(db, owner_id=owner_id, max_tasks=limit, file=file)
 
 
 async def test_pages_go_from_the_first_to_the_last(db: Connection) -> None:
     ada, bob = await new_user(db, "ada"), await new_user(db, "bob")
-    sent = [SentTask(uuid4(), f"t{n}", created_at=LONG_AGO + timedelta(days=n // 2)) for n in range(7)]
+    sent = [ImportTask(uuid4(), f"t{n}", created_at=LONG_AGO + timedelta(days=n // 2)) for n in range(7)]
     await merge(db, ada, *sent)
     found, after = [], BEGINNING
     while page := await transfers.select_page(db, owner_id=ada, after=after, limit=3):
@@ -41,8 +41,10 @@ async def test_an_import_changes_the_owners_tasks_alone(db: Connection) -> None:
     ada, bob = await new_user(db, "ada"), await new_user(db, "bob")
     task = NewTask(uuid4(), "ada's", None, "TODO", "LOW", None, None, [])
     await tasks.insert(db, owner_id=ada, max_tasks=9, task=task)
-    assert await merge(db, bob, SentTask(task.id, "bob's")) == Merged(1, 0, 0, version=1)
-    assert await merge(db, ada, SentTask(task.id, "ada's"), SentTask(uuid4(), "b")) == Merged(1, 0, 1, version=2)
+    assert await merge(db, bob, ImportTask(task.id, "bob's")) == ImportResult(1, 0, 0, version=1)
+    assert await merge(db, ada, ImportTask(task.id, "ada's"), ImportTask(uuid4(), "b")) == ImportResult(
+        1, 0, 1, version=2
+    )
     row = await tasks.select(db, owner_id=ada, task_id=task.id)
     assert row is not None
     assert (row.title, row.version) == ("ada's", 1)
@@ -50,52 +52,52 @@ async def test_an_import_changes_the_owners_tasks_alone(db: Connection) -> None:
 
 async def test_versions_follow_the_file_and_unchanged_tasks_get_none(db: Connection) -> None:
     ada = await new_user(db, "ada")
-    sent = [SentTask(uuid4(), f"t{n}") for n in range(4)]
+    sent = [ImportTask(uuid4(), f"t{n}") for n in range(4)]
     await merge(db, ada, *sent)
     changed = [task._replace(title="new") if n != 1 else task for n, task in enumerate(sent)][::-1]
-    assert await merge(db, ada, *changed) == Merged(0, 3, 1, version=7)
+    assert await merge(db, ada, *changed) == ImportResult(0, 3, 1, version=7)
     rows = [await tasks.select(db, owner_id=ada, task_id=task.id) for task in sent]
     assert [row.version for row in rows if row] == [7, 2, 6, 5]
-    assert await merge(db, ada) == Merged(0, 0, 0, version=7)
+    assert await merge(db, ada) == ImportResult(0, 0, 0, version=7)
 
 
 async def test_beyond_the_limit_nothing_is_done(db: Connection) -> None:
     ada = await new_user(db, "ada")
-    first = SentTask(uuid4(), "t")
-    assert await merge(db, ada, first, limit=1) == Merged(1, 0, 0, version=1)
-    assert await merge(db, ada, first._replace(title="u"), SentTask(uuid4(), "v"), limit=1) is None
+    first = ImportTask(uuid4(), "t")
+    assert await merge(db, ada, first, limit=1) == ImportResult(1, 0, 0, version=1)
+    assert await merge(db, ada, first._replace(title="u"), ImportTask(uuid4(), "v"), limit=1) is None
     assert await clocks.select_version(db, owner_id=ada) == 1
-    assert await merge(db, ada, first._replace(title="u"), limit=0) == Merged(0, 1, 0, version=2)
+    assert await merge(db, ada, first._replace(title="u"), limit=0) == ImportResult(0, 1, 0, version=2)
 
 
 async def test_the_clock_is_made_for_somebody_from_elsewhere(db: Connection) -> None:
     assert await clocks.lock(db, owner_id="outsider") is None
     for _ in range(2):
         assert await clocks.lock_first(db, owner_id="outsider", email="o@example.com") == 0
-    assert await merge(db, "outsider", SentTask(uuid4(), "t")) == Merged(1, 0, 0, version=1)
+    assert await merge(db, "outsider", ImportTask(uuid4(), "t")) == ImportResult(1, 0, 0, version=1)
     assert await clocks.lock_first(db, owner_id="outsider", email=None) == 1
 
 
 async def test_a_calendars_seconds_do_not_cut_what_is_stored(db: Connection) -> None:
     ada = await new_user(db, "ada")
     exact = LONG_AGO.replace(microsecond=123456)
-    task = SentTask(uuid4(), "t", sets_due=True, due_at=exact, created_at=exact, updated_at=exact)
+    task = ImportTask(uuid4(), "t", sets_due=True, due_at=exact, created_at=exact, updated_at=exact)
     await merge(db, ada, task)
     cut = task._replace(due_at=LONG_AGO, created_at=LONG_AGO, updated_at=LONG_AGO)
-    file = packed([cut], precision="second")
-    assert await transfers.merge(db, owner_id=ada, max_tasks=9, sent=file) == Merged(0, 0, 1, version=1)
-    assert await merge(db, ada, cut) == Merged(0, 1, 0, version=2)
+    file = pack([cut], precision="second")
+    assert await transfers.merge(db, owner_id=ada, max_tasks=9, file=file) == ImportResult(0, 0, 1, version=1)
+    assert await merge(db, ada, cut) == ImportResult(0, 1, 0, version=2)
 
 
 async def test_ten_thousand_rows_fit_into_the_time_of_a_statement(db: Connection) -> None:
     ada = await new_user(db, "ada")
-    sent = [SentTask(uuid4(), f"task {n}", description="d" * 50, tags=["a", "b"]) for n in range(10_000)]
-    assert await merge(db, ada, *sent, limit=10_000) == Merged(10_000, 0, 0, version=10_000)
+    sent = [ImportTask(uuid4(), f"task {n}", description="d" * 50, tags=["a", "b"]) for n in range(10_000)]
+    assert await merge(db, ada, *sent, limit=10_000) == ImportResult(10_000, 0, 0, version=10_000)
     seconds = []
     for version in range(20_000, 90_000, 10_000):  # a busy machine is slow now and then, a slow statement every time
         sent = [task._replace(title=task.title + "!") for task in sent]
         started = time.perf_counter()
-        assert await merge(db, ada, *sent, limit=10_000) == Merged(0, 10_000, 0, version=version)
+        assert await merge(db, ada, *sent, limit=10_000) == ImportResult(0, 10_000, 0, version=version)
         seconds.append(time.perf_counter() - started)
         if seconds[-1] < 1.8:
             break

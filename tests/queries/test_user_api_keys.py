@@ -6,10 +6,10 @@ from asyncpg import CheckViolationError
 from tests.queries.test_changes import new_user
 from todo_service.postgres.connector import Connection
 from todo_service.queries import user_api_keys
-from todo_service.queries.audit_log import Act
+from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.user_api_keys import ApiKeyRow
 
-ACT = Act("api_key_read", "service", "request-1", "gemini")
+ACT = AuditEntry("api_key_read", "service", "request-1", "gemini")
 
 
 async def keep(db: Connection, owner_id: str, ciphertext: str, status: str = "valid") -> bool:

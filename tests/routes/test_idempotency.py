@@ -209,7 +209,7 @@ async def test_the_answer_is_kept_in_the_transaction_of_the_change(
     async def observe() -> int:
         looks = 0
         while not done.is_set():
-            tasks, answers, unanswered = await db.fetchrow(
+            tasks, answers, unanswered = await db.fetchrow(  # type: ignore[misc]  # an aggregate has a row
                 "SELECT (SELECT count(*) FROM tasks WHERE user_id = $1), count(*), count(*) - count(status)"
                 " FROM idempotency_keys WHERE user_id = $1",
                 ada.id,

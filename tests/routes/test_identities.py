@@ -16,7 +16,8 @@ from tests.auth_server import ISSUER, SHARED_SECRET, Key, key_server, shared, si
 from tests.client import Answer, Api, User
 from tests.conftest import SECRET_KEY, make_settings, run_sql, running_service
 from tests.families import Dialect, in_every_family
-from tests.routes.test_table import concrete, private_routes
+from tests.routes.test_table import concrete
+from tests.rows import private_rows
 from todo_service.auth import revocations
 from todo_service.auth.access import Access
 from todo_service.config import secrets
@@ -207,7 +208,7 @@ async def test_every_row_of_the_table_answers_as_it_says(
 ) -> None:
     user_id = uuid4().hex
     headers = await way(user_id, database_url)
-    for route in private_routes():
+    for route in private_rows():
         answer = await open_api.send(route.method, concrete(route, named(user_id)), raw=b"{", headers=headers)
         if route.access is Access.ACCOUNT:
             assert (answer.status, answer.problem()) == (403, "no-password-account"), route
@@ -275,7 +276,7 @@ async def test_an_inactive_account_is_shut_out_however_it_comes(
 async def test_a_role_in_a_token_is_not_looked_at_and_our_tokens_stay_ours(open_api: Api) -> None:
     ada = await open_api.new_user()
     ours = jwt.decode(ada.token, options={"verify_signature": False}) | {"role": "admin"}
-    for key in (SHARED_SECRET, secrets.derived(SHARED_SECRET, "HS256")):
+    for key in (SHARED_SECRET, secrets.derive_signing_key(SHARED_SECRET, "HS256")):
         forged = jwt.encode(ours, key, headers={"typ": "at+jwt"})
         assert (await open_api.get("/api/v1/tasks", token=forged)).status == 401
     foreign = jwt.encode(ours | {"iss": ISSUER}, SHARED_SECRET)

@@ -1,7 +1,6 @@
 """The rows of all routes, walked: each says who may, each refuses who may not, in the one order."""
 
 import time
-from collections.abc import Iterator
 from uuid import uuid4
 
 import jwt
@@ -11,20 +10,16 @@ from aiohttp import hdrs
 from tests.client import Api, User
 from tests.conftest import SECRET_KEY
 from tests.families import DIALECTS
-from todo_service.app import PAGES, ROUTES
+from tests.rows import private_rows, rows
 from todo_service.auth.access import Access
 from todo_service.routes.table import Route
 
-ALL_ROUTES = (*ROUTES, *PAGES)
+ALL_ROUTES = rows()
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 
 
 def concrete(route: Route, user: User) -> str:
     return route.path.format(user_id=user.id, task_id=uuid4(), name="not-found", account_id=user.id, digest="0")
-
-
-def private_routes() -> Iterator[Route]:
-    return (route for route in ALL_ROUTES if route.access is not Access.PUBLIC)
 
 
 def test_no_row_is_there_twice_and_each_says_what_it_does() -> None:
@@ -34,7 +29,8 @@ def test_no_row_is_there_twice_and_each_says_what_it_does() -> None:
 
 def test_only_these_routes_are_public() -> None:
     assert {route.path for route in ALL_ROUTES if route.access is Access.PUBLIC} == {
-        "/", "/health", "/health/live", "/health/ready", "/problems", "/problems/{name}", "/assets/{digest}/{name}",
+        "/", "/health", "/health/live", "/health/ready", "/metrics", "/problems", "/problems/{name}",
+        "/assets/{digest}/{name}",
         "/openapi.json", "/docs", "/redoc", "/api/v1/openapi.json", "/api/v1/docs", "/api/v1/redoc",
         "/api/v1/auth/register", "/api/auth/register", "/api/auth/signup",
         "/api/v1/auth/login", "/api/auth/login", "/api/auth/signin",
@@ -44,7 +40,7 @@ def test_only_these_routes_are_public() -> None:
 
 @pytest.mark.parametrize("slash", ["", "/"])
 async def test_every_private_route_is_401_without_a_token(api: Api, ada: User, slash: str) -> None:
-    for route in private_routes():
+    for route in private_rows():
         answer = await api.send(route.method, concrete(route, ada) + slash, raw=b"not json")
         assert (answer.status, answer.problem()) == (401, "unauthenticated"), route
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="todo-service"'
@@ -57,7 +53,7 @@ async def test_every_private_route_is_401_with_a_wrong_credential(api: Api, ada:
         {"Authorization": f"Token {ada.token}"}, {"Authorization": f"Bearer {ada.token} b"},
         {"Authorization": "Bearer \u00ff\u00fe"},
     ]  # fmt: skip
-    for route in private_routes():
+    for route in private_rows():
         for headers in wrong:
             answer = await api.send(route.method, concrete(route, ada), raw=b"{", headers=headers)
             assert (answer.status, answer.problem()) == (401, "unauthenticated"), (route, headers)

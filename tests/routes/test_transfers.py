@@ -19,7 +19,7 @@ from tests.conftest import fill, make_settings, running_service
 from tests.process import served
 from tests.proxy import Proxy
 from tests.sockets import talk
-from todo_service.middleware import pieces
+from todo_service.middleware import streaming
 from todo_service.routes import transfers
 
 EXPORT, IMPORT = "/api/v1/export", "/api/v1/import"
@@ -202,7 +202,7 @@ async def test_no_connection_is_held_while_a_client_reads(api: Api, ada: User, d
 async def test_a_client_that_does_not_read_its_export_is_not_waited_for(
     api: Api, ada: User, database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(pieces, "PIECE_SECONDS", 0.3)
+    monkeypatch.setattr(streaming, "CHUNK_SECONDS", 0.3)
     await fill(database_url, ada.id, count=8000, description="d" * 5000)
     async with talk(api, "GET", EXPORT, as_=ada) as connection:
         connection.reader._transport.pause_reading()  # type: ignore[attr-defined]

@@ -12,8 +12,8 @@ from icalendar import Calendar, Component
 
 from todo_service.config.settings import Settings
 from todo_service.errors import ApiError
-from todo_service.queries.tasks import TaskRow
-from todo_service.queries.transfers import SentTask
+from todo_service.queries.task_rows import TaskRow
+from todo_service.queries.transfers import ImportTask
 from todo_service.wire import calendars, imported_tasks
 from todo_service.wire.calendars import Texts
 from todo_service.wire.transfers import BY_MEDIA_TYPE, FORMATS, read
@@ -48,14 +48,14 @@ def rows(draw: st.DrawFn) -> TaskRow:
 FILES = st.lists(rows(), max_size=4, unique_by=lambda row: row.id)
 
 
-def through(name: str, tasks: list[TaskRow]) -> list[SentTask]:
+def through(name: str, tasks: list[TaskRow]) -> list[ImportTask]:
     """The tasks, written and read again."""
     file = FORMATS[name]
     parts = file.separator.join(file.write([task]) for task in tasks)
     return imported_tasks.check(file.read(file.opening + parts + file.closing), settings=SETTINGS)
 
 
-def fields(task: TaskRow | SentTask, **others: Any) -> dict[str, Any]:
+def fields(task: TaskRow | ImportTask, **others: Any) -> dict[str, Any]:
     names = (
         "id", "title", "description", "status", "priority", "due_at", "due_on", "created_at", "updated_at",
         "completed_at",

@@ -1,4 +1,4 @@
-"""What an administrator may do to accounts. Every act is in the audit log, in the transaction that does it."""
+"""Accounts in the hands of administrators. Every act is in the audit log, written by the transaction that does it."""
 
 import structlog
 
@@ -7,7 +7,7 @@ from todo_service.auth.refresh_tokens import end_all
 from todo_service.errors import NotFound
 from todo_service.postgres.pool import Database
 from todo_service.queries import audit_log, refresh_tokens, users
-from todo_service.queries.audit_log import Act
+from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.users import UserChanges, UserRow
 
 NO_SUCH_USER = "There is no user with this id. Check the id; the account may have been deleted."
@@ -16,8 +16,11 @@ log = structlog.get_logger()
 
 
 async def update(database: Database, user_id: str, changes: UserChanges, *, actor_id: str, request_id: str) -> UserRow:
-    """Change role, activity or name. Another role or a deactivation ends the user's access tokens, the latter their
-    sessions too. Raises `NotFound`, `LastAdmin`.
+    """Change role, activity or name. Another role or a deactivation ends the access tokens, the latter the sessions.
+
+    Raises:
+        NotFound: There is no such user.
+        LastAdmin: The user is the only active administrator.
     """
     async with database.transaction() as db:
         if changes.role == "user" or changes.is_active is False:
@@ -30,8 +33,8 @@ async def update(database: Database, user_id: str, changes: UserChanges, *, acto
             await users.raise_generation(db, user_id=user_id)
         if not after.is_active:
             await refresh_tokens.delete_others(db, user_id=user_id, family_id=None)
-        act = Act("user_updated", actor_id, request_id, _difference(before, after))
-        await audit_log.insert(db, act, subject_id=user_id)
+        entry = AuditEntry("user_updated", actor_id, request_id, _difference(before, after))
+        await audit_log.insert(db, entry, subject_id=user_id)
     log.info("user_updated", actor_id=actor_id, subject_id=user_id, role=after.role, is_active=after.is_active)
     return after
 
@@ -42,7 +45,7 @@ async def delete(database: Database, user_id: str, *, actor_id: str, request_id:
         await refuse_last_admin(db, user_id)
         if not await users.delete_any(db, user_id=user_id):
             raise NotFound(NO_SUCH_USER)
-        await audit_log.insert(db, Act("account_deleted", actor_id, request_id), subject_id=user_id)
+        await audit_log.insert(db, AuditEntry("account_deleted", actor_id, request_id), subject_id=user_id)
     log.info("account_deleted", actor_id=actor_id, subject_id=user_id)
 
 
@@ -52,15 +55,15 @@ async def end_sessions(database: Database, user_id: str, *, actor_id: str, reque
         if await users.lock(db, user_id=user_id) is None:
             raise NotFound(NO_SUCH_USER)
         await end_all(db, user_id)
-        await audit_log.insert(db, Act("sessions_ended", actor_id, request_id), subject_id=user_id)
+        await audit_log.insert(db, AuditEntry("sessions_ended", actor_id, request_id), subject_id=user_id)
     log.info("sessions_ended", actor_id=actor_id, subject_id=user_id)
 
 
 def _difference(before: UserRow, after: UserRow) -> str:
-    """What changed, in words; a name is not repeated."""
-    said = [
+    """Describe the change; a name is not repeated."""
+    changes = [
         f"{field} {getattr(before, field)} -> {getattr(after, field)}"
         for field in ("role", "is_active")
         if getattr(before, field) != getattr(after, field)
     ]
-    return ", ".join(said + ["full_name"] * (before.full_name != after.full_name))
+    return ", ".join(changes + ["full_name"] * (before.full_name != after.full_name))

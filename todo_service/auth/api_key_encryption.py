@@ -1,7 +1,7 @@
-"""Users' API keys at rest: what is kept of one says nothing without `ENCRYPTION_KEY`, or in another user's row.
+"""Users' API keys at rest: a ciphertext is worthless without `ENCRYPTION_KEY`, and in another user's row.
 
-A key is encrypted (Fernet) together with whose it is and of which provider: Fernet knows no associated data, so a
-ciphertext that somebody copied into another row would otherwise be given out as that user's key.
+A key is encrypted (Fernet) together with its user and provider: Fernet has no associated data, and a ciphertext copied
+into another row would otherwise be returned as that user's key.
 """
 
 import json
@@ -12,43 +12,45 @@ from aiohttp import web
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 
-class Place(NamedTuple):
-    """The row that a key belongs into: nowhere else can it be read."""
+class KeyContext(NamedTuple):
+    """The row that a key belongs to; its ciphertext cannot be decrypted for another one."""
 
     user_id: str
     provider: str
 
 
-class KeyBox:
-    """Seals API keys under the first of `keys`, which are Fernet keys, and opens what any of them sealed."""
+class ApiKeyCipher:
+    """Encrypts API keys under the first of `keys`, which are Fernet keys, and decrypts them under any of them."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._all = MultiFernet([Fernet(key) for key in keys])
         self._first = Fernet(keys[0])
 
-    def seal(self, api_key: str, place: Place) -> str:
-        """What is to be kept of a key."""
-        return self._all.encrypt(json.dumps([*place, api_key]).encode()).decode()
+    def encrypt(self, api_key: str, context: KeyContext) -> str:
+        """Return the ciphertext to store."""
+        return self._all.encrypt(json.dumps([*context, api_key]).encode()).decode()
 
-    def open(self, sealed: str, place: Place) -> str | None:
-        """The key; None if no key of ours sealed it, or if it is another place's."""
-        return _opened(self._all, sealed, place)
+    def decrypt(self, ciphertext: str, context: KeyContext) -> str | None:
+        """Return the API key, or None if none of our keys decrypts it or it belongs to another context."""
+        return _decrypt(self._all, ciphertext, context)
 
-    def is_current(self, sealed: str, place: Place) -> bool:
-        """Whether the first key alone opens it."""
-        return _opened(self._first, sealed, place) is not None
+    def is_current(self, ciphertext: str, context: KeyContext) -> bool:
+        """Return whether the first key alone decrypts it."""
+        return _decrypt(self._first, ciphertext, context) is not None
 
-    def renewed(self, sealed: str, place: Place) -> str | None:
-        """The same key sealed under the first of our keys; None if it cannot be opened."""
-        return self._all.rotate(sealed.encode()).decode() if self.open(sealed, place) is not None else None
+    def reencrypt(self, ciphertext: str, context: KeyContext) -> str | None:
+        """Return the same API key under the first key, or None if it cannot be decrypted."""
+        if self.decrypt(ciphertext, context) is None:
+            return None
+        return self._all.rotate(ciphertext.encode()).decode()
 
 
-def _opened(keys: Fernet | MultiFernet, sealed: str, place: Place) -> str | None:
+def _decrypt(keys: Fernet | MultiFernet, ciphertext: str, context: KeyContext) -> str | None:
     try:
-        *owner, api_key = json.loads(keys.decrypt(sealed.encode()))
+        *owner, api_key = json.loads(keys.decrypt(ciphertext.encode()))
     except (InvalidToken, ValueError, TypeError):
         return None
-    return api_key if owner == [*place] and isinstance(api_key, str) else None
+    return api_key if owner == [*context] and isinstance(api_key, str) else None
 
 
-KEY_BOX = web.AppKey("key_box", KeyBox)
+API_KEY_CIPHER = web.AppKey("api_key_cipher", ApiKeyCipher)

@@ -1,4 +1,4 @@
-"""What is known of a request: its id, its caller, whose tasks it is about, and why it was refused."""
+"""The facts about a request that its middlewares establish: its id, its caller, the owner of its tasks, its refusal."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,9 +6,11 @@ from uuid import UUID
 
 from aiohttp import web
 
+ADMIN = "admin"
+
 
 class Kind(Enum):
-    """How somebody came in: with a token of ours, with a credential of a trusted auth server, or a service for them."""
+    """The origin of a caller: a sign-in here, a credential of a trusted auth server, or a service acting for a user."""
 
     ACCOUNT = "account"
     OUTSIDE = "outside"
@@ -17,8 +19,12 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody whose credential was checked. `user_id` is opaque: a UUID only for accounts made here, and only these
-    have a `session_id`, and may have another role than "user".
+    """An authenticated caller.
+
+    Attributes:
+        user_id: Opaque; a UUID only for accounts made here.
+        role: `user` or `admin`; only an account made here can be an administrator.
+        session_id: The session of the access token; None for callers from elsewhere.
     """
 
     kind: Kind
@@ -26,10 +32,6 @@ class Caller:
     email: str | None = None
     role: str = "user"
     session_id: UUID | None = None
-
-    @property
-    def is_admin(self) -> bool:
-        return self.role == "admin"
 
 
 REQUEST_ID = web.RequestKey("request_id", str)

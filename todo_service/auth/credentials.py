@@ -1,7 +1,8 @@
-"""What a request shows to say who is calling, and who has to check it.
+"""Credentials of a request, and the caller that they prove.
 
-A service names itself in `X-Service-Auth`, everybody else in `Authorization: Bearer` (RFC 6750 section 2.1): with a
-token of ours, with a JWT of an auth server, or with the token of a session that such a server keeps in a table.
+A service identifies itself in `X-Service-Auth`, every other caller in `Authorization: Bearer` (RFC 6750 section 2.1):
+with an access token of ours, a JWT of a trusted auth server, or the token of a session that such a server keeps in a
+table.
 """
 
 import hmac
@@ -9,10 +10,11 @@ import hmac
 from aiohttp import hdrs, web
 
 from todo_service.auth.caller import Caller, Kind
-from todo_service.auth.external_jwts import ISSUERS, Identity, is_from_elsewhere
-from todo_service.auth.external_sessions import SESSION_TOKENS
-from todo_service.auth.jose import parts
+from todo_service.auth.external_jwts import EXTERNAL_JWTS, is_external
+from todo_service.auth.external_sessions import EXTERNAL_SESSIONS
+from todo_service.auth.jose import split_jwt
 from todo_service.auth.revocations import REVOCATIONS
+from todo_service.auth.token_cache import TOKEN_CACHE
 from todo_service.auth.tokens import USER_ID, AccessTokens, TokenError
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import AccountInactive, BadRequest, Unauthenticated
@@ -25,14 +27,21 @@ TOKENS = web.AppKey("tokens", AccessTokens)
 
 
 async def identify(request: web.Request) -> Caller:
-    """The caller. Raises `Unauthenticated`; `IssuerUnavailable` if that cannot be told now; for a service also
-    `BadRequest` if it does not say for whom it acts, and `AccountInactive`.
+    """Return the caller.
+
+    Raises:
+        Unauthenticated: The credential is missing or invalid.
+        IssuerUnavailable: The key of the token cannot be fetched now.
+        BadRequest: A service does not name the user that it acts for.
+        AccountInactive: A service acts for a deactivated user.
     """
-    if services := request.headers.getall(SERVICE_AUTH, []):
+    if services := request.headers.getall(SERVICE_AUTH, ()):
         if len(services) > 1 or not _is_service(request, services[0]):
             raise Unauthenticated("`X-Service-Auth` is not the token of a service here. Correct it or leave it out.")
         return _on_behalf(request)
     token = _bearer_token(request)
+    if (caller := request.app[TOKEN_CACHE].get(token)) is not None:
+        return caller
     if _is_service(request, token):
         return _on_behalf(request)
     try:
@@ -42,52 +51,57 @@ async def identify(request: web.Request) -> Caller:
 
 
 def _bearer_token(request: web.Request) -> str:
-    shown = request.headers.getall(hdrs.AUTHORIZATION, [])
-    if not shown:
-        raise Unauthenticated(shown=False)
-    scheme, _, token = shown[0].partition(" ")
-    if len(shown) > 1 or scheme.lower() != "bearer":
+    values = request.headers.getall(hdrs.AUTHORIZATION, ())
+    if not values:
+        raise Unauthenticated(credential_sent=False)
+    scheme, _, token = values[0].partition(" ")
+    if len(values) > 1 or scheme.lower() != "bearer":
         raise Unauthenticated("Send one `Authorization` header with `Bearer <token>`.")
     return token.strip(" ")
 
 
-def _is_service(request: web.Request, shown: str) -> bool:
+def _is_service(request: web.Request, credential: str) -> bool:
     token = request.app[SETTINGS].service_auth_token
     if token is None:
         return False
-    return hmac.compare_digest(shown.encode(errors="surrogateescape"), token.get_secret_value().encode())
+    return hmac.compare_digest(credential.encode(errors="surrogateescape"), token.get_secret_value().encode())
 
 
 def _on_behalf(request: web.Request) -> Caller:
-    """The user a service acts for: never more than a user, whatever role their account has."""
-    named = request.headers.getall(USER_ID_HEADER, [])
-    if len(named) != 1:
+    """The user that a service acts for: never an administrator, whatever role the account has."""
+    user_ids = request.headers.getall(USER_ID_HEADER, ())
+    if len(user_ids) != 1:
         raise BadRequest("A service has to say for whom it acts: send one `X-User-ID` header.")
-    if not USER_ID.fullmatch(named[0]):
+    if not USER_ID.fullmatch(user_ids[0]):
         raise BadRequest("`X-User-ID` must be an id of 1 to 255 characters in UTF-8.")
-    if not request.app[REVOCATIONS].hold(named[0], None):
+    if not request.app[REVOCATIONS].is_valid(user_ids[0], None):
         raise AccountInactive
-    return Caller(Kind.SERVICE, named[0])
+    return Caller(Kind.SERVICE, user_ids[0])
 
 
 async def _by_jwt(request: web.Request, token: str) -> Caller:
-    tokens, issuers = request.app[TOKENS], request.app[ISSUERS]
-    known = tokens.known(token) or issuers.known(token)
-    if known is None:
-        header, claims = parts(token)
-        known = await issuers.verify(token, header, claims) if is_from_elsewhere(header) else tokens.verify(token)
-    if isinstance(known, Identity):
-        return _active(request, Caller(Kind.OUTSIDE, known.user_id, known.email))
-    if not request.app[REVOCATIONS].hold(known.user_id, known.generation):
-        raise Unauthenticated(REVOKED)
-    return Caller(Kind.ACCOUNT, known.user_id, known.email, known.role, known.session_id)
+    """Verify a JWT and remember it. The revocations evict it from the cache when it ends before its expiry."""
+    header, claims = split_jwt(token)
+    if is_external(header):
+        identity = await request.app[EXTERNAL_JWTS].verify(token, header, claims)
+        caller, expires_at = Caller(Kind.OUTSIDE, identity.user_id, identity.email), identity.expires_at
+        _refuse_inactive(request, caller)
+    else:
+        own = request.app[TOKENS].verify(token)
+        if not request.app[REVOCATIONS].is_valid(own.user_id, own.generation):
+            raise Unauthenticated(REVOKED)
+        caller, expires_at = Caller(Kind.ACCOUNT, own.user_id, own.email, own.role, own.session_id), own.expires_at
+    request.app[TOKEN_CACHE].add(token, caller, expires_at)
+    return caller
 
 
 async def _by_session(request: web.Request, token: str) -> Caller:
-    return _active(request, Caller(Kind.OUTSIDE, await request.app[SESSION_TOKENS].user_of(token)))
-
-
-def _active(request: web.Request, caller: Caller) -> Caller:
-    if not request.app[REVOCATIONS].hold(caller.user_id, None):
-        raise Unauthenticated(INACTIVE)
+    """Look up an external session. It is not remembered: the auth server may end it at any moment."""
+    caller = Caller(Kind.OUTSIDE, await request.app[EXTERNAL_SESSIONS].user_of(token))
+    _refuse_inactive(request, caller)
     return caller
+
+
+def _refuse_inactive(request: web.Request, caller: Caller) -> None:
+    if not request.app[REVOCATIONS].is_valid(caller.user_id, None):
+        raise Unauthenticated(INACTIVE)

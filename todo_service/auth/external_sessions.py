@@ -1,7 +1,8 @@
-"""Session tokens of an auth server that keeps its sessions in a table of our database (Better Auth and its like).
+"""Sessions of an auth server that keeps them in a table of our database, such as Better Auth.
 
-The column holds either the token's HMAC or the token itself, by setting, and never is both looked for: where hashing is
-on, a stored value is no token. A signed one (`token.signature`, as Better Auth's cookies have it) must be signed well.
+The column holds either the token's HMAC or the token itself, by setting, and only that form is looked up: with hashing
+on, a stored value is not a token. The signature of a signed token (`token.signature`, as in Better Auth's cookies) is
+verified.
 """
 
 import base64
@@ -20,9 +21,13 @@ MAX_LENGTH = 512
 _SHAPE = re.compile(r"[!-~]{16,512}")
 
 
-class SessionTokens:
-    """Looks sessions up in `table`. `storage` is "hashed", which needs `hash_secret`, or "plain"; `signing_secret` is
-    the auth server's. Without what it needs, no session token is accepted.
+class ExternalSessions:
+    """Looks up sessions.
+
+    Args:
+        table: Its name, or its schema and name.
+        storage: `hashed`, which needs a `hash_secret`, or `plain`; without the secret no token is accepted.
+        signing_secret: The auth server's secret for signed tokens; None refuses them.
     """
 
     def __init__(
@@ -34,19 +39,18 @@ class SessionTokens:
         self._hash_secret = hash_secret.encode() if storage == "hashed" and hash_secret else None
         self._signing_secret = signing_secret.encode() if signing_secret else None
 
-    async def user_of(self, shown: str) -> str:
-        """The id of the user whose session this is. Raises `TokenError` if there is none that holds."""
-        if not self._is_on or len(shown) > MAX_LENGTH:
+    async def user_of(self, credential: str) -> str:
+        """Return the user id of a session. Raises `TokenError` if there is no such session or it has expired."""
+        if not self._is_on or len(credential) > MAX_LENGTH:
             raise TokenError(NOT_ACCEPTED)
-        token = self._bare(unquote(shown))
+        token = self._without_signature(unquote(credential))
         async with self._database.connection() as db:
-            user_id = await external_sessions.select_user(db, self.statement, token=self._stored(token))
+            user_id = await external_sessions.select_user(db, self.statement, token=self._column_value(token))
         if user_id is None or not USER_ID.fullmatch(user_id):
             raise TokenError("The session is over. Sign in again.")
         return user_id
 
-    def _bare(self, token: str) -> str:
-        """The token without its signature."""
+    def _without_signature(self, token: str) -> str:
         bare, dot, signature = token.rpartition(".")
         if dot:
             if self._signing_secret is None:
@@ -59,9 +63,8 @@ class SessionTokens:
             raise TokenError(NOT_ACCEPTED)
         return token
 
-    def _stored(self, token: str) -> str:
-        """What the column holds for it."""
+    def _column_value(self, token: str) -> str:
         return hmac.digest(self._hash_secret, token.encode(), "sha256").hex() if self._hash_secret else token
 
 
-SESSION_TOKENS = web.AppKey("session_tokens", SessionTokens)
+EXTERNAL_SESSIONS = web.AppKey("external_sessions", ExternalSessions)

@@ -1,4 +1,4 @@
-"""The readable parts of a JWT, before anything is known of its signature: read to decide who has to check it."""
+"""The readable parts of a JWT, before its signature is verified: they decide which verifier it needs."""
 
 import base64
 import re
@@ -12,11 +12,12 @@ KNOWN_MEMBERS = frozenset({"alg", "typ", "kid"})
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{43,1400}", re.ASCII)
 
 
-def parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The header and the claims of a JWT, neither of them to be believed yet.
+def split_jwt(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the header and the claims of a JWT; neither is trustworthy yet.
 
-    Raises `TokenError` for what is no JWT of RFC 7519 in its one spelling: objects in UTF-8 without a name twice, no
-    padding, and in the header nothing but `alg`, `typ` and `kid` (`jku`, `jwk`, `x5c`, `crit` and such are never used).
+    Raises:
+        TokenError: It is not a JWT of RFC 7519 in its one spelling: objects in UTF-8 without a repeated name, no
+            padding, and no header member but `alg`, `typ` and `kid` (`jku`, `jwk`, `x5c`, `crit` are never used).
     """
     if len(token) > MAX_LENGTH or not _SHAPE.fullmatch(token):
         raise TokenError(NOT_ACCEPTED)

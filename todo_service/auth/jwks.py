@@ -1,13 +1,13 @@
-"""The keys an auth server publishes (a JWK Set, RFC 7517): fetched without blocking anybody, kept while it is away.
+"""The published keys of an auth server (a JWK Set, RFC 7517): fetched asynchronously, kept while the server is down.
 
-The set is fetched at the start, every `REFRESH_SECONDS`, and for a key id that is not in it. However many requests ask
-for unknown ids, one fetch serves them all, and the next one has to wait `REFETCH_SECONDS`.
+The set is fetched at the start, every `REFRESH_SECONDS`, and for an unknown key id. One fetch serves all requests with
+unknown ids, and the next one has to wait `REFETCH_SECONDS`.
 """
 
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jwt
@@ -20,8 +20,8 @@ ALGORITHMS = frozenset({"EdDSA", "ES256", "RS256"})
 FETCH_SECONDS = 5
 PATIENCE_SECONDS = 2.5  # how long a request waits for a fetch
 REFETCH_SECONDS = 30  # between two fetches for unknown ids
-COLD_SECONDS = 2  # the same while no key is known at all
-REFRESH_SECONDS = 600  # after which a key the issuer withdrew is no longer trusted
+COLD_SECONDS = 2  # the same while there are no keys at all
+REFRESH_SECONDS = 600  # after which a withdrawn key is no longer trusted
 MAX_BYTES = 64 * 1024
 MAX_KEYS = 100
 RSA_BITS = range(2048, 8193)
@@ -30,32 +30,32 @@ _BY_TYPE = {("OKP", "Ed25519"): "EdDSA", ("EC", "P-256"): "ES256", ("RSA", None)
 log = structlog.get_logger()
 
 
-class KeySetError(Exception):
-    """An answer of the issuer that is no key set; the text says why."""
+class JwksError(Exception):
+    """The issuer's answer is not a key set; the text is the reason."""
 
 
-class KeySet:
-    """The keys at `url`. `open` and `close` it; `withdrawn` counts the fetches in which a key had gone."""
+class JwksClient:
+    """The keys at `url`, between `open` and `close`. `on_withdrawal` is called when a key has been withdrawn."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, on_withdrawal: Callable[[], None] = lambda: None) -> None:
         self._url = url
+        self._on_withdrawal = on_withdrawal
         self._keys: dict[tuple[str, str], Any] = {}
         self._raw: dict[tuple[str, str], Any] = {}
         self._session: ClientSession | None = None
         self._fetching: asyncio.Task[None] | None = None
-        self._following: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
         self._not_before = 0.0
         self._away = False
-        self.withdrawn = 0
 
     async def open(self) -> None:
-        """Begin to follow the issuer; one that is away is tried again."""
+        """Begin to fetch the keys; a server that is down is tried again."""
         self._session = ClientSession(timeout=ClientTimeout(total=FETCH_SECONDS))
-        self._following = asyncio.create_task(self._follow(), name="key set")
+        self._refreshing = asyncio.create_task(self._refresh(), name="key set")
 
     async def close(self) -> None:
-        """Stop following."""
-        tasks = [task for task in (self._following, self._fetching) if task is not None]
+        """Stop fetching."""
+        tasks = [task for task in (self._refreshing, self._fetching) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -64,40 +64,41 @@ class KeySet:
             await self._session.close()
 
     async def find(self, kid: str, algorithm: str) -> Any | None:
-        """The key of this id for this algorithm, None if the issuer has none.
+        """Return the key of this id for this algorithm, or None if the issuer has none.
 
-        Raises `IssuerUnavailable` if that is not known and cannot be learnt now.
+        Raises:
+            IssuerUnavailable: The key is unknown and cannot be fetched now.
         """
-        wanted = (kid, algorithm)
-        if wanted not in self._keys:
-            await self._learn()
-        if wanted not in self._keys and (self._away or not self._keys):
+        key_name = (kid, algorithm)
+        if key_name not in self._keys:
+            await self._fetch_unknown()
+        if key_name not in self._keys and (self._away or not self._keys):
             raise IssuerUnavailable
-        return self._keys.get(wanted)
+        return self._keys.get(key_name)
 
-    async def _learn(self) -> None:
-        """Wait for the fetch that is going on, or for a new one if it is time for one."""
+    async def _fetch_unknown(self) -> None:
+        """Wait for the running fetch, or for a new one if the pause is over."""
         if self._fetching is None:
             if time.monotonic() < self._not_before:
                 return
             if self._keys:
                 self._not_before = time.monotonic() + REFETCH_SECONDS
-        done, _ = await asyncio.wait({self._fetch_once()}, timeout=PATIENCE_SECONDS)
+        done, _ = await asyncio.wait({self._fetch_task()}, timeout=PATIENCE_SECONDS)
         if not done:
             raise IssuerUnavailable
 
-    async def _follow(self) -> None:
+    async def _refresh(self) -> None:
         while True:
-            await asyncio.wait({self._fetch_once()})
+            await asyncio.wait({self._fetch_task()})
             await asyncio.sleep(REFRESH_SECONDS if not self._away else REFETCH_SECONDS)
 
-    def _fetch_once(self) -> asyncio.Task[None]:
+    def _fetch_task(self) -> asyncio.Task[None]:
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch(), name="key set fetch")
-            self._fetching.add_done_callback(self._fetched)
+            self._fetching.add_done_callback(self._on_fetched)
         return self._fetching
 
-    def _fetched(self, _: asyncio.Task[None]) -> None:
+    def _on_fetched(self, _: asyncio.Task[None]) -> None:
         self._fetching = None
         if not self._keys:
             self._not_before = time.monotonic() + COLD_SECONDS
@@ -105,21 +106,21 @@ class KeySet:
     async def _fetch(self) -> None:
         try:
             keys = dict(_usable(await self._download()))
-        except (ClientError, OSError, TimeoutError, KeySetError) as error:
+        except (ClientError, OSError, TimeoutError, JwksError) as error:
             if not self._away:
                 log.warning("issuer_unreachable", reason=str(error) or type(error).__name__, keys=len(self._keys))
             self._away = True
             return
         except Exception:
-            log.exception("issuer_not_understood")
+            log.exception("issuer_answer_invalid")
             self._away = True
             return
         if self._away:
             log.info("issuer_reachable_again", keys=len(keys))
-        if any(keys.get(wanted, (None,))[0] != raw for wanted, raw in self._raw.items()):
-            self.withdrawn += 1
-        self._raw = {wanted: raw for wanted, (raw, _) in keys.items()}
-        self._keys = {wanted: key for wanted, (_, key) in keys.items()}
+        if any(keys.get(key_name, (None,))[0] != raw for key_name, raw in self._raw.items()):
+            self._on_withdrawal()
+        self._raw = {key_name: raw for key_name, (raw, _) in keys.items()}
+        self._keys = {key_name: key for key_name, (_, key) in keys.items()}
         self._away = False
 
     async def _download(self) -> Any:
@@ -127,25 +128,25 @@ class KeySet:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         async with self._session.get(self._url, allow_redirects=False, headers=headers) as response:
             if response.status != 200:
-                raise KeySetError(f"answered {response.status}; JWKS_URL must be the address of the key set itself")
+                raise JwksError(f"answered {response.status}; JWKS_URL must be the address of the key set itself")
             try:
                 await response.content.readexactly(MAX_BYTES + 1)
             except asyncio.IncompleteReadError as error:
                 raw = error.partial
             else:
-                raise KeySetError(f"answered more than {MAX_BYTES} bytes")
+                raise JwksError(f"answered more than {MAX_BYTES} bytes")
         try:
             return json.loads(raw)
         except (ValueError, RecursionError):
-            raise KeySetError("answered something that is not JSON") from None
+            raise JwksError("answered something that is not JSON") from None
 
 
 def _usable(document: Any) -> Iterator[tuple[tuple[str, str], tuple[Any, Any]]]:
-    """Each key for signatures we know: its id and algorithm, then how it was written and the key itself."""
-    listed = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(listed, list):
-        raise KeySetError("answered JSON without a list of `keys`")
-    for jwk in listed[:MAX_KEYS]:
+    """Yield each supported signature key: its id and algorithm, then its JWK and the key object."""
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list):
+        raise JwksError("answered JSON without a list of `keys`")
+    for jwk in keys[:MAX_KEYS]:
         algorithm = _algorithm(jwk) if isinstance(jwk, dict) else None
         if algorithm is None:
             continue
@@ -159,7 +160,7 @@ def _usable(document: Any) -> Iterator[tuple[tuple[str, str], tuple[Any, Any]]]:
 
 
 def _algorithm(jwk: dict[str, Any]) -> str | None:
-    """What a key is good for; None if not for checking signatures of a kind we take."""
+    """Return the algorithm of a key, or None if it does not verify signatures that we accept."""
     curve = jwk.get("crv")
     if not isinstance(jwk.get("kid"), str) or not isinstance(jwk.get("kty"), str) or isinstance(curve, list | dict):
         return None
@@ -170,4 +171,4 @@ def _algorithm(jwk: dict[str, Any]) -> str | None:
     return algorithm if isinstance(operations, list) and "verify" in operations and "d" not in jwk else None
 
 
-KEY_SET = web.AppKey("key_set", KeySet)
+JWKS = web.AppKey("jwks", JwksClient)

@@ -1,7 +1,7 @@
-"""Passwords: how they are kept and checked without stalling anybody else.
+"""Passwords: hashed and checked with bcrypt, without stalling other requests.
 
-bcrypt costs a quarter of a second of CPU on purpose. It runs in threads of its own, at most one less than there are
-cores, behind a bounded queue: a flood of sign-ins gets 503s, never the task requests beside it.
+bcrypt costs a quarter of a second of CPU on purpose. It runs in threads of its own, one less than there are cores,
+behind a bounded queue: a flood of sign-ins is answered by 503 and does not slow down task requests.
 """
 
 import asyncio
@@ -16,24 +16,21 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import bcrypt
+from aiohttp import web
 
 from todo_service.errors import Overloaded
 
 BCRYPT_BYTES = 72
-DUMMY = b"$2b$%02d$" + b"." * 53  # the hash of no password
+DUMMY = b"$2b$%02d$" + b"." * 53  # a hash that no password matches
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-QUEUE_SECONDS = 5  # about the longest wait for a turn
+QUEUE_SECONDS = 5  # about the longest wait in the queue
 CHECKS_A_SECOND = 4  # of one thread at 12 rounds
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _always() -> bool:
-    return True
-
-
 def available_cores() -> int:
-    """The cores this process may use: fewer than the machine has under CPU affinity or a container's quota."""
+    """Return the cores of this process: fewer than the machine has under CPU affinity or a container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):
         quota, period = CPU_QUOTA.read_text().split()
@@ -41,48 +38,43 @@ def available_cores() -> int:
     return cores
 
 
-class Passwords:
-    """Hashes and checks passwords with bcrypt at `rounds`, in `threads` (None: one less than cores); `close` it.
+class BcryptPool:
+    """The threads that run bcrypt, with a bounded queue.
 
-    `wanted` is asked when a waiting caller's turn comes: work for somebody who has gone away is not done.
+    Args:
+        rounds: bcrypt's cost for new hashes.
+        threads: None for one less than there are cores.
     """
 
     def __init__(self, *, rounds: int, threads: int | None = None) -> None:
         threads = threads or max(1, available_cores() - 1)
-        self._rounds = rounds
+        self.rounds = rounds
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt")
         self._places = self._free_places = threads * (1 + QUEUE_SECONDS * CHECKS_A_SECOND)
         self._at_once = threads
-
-    async def hash(self, password: str, *, wanted: Callable[[], bool] = _always) -> str:
-        """The bcrypt hash to store. Raises `Overloaded` when the queue is full."""
-        return await self._in_turn(wanted, _hash, _bcrypt_input(password), self._rounds)
-
-    async def check(self, password: str, stored: str | None, *, wanted: Callable[[], bool] = _always) -> bool:
-        """Whether this is the password of the stored hash. Raises `Overloaded` when the queue is full.
-
-        A missing, a broken and an old cheaper hash cost the time of a wrong password.
-        """
-        return await self._in_turn(wanted, _matches, _bcrypt_input(password), stored, self._rounds)
-
-    def is_weak(self, stored: str) -> bool:
-        """Whether a stored hash was made with fewer rounds than are used now."""
-        return _rounds_of(stored) < self._rounds
 
     @property
     def waiting(self) -> int:
         """How many hashes and checks wait for a thread."""
         return max(0, self._places - self._free_places - self._at_once)
 
-    def close(self) -> None:
+    async def open(self) -> None:
+        """Do nothing: the threads start with the first check."""
+
+    async def close(self) -> None:
         """Let running checks end and drop the waiting ones."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_turn(self, wanted: Callable[[], bool], work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, is_needed: Callable[[], bool], work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` in a thread, unless it `is_needed` no longer when its turn comes.
+
+        Raises:
+            Overloaded: The queue is full, or the work is no longer needed.
+        """
         if self._free_places == 0:
             raise Overloaded("Too many sign-ins at once. Wait as long as `Retry-After` says and try again.")
         self._free_places -= 1
-        future = self._threads.submit(_if_wanted, wanted, partial(work, *args, **kwargs))
+        future = self._threads.submit(_run_if_needed, is_needed, partial(work, *args, **kwargs))
         future.add_done_callback(partial(_on_loop, asyncio.get_running_loop(), self._leave))
         return await asyncio.wrap_future(future)
 
@@ -90,19 +82,42 @@ class Passwords:
         self._free_places += 1
 
 
-def _if_wanted(wanted: Callable[[], bool], work: Callable[[], T]) -> T:
-    if not wanted():
-        raise Overloaded("Whoever asked has gone away.")
+class PasswordHasher:
+    """Hashes and checks passwords for one client; `is_connected` tells whether the client still waits."""
+
+    def __init__(self, pool: BcryptPool, is_connected: Callable[[], bool] = lambda: True) -> None:
+        self._pool = pool
+        self._is_connected = is_connected
+
+    async def hash(self, password: str) -> str:
+        """Return the bcrypt hash to store. Raises `Overloaded` when the queue is full."""
+        return await self._pool.run(self._is_connected, _hash, _bcrypt_input(password), self._pool.rounds)
+
+    async def check(self, password: str, stored: str | None) -> bool:
+        """Return whether the password matches the stored hash. Raises `Overloaded` when the queue is full.
+
+        A missing, a broken and an old cheaper hash cost the time of a wrong password.
+        """
+        return await self._pool.run(self._is_connected, _matches, _bcrypt_input(password), stored, self._pool.rounds)
+
+    def is_weak(self, stored: str) -> bool:
+        """Return whether a stored hash has fewer rounds than new ones."""
+        return _rounds_of(stored) < self._pool.rounds
+
+
+def _run_if_needed(is_needed: Callable[[], bool], work: Callable[[], T]) -> T:
+    if not is_needed():
+        raise Overloaded("The client has disconnected.")
     return work()
 
 
-def _on_loop(loop: asyncio.AbstractEventLoop, done: Callable[[], None], _: object) -> None:
+def _on_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[], None], _: object) -> None:
     if not loop.is_closed():
-        loop.call_soon_threadsafe(done)
+        loop.call_soon_threadsafe(callback)
 
 
 def _bcrypt_input(password: str) -> bytes:
-    """What bcrypt is given: the bytes themselves, or for more than it can take a digest of them in 64 characters."""
+    """The bytes themselves, or the base64 of their digest (64 characters) if they are more than bcrypt accepts."""
     raw = password.encode()
     return raw if len(raw) <= BCRYPT_BYTES else base64.b64encode(hashlib.sha384(raw).digest())
 
@@ -126,3 +141,6 @@ def _matches(raw: bytes, stored: str | None, rounds: int) -> bool:
 
 def _rounds_of(stored: str) -> int:
     return int(stored.split("$")[2])
+
+
+BCRYPT_POOL = web.AppKey("bcrypt_pool", BcryptPool)

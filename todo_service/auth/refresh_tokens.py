@@ -1,8 +1,8 @@
-"""Sessions: refresh tokens that rotate at every use (RFC 9700, 4.14.2).
+"""Sessions: refresh tokens that rotate at every use (RFC 9700, section 4.14.2).
 
-A refresh token is 256 random bits, or derived from the one it follows by HMAC under a key of the server: so a second
-use within the reuse window (two tabs, an answer lost on a train) gets the same successor, and nothing is stored in
-clear. A use after the window means that two parties hold the token: the whole session ends.
+A refresh token is 256 random bits, or derived from its predecessor by HMAC under a key of the server: a second use
+within the reuse window (two tabs, an answer lost on a train) gets the same successor, and nothing is stored in clear.
+A use after the window means that two parties hold the token: the whole session ends.
 """
 
 import base64
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One sign-in, now: its id, its user, and the refresh token to give out."""
+    """One sign-in: its id, its user, and its current refresh token."""
 
     id: UUID
     user: UserRow
@@ -41,9 +41,12 @@ class Session:
 
 
 class Sessions:
-    """Begins, rotates and ends sessions.
+    """Starts, rotates and ends sessions.
 
-    `keys` are the server's secrets, the present one first; `lifetime` and `reuse_seconds` are seconds.
+    Args:
+        keys: The server's secrets, the current one first.
+        lifetime: Seconds.
+        reuse_seconds: The window in which a used token still gets its successor.
     """
 
     def __init__(
@@ -55,35 +58,35 @@ class Sessions:
         self._reuse_seconds = reuse_seconds
         self._metrics = metrics
 
-    async def begin(self, user: UserRow) -> Session:
-        """A new session. Raises `WrongPassword` if the user's sessions were ended since `user` was read."""
-        session = Session(uuid4(), user, _written(secrets.token_bytes(32)))
+    async def start(self, user: UserRow) -> Session:
+        """Start a session. Raises `WrongPassword` if the user's sessions were ended since `user` was read."""
+        session = Session(uuid4(), user, _encode(secrets.token_bytes(32)))
         async with self._database.connection() as db:
-            begun = await refresh_tokens.insert(
+            started = await refresh_tokens.insert(
                 db,
-                token_hash=_hashed(session.refresh_token),
+                token_hash=_hash(session.refresh_token),
                 user_id=user.id,
                 family_id=session.id,
                 lifetime=self._lifetime,
                 generation=user.generation,
             )
-        if not begun:
+        if not started:
             raise WrongPassword
         log.info("session_begun", user_id=user.id, session=str(session.id))
         return session
 
-    async def rotate(self, shown: str) -> Session:
-        """The session of this token, with its next one. Raises `Unauthenticated` if it is over."""
-        if not _SHAPE.fullmatch(shown):
+    async def rotate(self, token: str) -> Session:
+        """Return the session of a refresh token with its next one. Raises `Unauthenticated` if it is over."""
+        if not _SHAPE.fullmatch(token):
             self._metrics.auth_event("refresh", "refused")
             raise Unauthenticated(OVER)
-        successors = {_hashed(token): token for token in self._successors(shown)}
+        successors = {_hash(successor): successor for successor in self._successors(token)}
         async with self._database.connection() as db:
             rotation = await refresh_tokens.rotate(
                 db,
-                token_hash=_hashed(shown),
+                token_hash=_hash(token),
                 successor=next(iter(successors)),
-                known_successors=list(successors),
+                possible_successors=list(successors),
                 reuse_seconds=self._reuse_seconds,
             )
         if rotation is None:
@@ -105,34 +108,34 @@ class Sessions:
         log.info("session_ended", user_id=user_id, session=str(session_id))
 
     async def end_all(self, user_id: str) -> None:
-        """End every session of a user and every access token."""
+        """End every session and every access token of a user."""
         async with self._database.transaction() as db:
             await end_all(db, user_id)
         log.info("sessions_ended", user_id=user_id)
 
-    async def find(self, shown: str) -> tuple[str, UUID] | None:
-        """The user and the session of a refresh token, None if it is over or never was."""
-        if not _SHAPE.fullmatch(shown):
+    async def find(self, token: str) -> tuple[str, UUID] | None:
+        """Return the user and the session of a refresh token, or None if there is no such session."""
+        if not _SHAPE.fullmatch(token):
             return None
         async with self._database.connection() as db:
-            return await refresh_tokens.select_family(db, token_hash=_hashed(shown))
+            return await refresh_tokens.select_family(db, token_hash=_hash(token))
 
-    def _successors(self, shown: str) -> list[str]:
-        return [_written(hmac.digest(key, shown.encode(), "sha256")) for key in self._keys]
+    def _successors(self, token: str) -> list[str]:
+        return [_encode(hmac.digest(key, token.encode(), "sha256")) for key in self._keys]
 
 
 SESSIONS = web.AppKey("sessions", Sessions)
 
 
 async def end_all(db: Connection, user_id: str) -> None:
-    """End every session and access token of a user. Within a transaction."""
+    """End every session and access token of a user. Needs a transaction."""
     await users.raise_generation(db, user_id=user_id)
     await refresh_tokens.delete_others(db, user_id=user_id, family_id=None)
 
 
-def _written(raw: bytes) -> str:
+def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _hashed(token: str) -> bytes:
+def _hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()

@@ -1,8 +1,8 @@
-"""Access tokens that no longer hold though they have not expired: a feed of the database, read by every worker.
+"""Access tokens that ended before their expiry: a feed from the database that every worker reads.
 
-Each account has a generation, each of our tokens carries the one it was issued under, and each event that ends tokens
-raises it: no clocks of two machines are compared, and a token issued after the event is good at once. One indexed
-query every `POLL_SECONDS` serves all requests of a worker; while the database is away the last known state holds.
+Each account has a generation, each access token carries the generation it was issued under, and every event that ends
+tokens raises it: no clocks of two machines are compared, and a token issued after the event is valid at once. One
+indexed query every `POLL_SECONDS` serves all requests of a worker; while the database is down the last state holds.
 """
 
 import asyncio
@@ -12,30 +12,38 @@ from datetime import datetime, timedelta
 import structlog
 from aiohttp import web
 
-from todo_service.postgres.failures import unavailable, unfit
+from todo_service.auth.token_cache import TokenCache
+from todo_service.postgres.failures import is_schema_mismatch, is_unavailable
 from todo_service.postgres.pool import Database
 from todo_service.queries import users
 from todo_service.queries.users import Revocation
 
 POLL_SECONDS = 2
-OVERLAP = timedelta(seconds=30)  # longer than any transaction: what commits late is read all the same
-POLLS_PER_LOAD = 600  # about every 20 minutes what no token can remember any more is dropped
+OVERLAP = timedelta(seconds=30)  # longer than any transaction, so that a late commit is read too
+POLLS_PER_LOAD = 600  # about every 20 minutes revocations that no token can carry any more are dropped
 
 log = structlog.get_logger()
 
 
 class Revocations:
-    """What one worker knows. `lifetime` is how many seconds an access token can hold."""
+    """The revocations that one worker has read.
 
-    def __init__(self, database: Database, *, lifetime: int) -> None:
+    Args:
+        lifetime: The longest lifetime of an access token, in seconds.
+        token_cache: Verified tokens; those of a user are evicted when a revocation of theirs is read.
+    """
+
+    def __init__(self, database: Database, *, lifetime: int, token_cache: TokenCache) -> None:
         self._database = database
         self._memory = lifetime + OVERLAP.total_seconds()
+        self._token_cache = token_cache
         self._revoked: dict[str, Revocation] = {}
         self._read_until: datetime | None = None
 
-    def hold(self, user_id: str, generation: int | None) -> bool:
-        """Whether tokens of this user and generation have not been ended. What others issued has no generation: there
-        only counts that the account is active.
+    def is_valid(self, user_id: str, generation: int | None) -> bool:
+        """Return whether tokens of this user and generation are still valid.
+
+        Credentials of other issuers have no generation; they are valid while the account is active.
         """
         revocation = self._revoked.get(user_id)
         if revocation is None:
@@ -47,25 +55,32 @@ class Revocations:
         return generation > revocation.generation  # issued since, so the account must be active again
 
     async def load(self) -> None:
-        """Read all that a token may still remember and who is inactive, and forget the rest."""
+        """Read every revocation that a token may still carry, and every inactive user; forget the rest."""
         self._read_until, revoked = await self._read(since=None)
-        self._revoked = {revocation.user_id: revocation for revocation in revoked}
+        before, self._revoked = self._revoked, {revocation.user_id: revocation for revocation in revoked}
+        self._evict(before, revoked)
 
     async def poll(self) -> None:
-        """Read what is new."""
+        """Read the new revocations."""
         since = self._read_until - OVERLAP if self._read_until else None
         self._read_until, revoked = await self._read(since=since)
-        self._revoked.update({revocation.user_id: revocation for revocation in revoked})
+        before = self._revoked
+        self._revoked = before | {revocation.user_id: revocation for revocation in revoked}
+        self._evict(before, revoked)
 
     async def follow(self) -> None:
-        """Load, then poll for ever; a database that is away, or not fit, is tried again: requests tell of that."""
+        """Load, then poll for ever. A database that is down is tried again; readiness reports it."""
         for polls in itertools.count():
             try:
                 await (self.poll() if polls % POLLS_PER_LOAD else self.load())
             except Exception as error:
-                if not unavailable(error) and not unfit(error):
+                if not is_unavailable(error) and not is_schema_mismatch(error):
                     log.exception("revocations_not_read")
             await asyncio.sleep(POLL_SECONDS)
+
+    def _evict(self, before: dict[str, Revocation], revoked: list[Revocation]) -> None:
+        if changed := {entry.user_id for entry in revoked if before.get(entry.user_id) != entry}:
+            self._token_cache.evict(changed)
 
     async def _read(self, *, since: datetime | None) -> tuple[datetime, list[Revocation]]:
         async with self._database.connection() as db:

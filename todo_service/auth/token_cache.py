@@ -1,52 +1,59 @@
-"""Tokens whose signature was checked: seen again, one costs a hash instead of a check, until it expires."""
+"""Verified tokens: a token that is seen again costs a hash instead of a signature check."""
 
 import hashlib
 import time
 from collections import OrderedDict
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Collection
+from typing import NamedTuple
 
-MAX_KNOWN = 10_000  # tokens remembered, some 5 MB
+from aiohttp import web
 
+from todo_service.auth.caller import Caller
 
-class Expiring(Protocol):
-    """What a token says, good until `expires_at` in Unix seconds."""
-
-    @property
-    def expires_at(self) -> int: ...
+MAX_TOKENS = 10_000  # about 5 MB
 
 
-T = TypeVar("T", bound=Expiring)
+class _Entry(NamedTuple):
+    caller: Caller
+    expires_at: int
 
 
-class Verified(Generic[T]):
-    """The tokens used most lately, each by its hash; never one past its end, and `MAX_KNOWN` at most."""
+class TokenCache:
+    """The callers of the most recently used tokens, each under the digest of its token, at most `MAX_TOKENS`."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[bytes, T] = OrderedDict()
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._entries)
 
-    def find(self, token: str) -> T | None:
-        """What this very token was found to say, if it still holds."""
-        key = _hashed(token)
-        known = self._known.get(key)
-        if known is None or known.expires_at <= time.time():
+    def get(self, token: str) -> Caller | None:
+        """Return the caller of a token that was verified before and has not expired or been evicted."""
+        key = _digest(token)
+        entry = self._entries.get(key)
+        if entry is None or entry.expires_at <= time.time():
             return None
-        self._known.move_to_end(key)
-        return known
+        self._entries.move_to_end(key)
+        return entry.caller
 
-    def add(self, token: str, said: T) -> T:
-        """Remember a token that was checked."""
-        self._known[_hashed(token)] = said
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
-        return said
+    def add(self, token: str, caller: Caller, expires_at: int) -> None:
+        """Remember a verified token until `expires_at`, in Unix seconds."""
+        self._entries[_digest(token)] = _Entry(caller, expires_at)
+        if len(self._entries) > MAX_TOKENS:
+            self._entries.popitem(last=False)
+
+    def evict(self, user_ids: Collection[str]) -> None:
+        """Forget the tokens of some users, so that each is verified again."""
+        for key in [key for key, entry in self._entries.items() if entry.caller.user_id in user_ids]:
+            del self._entries[key]
 
     def clear(self) -> None:
-        """Forget all: each is checked again."""
-        self._known.clear()
+        """Forget all tokens."""
+        self._entries.clear()
 
 
-def _hashed(token: str) -> bytes:
+def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+
+
+TOKEN_CACHE = web.AppKey("token_cache", TokenCache)

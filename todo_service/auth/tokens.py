@@ -1,7 +1,7 @@
-"""Our own access tokens: JWTs of RFC 9068's type, signed with a secret of ours and checked against a fixed list.
+"""Our own access tokens: JWTs of RFC 9068's type, signed with a secret of ours.
 
-Everything about a token that could be chosen by whoever sends it is refused rather than used: header members other than
-`alg` and `typ`, other algorithms than the configured one, other spellings of base64, claims of another type.
+A token cannot choose how it is verified: header members other than `alg` and `typ`, other algorithms than the
+configured one, other spellings of base64 and claims of another type are refused.
 """
 
 import re
@@ -15,13 +15,11 @@ from uuid import UUID
 
 import jwt
 
-from todo_service.auth.token_cache import Verified
-
 ISSUER = AUDIENCE = "todo-service"
 TYPE = "at+jwt"
 ROLES = frozenset({"user", "admin"})
 LEEWAY = 30  # seconds between two machines' clocks
-MAX_LIFETIME = 24 * 60 * 60  # seconds; no setting makes a token that holds longer
+MAX_LIFETIME = 24 * 60 * 60  # seconds; the longest that the settings allow
 NOT_OURS = "The token is not an access token of this service."
 MAX_LENGTH = 8 * 1024  # characters; a longer token is refused unread
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{43,86}", re.ASCII)
@@ -41,12 +39,12 @@ _CLAIM_TYPES = {
 
 
 class TokenError(Exception):
-    """A token that does not hold; the text says why, without anything of the token."""
+    """The token is not valid; the text is the reason, without any part of the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a good access token says. `generation` is the account's when it was issued, `expires_at` in Unix seconds."""
+    """The claims of a valid access token. `generation` is the account's at issue, `expires_at` in Unix seconds."""
 
     user_id: str
     email: str | None
@@ -57,19 +55,21 @@ class Claims:
 
 
 class AccessTokens:
-    """Signs and checks access tokens (`algorithm` one of HS256, HS384, HS512; `lifetime` in seconds).
+    """Signs and verifies access tokens.
 
-    The first of `keys` signs, all of them verify: so a key is replaced without logging anybody out.
+    Args:
+        keys: The first signs, all of them verify, so a key is replaced without ending sessions.
+        algorithm: HS256, HS384 or HS512.
+        lifetime: Seconds.
     """
 
     def __init__(self, keys: Sequence[str], *, algorithm: str, lifetime: int) -> None:
         self._keys = tuple(keys)
-        self._verified: Verified[Claims] = Verified()
         self._algorithm = algorithm
         self.lifetime = lifetime
 
     def issue(self, *, user_id: str, email: str | None, role: str, generation: int, session_id: UUID) -> str:
-        """A token for this user that holds for `lifetime` seconds."""
+        """Return a token for this user that is valid for `lifetime` seconds."""
         now = int(time.time())
         claims = {
             "sub": user_id,
@@ -88,19 +88,9 @@ class AccessTokens:
         return jwt.encode(claims, self._keys[0], algorithm=self._algorithm, headers={"typ": TYPE})
 
     def verify(self, token: str) -> Claims:
-        """The claims of a token of ours. Raises `TokenError` for anything else.
-
-        One seen before costs a hash instead of a signature check, until it expires.
-        """
+        """Return the claims of a token of ours. Raises `TokenError` for anything else."""
         if len(token) > MAX_LENGTH or not _SHAPE.fullmatch(token):
             raise TokenError(NOT_OURS)
-        return self.known(token) or self._verified.add(token, self._checked(token))
-
-    def known(self, token: str) -> Claims | None:
-        """The claims of a token of ours that was seen before."""
-        return self._verified.find(token)
-
-    def _checked(self, token: str) -> Claims:
         claims = self._decode(token)
         if claims["sub"] != claims["user_id"] or not USER_ID.fullmatch(claims["sub"]):
             raise TokenError("The token does not name one user.")
@@ -130,11 +120,11 @@ class AccessTokens:
         if any(type(claims[name]) is not kind for name, kind in _CLAIM_TYPES.items()):
             raise TokenError("The token holds a claim of the wrong type.")
         if claims["exp"] - claims["iat"] > MAX_LIFETIME:
-            raise TokenError("The token holds longer than any of this service.")
+            raise TokenError("The token is valid for longer than any of this service.")
         return claims
 
     def _signed(self, token: str) -> dict[str, Any]:
-        """The token's parts, its signature checked under one key after the other."""
+        """Return the token's parts, its signature verified under one key after the other."""
         for key in self._keys[:-1]:
             with suppress(jwt.InvalidSignatureError):
                 return self._signed_under(key, token)

@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from todo_service.commands import command, dump_files
-from todo_service.commands.dump_files import ArchiveError
+from todo_service.commands.dump_files import DumpError
+from todo_service.config.database_options import database_options
 from todo_service.config.settings import Settings
 from todo_service.postgres import client_binaries, migrations
 from todo_service.postgres.connector import single_connection
@@ -70,13 +71,13 @@ async def _to_file(arguments: argparse.Namespace, path: Path, settings: Settings
 def _part(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     """A file `….part` for the block, which becomes `path` at its end and is removed if the block fails."""
     if path.exists() and not (replace and stat.S_ISREG(path.stat().st_mode)):
-        raise ArchiveError(f"{path} is there already. Name another file, or add --force to replace a backup.")
+        raise DumpError(f"{path} is there already. Name another file, or add --force to replace a backup.")
     part = path.with_name(f"{path.name}.part")
     with open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "wb") as file:  # noqa: PTH123
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ArchiveError(f"Another backup is writing {part}.") from None
+            raise DumpError(f"Another backup is writing {part}.") from None
         try:
             os.fchmod(file.fileno(), 0o600)
             file.truncate(0)
@@ -101,11 +102,11 @@ def _sync_folder(folder: Path) -> None:
 async def _dump(settings: Settings, target: IO[bytes]) -> list[str]:
     """Write the backup; returns the tables that are left out."""
     where = dump_files.session(settings)
-    async with single_connection(settings) as db:
+    async with single_connection(database_options(settings)) as db:
         version = await catalog.select_server_version(db)
         tables = await dump_files.own_tables(db, migrations.find())
     if missing := dump_files.NEEDED - {table.name for table in tables}:
-        raise ArchiveError(f"The database has no table {', '.join(sorted(missing))}: there is nothing to back up.")
+        raise DumpError(f"The database has no table {', '.join(sorted(missing))}: there is nothing to back up.")
     program = client_binaries.find("pg_dump", oldest=version, needs_tls=where.needs_tls)
     left_out = [table.name for table in tables if table.is_shared]
     for name in left_out:

@@ -11,9 +11,11 @@ from typing import NoReturn
 
 import asyncpg
 
+from todo_service.commands.command_settings import CommandSettings
 from todo_service.commands.development import prepared
-from todo_service.commands.dump_files import ArchiveError
-from todo_service.config.settings import CommandSettings, Settings, SettingsError
+from todo_service.commands.dump_files import DumpError
+from todo_service.config.database_options import database_options
+from todo_service.config.settings import Settings, SettingsError
 from todo_service.errors import ApiError, ValidationFailed
 from todo_service.observability import logs
 from todo_service.postgres.client_binaries import ProgramError
@@ -23,7 +25,7 @@ from todo_service.postgres.migrations import MigrationError
 from todo_service.postgres.pool import Database
 
 EXPECTED = (
-    ApiError, ArchiveError, MigrationError, EmbeddedError, CannotConnectError, ProgramError, asyncpg.PostgresError,
+    ApiError, DumpError, MigrationError, EmbeddedError, CannotConnectError, ProgramError, asyncpg.PostgresError,
     asyncpg.InterfaceError, OSError,
 )  # fmt: skip
 LONG = 60.0  # seconds: a command may wait longer for a connection or a statement than a request
@@ -78,7 +80,7 @@ def run_with_database(
 
     async def with_database(settings: Settings) -> int:
         patient = {"database_statement_timeout": LONG, "database_acquire_timeout": LONG, "database_pool_min": 0}
-        database = Database(settings.model_copy(update=patient))
+        database = Database(database_options(settings.model_copy(update=patient)))
         await database.open()
         try:
             return await act(settings, database)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from todo_service.auth import administration, sign_in
-from todo_service.auth.passwords import Passwords
+from todo_service.auth.passwords import BcryptPool, PasswordHasher
 from todo_service.commands import command
 from todo_service.commands.command import fail
 from todo_service.config.settings import Settings
@@ -45,18 +45,17 @@ def main() -> int:
 async def _create(
     arguments: argparse.Namespace, document: dict[str, object], settings: Settings, database: Database
 ) -> int:
-    body = codec.check(Registration, document, context=settings)
-    passwords = Passwords(rounds=settings.bcrypt_rounds)
+    body = codec.validate(Registration, document, context=settings)
+    pool = BcryptPool(rounds=settings.bcrypt_rounds)
     user = await sign_in.register(
         database,
-        passwords,
+        PasswordHasher(pool),
         email=body.email,
         email_key=body.email_key,
         password=body.password,
         full_name=body.full_name,
-        wanted=lambda: True,
     )
-    passwords.close()
+    await pool.close()
     admin = await administration.update(
         database, user.id, UserChanges(role="admin"), actor_id="bin/create-admin", request_id=command.request_id()
     )

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from uuid import UUID
 
-from todo_service.queries.tasks import TaskRow
+from todo_service.queries.task_rows import TaskRow
 
 DAYS = 120  # how long ago the oldest task was made
 FIRST_NAMES = (

@@ -15,11 +15,12 @@ from typing import IO, Any
 
 import asyncpg
 
+from todo_service.config.database_options import database_options
 from todo_service.config.database_url import Dsn
 from todo_service.config.settings import Settings
 from todo_service.postgres import client_binaries, migrations
 from todo_service.postgres.client_binaries import Program, ProgramError
-from todo_service.postgres.connector import Connection, wanted
+from todo_service.postgres.connector import Connection
 from todo_service.postgres.migrations import Migration, MigrationError
 from todo_service.queries import catalog
 from todo_service.queries.catalog import Table
@@ -32,12 +33,12 @@ COPY = re.compile(rb"COPY (\S+)\.(\S+) \((.*)\) FROM stdin;\n")
 NOT_FOR_SERVERS = re.compile(rb"\\(un)?restrict .*\n|SET transaction_timeout = 0;\n")
 
 
-class ArchiveError(Exception):
+class DumpError(Exception):
     """A file is no backup that can be restored here; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
+class Dump:
     """A backup that can be read: the tables that it has, and the server's major version it was made on."""
 
     path: Path
@@ -47,10 +48,10 @@ class Archive:
 
 
 def session(settings: Settings) -> Dsn:
-    """Where the database is, for who needs a session of their own. Raises `ArchiveError` for a transaction pooler."""
-    where = wanted(settings)
+    """Where the database is, for who needs a session of their own. Raises `DumpError` for a transaction pooler."""
+    where = database_options(settings).dsn
     if where.pooled:
-        raise ArchiveError(
+        raise DumpError(
             "DATABASE_URL leads through a transaction pooler, which mixes sessions. Give the direct address (for Neon"
             " the host without -pooler, for Supabase and PgBouncer PostgreSQL's own port)."
         )
@@ -60,18 +61,18 @@ def session(settings: Settings) -> Dsn:
 async def own_tables(db: Connection, known: tuple[Migration, ...]) -> list[Table]:
     """The tables that the service has in a database, those made by an auth server marked as shared.
 
-    Raises `MigrationError` for the database of a newer release, `ArchiveError` if other tables have our names.
+    Raises `MigrationError` for the database of a newer release, `DumpError` if other tables have our names.
     """
     try:
         state = await migrations.state(db, known)
     except asyncpg.UndefinedColumnError:
-        raise ArchiveError("The database has a schema_migrations of another program: it is not ours.") from None
+        raise DumpError("The database has a schema_migrations of another program: it is not ours.") from None
     if newer := [name for number, name in state.applied.items() if number > len(known)]:
         raise MigrationError(f"The database is of a newer release (it has {newer[-1]}): use that release's scripts.")
     ours = migrations.tables(migration for migration in known if migration.number in state.applied)
     found = await catalog.select_tables(db, names=migrations.tables(known))
     if strangers := [table.qualified for table in found if table.name not in ours and not table.is_shared]:
-        raise ArchiveError(f"The database has tables of these names that are not ours: {', '.join(strangers)}.")
+        raise DumpError(f"The database has tables of these names that are not ours: {', '.join(strangers)}.")
     return found
 
 
@@ -91,27 +92,27 @@ async def dump(where: Dsn, program: Program, tables: Collection[Table], target: 
             raise
 
 
-async def open_archive(path: Path) -> Archive:
-    """Read the contents of a file. Raises `ArchiveError`, or `ProgramError` if no `pg_restore` is there."""
+async def open_archive(path: Path) -> Dump:
+    """Read the contents of a file. Raises `DumpError`, or `ProgramError` if no `pg_restore` is there."""
     program = client_binaries.newest("pg_restore")
     try:
         path.open("rb").close()
         listing = await _output(program, "--list", str(path))
     except (OSError, ProgramError) as error:
-        raise ArchiveError(f"{path} cannot be read as a backup. {_reason(error)}") from None
+        raise DumpError(f"{path} cannot be read as a backup. {_reason(error)}") from None
     version = re.search(r"^; +Dumped from database version: (\d+)", listing, re.MULTILINE)
     tables = re.findall(r"^\d+; \d+ \d+ TABLE (?!DATA )\S+ (\S+) ", listing, re.MULTILINE)
-    return Archive(path, frozenset(tables), int(version[1]) if version else 0, program)
+    return Dump(path, frozenset(tables), int(version[1]) if version else 0, program)
 
 
-async def applied_migrations(archive: Archive) -> dict[int, str]:
+async def applied_migrations(archive: Dump) -> dict[int, str]:
     """The migrations that the backup's database had: the SHA-256 of each by its number."""
     rows = await _output(archive.program, "--data-only", "--table=schema_migrations", "--file=-", str(archive.path))
     lines = rows.partition("FROM stdin;\n")[2].partition("\\.\n")[0].splitlines()
     return {int(number): sha256 for number, _, sha256, *_ in (line.split("\t") for line in lines)}
 
 
-async def load(db: Connection, archive: Archive) -> None:
+async def load(db: Connection, archive: Dump) -> None:
     """Make the file's tables and fill them, inside the caller's transaction.
 
     Raises what asyncpg raises, or `ProgramError` if the file turns out to be broken: then nothing may be committed.

@@ -5,6 +5,7 @@ from functools import partial
 
 from todo_service.commands import command
 from todo_service.commands.command import fail
+from todo_service.config.database_options import database_options
 from todo_service.config.settings import Settings
 from todo_service.postgres import migrations
 from todo_service.postgres.connector import single_connection
@@ -53,7 +54,7 @@ async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.action == "down" and settings.environment != "development" and not arguments.yes:
         return fail("down loses what these migrations hold, all of it with many of them: add --yes.", status=2)
     known = migrations.find()
-    async with single_connection(settings) as db:
+    async with single_connection(database_options(settings)) as db:
         match arguments.action:
             case "down":
                 if arguments.steps > (there := len((await migrations.state(db, known)).applied)):

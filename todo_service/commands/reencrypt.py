@@ -11,9 +11,10 @@ from functools import partial
 from rich.console import Console
 from rich.progress import Progress
 
-from todo_service.auth.api_key_encryption import KeyBox, Place
+from todo_service.auth.api_key_encryption import ApiKeyCipher, KeyContext
 from todo_service.commands import command
-from todo_service.config.settings import EncryptionSettings, Settings
+from todo_service.commands.command_settings import EncryptionSettings
+from todo_service.config.settings import Settings
 from todo_service.postgres.pool import Database
 from todo_service.queries import user_api_keys
 from todo_service.queries.user_api_keys import ApiKeyRow
@@ -32,7 +33,7 @@ class Found:
 
     current: int = 0
     older: int = 0
-    undecryptable: list[Place] = field(default_factory=list)
+    undecryptable: list[KeyContext] = field(default_factory=list)
 
 
 def main() -> int:
@@ -47,18 +48,18 @@ def main() -> int:
 
 
 async def _reencrypt(arguments: argparse.Namespace, settings: Settings, database: Database) -> int:
-    box = KeyBox(settings.encryption_keys)
+    cipher = ApiKeyCipher(settings.encryption_keys)
     async with database.connection() as db:
         total = await user_api_keys.count_any_owner(db)
     with Progress(console=Console(stderr=True)) as progress:
         renewing, verifying = (progress.add_task(name, total=total) for name in ("re-encrypting", "verifying"))
         renewed = 0
         async for rows in _pages(database, arguments.batch):
-            renewed += await _renew(database, box, rows)
+            renewed += await _renew(database, cipher, rows)
             progress.advance(renewing, len(rows))
         found = Found()
         async for rows in _pages(database, arguments.batch):
-            _look(box, rows, found)
+            _look(cipher, rows, found)
             progress.advance(verifying, len(rows))
     _tell(arguments, renewed, found)
     return _verdict(found)
@@ -76,9 +77,9 @@ async def _pages(database: Database, size: int) -> AsyncIterator[list[ApiKeyRow]
         after = (rows[-1].user_id, rows[-1].provider)
 
 
-async def _renew(database: Database, box: KeyBox, rows: list[ApiKeyRow]) -> int:
+async def _renew(database: Database, cipher: ApiKeyCipher, rows: list[ApiKeyRow]) -> int:
     """Renew what is not under the first key; returns how many that were. What was replaced meanwhile stays as it is."""
-    older = [(row, box.renewed(row.ciphertext, _place(row))) for row in rows if not _is_current(box, row)]
+    older = [(row, cipher.reencrypt(row.ciphertext, _context(row))) for row in rows if not _is_current(cipher, row)]
     renewed = 0
     if older:
         async with database.transaction() as db:
@@ -88,29 +89,32 @@ async def _renew(database: Database, box: KeyBox, rows: list[ApiKeyRow]) -> int:
     return renewed
 
 
-def _look(box: KeyBox, rows: list[ApiKeyRow], found: Found) -> None:
+def _look(cipher: ApiKeyCipher, rows: list[ApiKeyRow], found: Found) -> None:
     for row in rows:
-        if _is_current(box, row):
+        if _is_current(cipher, row):
             found.current += 1
-        elif box.open(row.ciphertext, _place(row)) is not None:
+        elif cipher.decrypt(row.ciphertext, _context(row)) is not None:
             found.older += 1
         else:
-            found.undecryptable.append(_place(row))
+            found.undecryptable.append(_context(row))
 
 
-def _is_current(box: KeyBox, row: ApiKeyRow) -> bool:
-    return box.is_current(row.ciphertext, _place(row))
+def _is_current(cipher: ApiKeyCipher, row: ApiKeyRow) -> bool:
+    return cipher.is_current(row.ciphertext, _context(row))
 
 
-def _place(row: ApiKeyRow) -> Place:
-    return Place(row.user_id, row.provider)
+def _context(row: ApiKeyRow) -> KeyContext:
+    return KeyContext(row.user_id, row.provider)
 
 
 def _tell(arguments: argparse.Namespace, renewed: int, found: Found) -> None:
     document: dict[str, object] = {"reencrypted": renewed, "under_first_key": found.current}
-    document |= {"under_older_keys": found.older, "undecryptable": [place._asdict() for place in found.undecryptable]}
+    document |= {
+        "under_older_keys": found.older,
+        "undecryptable": [context._asdict() for context in found.undecryptable],
+    }
     lines = [f"{renewed} API keys re-encrypted; {found.current} are under the first key now, each was read again"]
-    lines += [f"cannot be decrypted: user {place.user_id}, {place.provider}" for place in found.undecryptable]
+    lines += [f"cannot be decrypted: user {context.user_id}, {context.provider}" for context in found.undecryptable]
     command.tell(document, *lines, as_json=arguments.json)
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import asyncpg
 
 from todo_service.commands import command, dump_files, epochs
-from todo_service.commands.dump_files import Archive, ArchiveError
+from todo_service.commands.dump_files import Dump, DumpError
+from todo_service.config.database_options import database_options
 from todo_service.config.settings import Settings
 from todo_service.postgres import migrations
 from todo_service.postgres.client_binaries import ProgramError
@@ -29,7 +30,7 @@ UNSURE = (
     "It happened at the very end: the database is either as it was or wholly restored. bin/users list and bin/migrate"
     " status tell which; the same command may be run again."
 )
-FAILURES = (ArchiveError, MigrationError, ProgramError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+FAILURES = (DumpError, MigrationError, ProgramError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 EXAMPLES = (
     "bin/restore todo-20261224T030000Z.dump",
     "bin/restore todo-20261224T030000Z.dump --replace --yes   # what the database holds now is lost",
@@ -69,42 +70,38 @@ async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
     is_loaded = False
     hosts = ", ".join(f"{host}:{port}" for host, port in where.hosts)
     _say(f"Restoring into the database {where.database} at {hosts or 'this machine'} …")
-    async with single_connection(settings) as db:
+    async with single_connection(database_options(settings)) as db:
         try:
             async with db.transaction():
                 done = await _exchange(db, archive, known, replace=arguments.replace)
                 is_loaded = True
         except FAILURES as error:
-            raise ArchiveError(f"{_told(error)} {UNSURE if is_loaded else UNCHANGED}") from error
+            raise DumpError(f"{_told(error)} {UNSURE if is_loaded else UNCHANGED}") from error
     _report(arguments, archive, done)
     return 0
 
 
-def _check(archive: Archive, applied: dict[int, str], known: tuple[Migration, ...]) -> None:
-    """Raise `ArchiveError` if this is no backup of ours, or not one that this release can bring up to date."""
+def _check(archive: Dump, applied: dict[int, str], known: tuple[Migration, ...]) -> None:
+    """Raise `DumpError` if this is no backup of ours, or not one that this release can bring up to date."""
     if missing := dump_files.NEEDED - archive.tables:
-        raise ArchiveError(
-            f"{archive.path} is no backup of Todo Service: it has no table {', '.join(sorted(missing))}."
-        )
+        raise DumpError(f"{archive.path} is no backup of Todo Service: it has no table {', '.join(sorted(missing))}.")
     if others := archive.tables - set(migrations.tables(known)):
         names = ", ".join(sorted(others))
-        raise ArchiveError(f"{archive.path} has other tables too ({names}): bin/restore takes what bin/backup wrote.")
+        raise DumpError(f"{archive.path} has other tables too ({names}): bin/restore takes what bin/backup wrote.")
     if applied and max(applied) > len(known):
-        raise ArchiveError(
-            f"{archive.path} is of a newer release (migration {max(applied)}): restore it with that one."
-        )
+        raise DumpError(f"{archive.path} is of a newer release (migration {max(applied)}): restore it with that one.")
     if edited := [
         migration.name for migration in known if applied.get(migration.number, migration.sha256) != migration.sha256
     ]:
-        raise ArchiveError(f"{archive.path} was made with other migrations than these: {', '.join(edited)}.")
+        raise DumpError(f"{archive.path} was made with other migrations than these: {', '.join(edited)}.")
 
 
-async def _exchange(db: Connection, archive: Archive, known: tuple[Migration, ...], *, replace: bool) -> Restored:
+async def _exchange(db: Connection, archive: Dump, known: tuple[Migration, ...], *, replace: bool) -> Restored:
     """Everything, inside the caller's transaction."""
     await migrations.lock(db)
     own = [table for table in await dump_files.own_tables(db, known) if not table.is_shared]
     if own and not replace:
-        raise ArchiveError(f"The database has {len(own)} tables of ours: --replace --yes drops them first.")
+        raise DumpError(f"The database has {len(own)} tables of ours: --replace --yes drops them first.")
     await catalog.update_lock_timeout(db)
     await catalog.drop(db, tables=own)
     search_path = await catalog.select_search_path(db)
@@ -117,7 +114,7 @@ async def _exchange(db: Connection, archive: Archive, known: tuple[Migration, ..
     await catalog.analyze(db, tables=[table for table in tables if not table.is_shared])
     totals = await clocks.select_totals(db)
     if totals.miscounted or totals.ahead:
-        raise ArchiveError(
+        raise DumpError(
             f"{archive.path} does not agree with itself: {totals.miscounted} users have another number of tasks than"
             f" they are said to have, {totals.ahead} have changes ahead of their counter."
         )
@@ -126,7 +123,7 @@ async def _exchange(db: Connection, archive: Archive, known: tuple[Migration, ..
     return Restored(totals, len(own), migrated, missing)
 
 
-def _report(arguments: argparse.Namespace, archive: Archive, done: Restored) -> None:
+def _report(arguments: argparse.Namespace, archive: Dump, done: Restored) -> None:
     users, tasks = done.totals.users, done.totals.tasks
     document: dict[str, object] = {
         "file": str(archive.path),

@@ -13,14 +13,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from todo_service.auth.passwords import Passwords
+from todo_service.auth.passwords import BcryptPool, PasswordHasher
 from todo_service.commands import command, demo_data
 from todo_service.commands.command import fail
+from todo_service.config.database_options import database_options
 from todo_service.config.settings import Settings
 from todo_service.postgres.connector import single_connection
 from todo_service.queries import demo_data as queries
 from todo_service.queries.demo_data import DemoUser
-from todo_service.queries.tasks import TaskRow
+from todo_service.queries.task_rows import TaskRow
 from todo_service.wire import codec
 from todo_service.wire.users import Registration
 
@@ -70,7 +71,7 @@ async def _seed(arguments: argparse.Namespace, password: str, settings: Settings
         return fail("These accounts share a password: in production bin/seed-demo needs --yes.", status=2)
     if arguments.tasks > settings.max_tasks_per_user:
         return fail(f"--tasks is more than MAX_TASKS_PER_USER ({settings.max_tasks_per_user}).", status=2)
-    codec.check(Registration, {"email": _email(1), "password": password}, context=settings)
+    codec.validate(Registration, {"email": _email(1), "password": password}, context=settings)
     made = await _fill(arguments, password, settings)
     there = arguments.users - made
     document: dict[str, object] = {"users": made, "tasks": made * arguments.tasks, "already_there": there}
@@ -87,11 +88,11 @@ async def _seed(arguments: argparse.Namespace, password: str, settings: Settings
 
 async def _fill(arguments: argparse.Namespace, password: str, settings: Settings) -> int:
     """Make the accounts that are missing; returns how many. Each batch is a transaction of its own."""
-    passwords = Passwords(rounds=settings.bcrypt_rounds)
+    pool = BcryptPool(rounds=settings.bcrypt_rounds)
     made = 0
-    async with single_connection(settings) as db:
-        password_hash = await passwords.hash(password)
-        passwords.close()
+    async with single_connection(database_options(settings)) as db:
+        password_hash = await PasswordHasher(pool).hash(password)
+        await pool.close()
         with Progress(console=Console(stderr=True)) as progress:
             bar = progress.add_task("users", total=arguments.users)
             for numbers in _batches(arguments.users, max(1, ROWS // (arguments.tasks + 1))):

@@ -12,6 +12,7 @@ from todo_service import __version__
 from todo_service.app import build_app, build_metrics_app
 from todo_service.commands import command
 from todo_service.commands.development import prepared
+from todo_service.config.database_options import database_options
 from todo_service.config.settings import ROOT, Settings, SettingsError
 from todo_service.observability import logs
 from todo_service.postgres import migrations
@@ -90,13 +91,13 @@ def _run(settings: Settings) -> int:
             return arbiter.run(complete, listeners, on_ready=announce)
         app = build_app(complete)
         gc.freeze()  # what is here stays: looking through it again would stall everybody for 50 ms now and then
-        beside = [(build_metrics_app(app), listener) for listener in listeners[1:]]
-        runner.run(runner.serve(app, listeners[0], on_ready=announce, beside=beside), debug=complete.debug)
+        others = [(build_metrics_app(app), listener) for listener in listeners[1:]]
+        runner.run(runner.serve(app, listeners[0], on_ready=announce, others=others), debug=complete.debug)
     return 0
 
 
 async def _migrate(settings: Settings) -> None:
-    async with single_connection(settings) as db:
+    async with single_connection(database_options(settings)) as db:
         await migrations.up(db, migrations.find(), _say)
 
 

@@ -1,4 +1,4 @@
-"""Whom the environment allows: origins of pages that may read our answers, hosts that requests may be meant for."""
+"""Allowlists: the origins of `CORS_ORIGINS` and the hosts of `ALLOWED_HOSTS`."""
 
 import json
 import re
@@ -13,8 +13,8 @@ _PATTERN = re.compile(rf"(?:\*\.)?{_NAME}", re.ASCII)
 _HOST = re.compile(rf"(?P<name>{_NAME})\.?(?::[0-9]{{0,5}})?", re.ASCII)
 
 
-def listed(value: object) -> object:
-    """The entries of a list as people write it: separated by commas, or as JSON. Raises `ValueError`."""
+def split(value: object) -> object:
+    """Return the entries of a list that is separated by commas or written as JSON. Raises `ValueError`."""
     if not isinstance(value, str):
         return value
     if not value.lstrip().startswith("["):
@@ -28,21 +28,21 @@ def listed(value: object) -> object:
     return tuple(entry.strip() for entry in entries)
 
 
-def refuse_wrong_origins(origins: Collection[str], *, in_production: bool) -> None:
-    """Raise `ValueError` if one of them is no origin as browsers send it (RFC 6454, ASCII serialization), or if
-    everybody is allowed where that is too much.
+def check_origins(origins: Collection[str], *, in_production: bool) -> None:
+    """Raise `ValueError` for an entry that is not an origin (RFC 6454, ASCII serialization), and for `*`
+    in production or beside other entries.
     """
     if ANY in origins and in_production:
         raise ValueError("must name origins in production: * lets every page read the answers")
     if ANY in origins and len(origins) > 1:
         raise ValueError("must be * alone, or name origins: those may send credentials, * may not")
     for place, origin in enumerate(origins, 1):
-        if origin != ANY and (reason := _no_origin(origin)):
+        if origin != ANY and (reason := _origin_error(origin)):
             raise ValueError(f"entry {place} {reason}; write it like https://app.example.com or http://localhost:3000")
 
 
-def refuse_wrong_hosts(patterns: Iterable[str]) -> None:
-    """Raise `ValueError` if one of them is neither a host's name nor `*.` before one."""
+def check_hosts(patterns: Iterable[str]) -> None:
+    """Raise `ValueError` for an entry that is neither a host name nor a host name after `*.`."""
     for place, pattern in enumerate(patterns, 1):
         if pattern == ANY:
             raise ValueError("must not be *: leave it out to answer for every host")
@@ -50,17 +50,17 @@ def refuse_wrong_hosts(patterns: Iterable[str]) -> None:
             raise ValueError(f"entry {place} must be a host such as api.example.com or *.example.com, without a port")
 
 
-def is_host_of(patterns: Iterable[str], shown: str) -> bool:
-    """Whether what a request shows as its host, a port with it or not, is one of these."""
-    match = _HOST.fullmatch(shown.lower())
+def matches_host(patterns: Iterable[str], value: str) -> bool:
+    """Return whether the value of a `Host` header, with or without a port, matches one of the patterns."""
+    match = _HOST.fullmatch(value.lower())
     if match is None:
         return False
     name = match["name"]
     return any(name == pattern or (pattern[0] == ANY and name.endswith(pattern[1:])) for pattern in patterns)
 
 
-def _no_origin(text: str) -> str | None:
-    """Why this is no origin; None if it is one."""
+def _origin_error(text: str) -> str | None:
+    """Return the reason why this is not an origin, or None if it is one."""
     if text == "null":
         return "is null, which every sandboxed page and local file sends"
     if "://" not in text:

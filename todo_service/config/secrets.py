@@ -1,11 +1,14 @@
-"""Secrets: which are too weak to use, and how a key of ours is derived from somebody else's secret."""
+"""Secrets: their required strength, and the signing key that is derived from an auth server's secret."""
 
 import base64
 import re
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import SecretStr
 
+SIGNING_SECRETS = ("secret_key", "secret_key_previous")
+UNIQUE_SECRETS = ("better_auth_secret", *SIGNING_SECRETS, "session_hash_secret", "service_auth_token")
 MIN_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518 section 3.2
 MIN_DISTINCT_BYTES = 10
 PLACEHOLDERS = ("change-me", "changeme", "change_me", "replace", "your-", "your_", "example", "placeholder")
@@ -14,7 +17,12 @@ FERNET_ADVICE = "a Fernet key: 32 random bytes in base64; `openssl rand -base64 
 _FERNET_KEY = re.compile(r"[A-Za-z0-9+/_-]{43}=")
 
 
-def refuse_weak(secret: str, min_bytes: int) -> None:
+def plain_text(value: SecretStr | None) -> str | None:
+    """Return the text of a secret that may be absent."""
+    return value.get_secret_value() if value is not None else None
+
+
+def check_strength(secret: str, min_bytes: int) -> None:
     """Raise `ValueError` for a secret that is short or easy to guess; the text never repeats it."""
     if len(secret.encode()) < min_bytes:
         raise ValueError(f"must be {min_bytes} bytes or longer; `openssl rand -hex {min_bytes}` makes a good one")
@@ -23,21 +31,25 @@ def refuse_weak(secret: str, min_bytes: int) -> None:
         raise ValueError("is easy to guess; `openssl rand -hex 64` makes a good one")
 
 
-def fernet_keys(text: str) -> list[str]:
-    """The keys in a list separated by commas. Raises `ValueError` if there is none, or for one that is no Fernet key or
-    is easy to guess; the text names its place and never repeats it.
+def parse_fernet_keys(text: str) -> list[str]:
+    """Return the keys of a comma-separated list, at least one.
+
+    Raises:
+        ValueError: The list is empty, or an entry is not a Fernet key or easy to guess; the text names its place and
+            never repeats it.
     """
-    found = [entry.strip() for entry in text.split(",") if entry.strip()]
-    for place, key in enumerate(found, 1):
+    keys = [entry.strip() for entry in text.split(",") if entry.strip()]
+    for place, key in enumerate(keys, 1):
         if not _FERNET_KEY.fullmatch(key) or len(set(base64.urlsafe_b64decode(key))) < MIN_DISTINCT_BYTES:
             raise ValueError(f"entry {place} is not {FERNET_ADVICE}")
-    if not found:
+    if not keys:
         raise ValueError(f"must be {FERNET_ADVICE}")
-    return found
+    return keys
 
 
-def derived(secret: str, algorithm: str) -> str:
-    """A signing key for `algorithm` in hexadecimal, by HKDF (RFC 5869): who has it cannot compute `secret`, and what it
-    signs is no signature under `secret`.
+def derive_signing_key(secret: str, algorithm: str) -> str:
+    """Derive a signing key for `algorithm` by HKDF (RFC 5869), in hexadecimal.
+
+    The derived key does not reveal `secret`, and its signatures are no signatures under `secret`.
     """
     return HKDF(SHA256(), length=MIN_BYTES[algorithm], salt=None, info=SIGNING).derive(secret.encode()).hex()

@@ -1,7 +1,7 @@
-"""Who sent a request, as far as its address tells: the peer, or whom the proxies that we trust name.
+"""TRUSTED_PROXIES, and the client's address behind them.
 
-Each proxy appends to `X-Forwarded-For` the address that it was asked from. So the list is read from its end, over the
-proxies we know, and the first other address is the client: what stands before it, the client may have written itself.
+Each proxy appends the address of its peer to `X-Forwarded-For`. The list is read from its end, past the trusted
+proxies; the first other address is the client. Entries before it may have been written by the client itself.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,31 +10,35 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-NOBODY = "unknown"  # a peer without an IP address, on a Unix socket for instance
+UNKNOWN = "unknown"  # a peer without an IP address, for instance on a Unix socket
 MAX_HOPS = 20  # entries of X-Forwarded-For that are looked at
-IPV6_SITE = 64  # bits: whoever has one address of these has all of them
+IPV6_SITE = 64  # bits: one client holds the whole network
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """The networks of a comma-separated list of addresses and networks. Raises `ValueError`."""
+    """Return the networks of a comma-separated list of addresses and networks. Raises `ValueError`."""
     return tuple(_network(entry.strip()) for entry in text.split(",") if entry.strip())
 
 
-def client(peer: str | None, forwarded: Sequence[str], trusted: Collection[Network]) -> str:
-    """Under which name a client is counted: its IPv4 address, or the network of its IPv6 address.
+def client_address(peer: str | None, forwarded: Sequence[str], trusted: Collection[Network]) -> str:
+    """Return the name that a client is counted under: its IPv4 address, or the network of its IPv6 address.
 
-    `peer` is the address at the other end of the connection, `forwarded` the lines of `X-Forwarded-For` in their order.
-    An entry that is no address ends the walk: then the proxy that wrote it is the client.
+    An entry that is not an address ends the search; then the proxy that wrote it is the client.
+
+    Args:
+        peer: The address at the other end of the connection.
+        forwarded: The values of `X-Forwarded-For` in their order.
+        trusted: The networks of the trusted proxies.
     """
-    found = _address(peer or "")
+    address = _address(peer or "")
     entries = ",".join(forwarded).rsplit(",", MAX_HOPS)[-MAX_HOPS:]
-    while found and entries and any(found in network for network in trusted):
+    while address and entries and any(address in network for network in trusted):
         if not (entry := entries.pop().strip()):
             continue
-        if (named := _address(entry)) is None:
+        if (previous := _address(entry)) is None:
             break
-        found = named
-    return _counted_as(found) if found else NOBODY
+        address = previous
+    return _counted_as(address) if address else UNKNOWN
 
 
 def _network(text: str) -> Network:
@@ -50,7 +54,7 @@ def _network(text: str) -> Network:
 
 
 def _address(text: str) -> Address | None:
-    """The address of `192.0.2.1`, `192.0.2.1:443`, `2001:db8::1` or `[2001:db8::1]:443`; None for anything else."""
+    """Return the address of `192.0.2.1`, `192.0.2.1:443`, `2001:db8::1` or `[2001:db8::1]:443`; or None."""
     host = text.strip('"')
     if host.startswith("["):
         host = host[1:].partition("]")[0]

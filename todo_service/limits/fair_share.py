@@ -1,4 +1,4 @@
-"""Each user's share of what all have in common: whoever asks for much waits behind themselves, not before everybody."""
+"""Fair shares: a user who sends much at once queues behind their own requests, never in front of other users'."""
 
 import asyncio
 from collections import Counter
@@ -9,51 +9,51 @@ from weakref import WeakValueDictionary
 
 from todo_service.errors import Overloaded
 
-USER: ContextVar[str | None] = ContextVar("USER", default=None)  # whom the present request is for, once that is known
+USER: ContextVar[str | None] = ContextVar("USER", default=None)  # the user of the current request, once authenticated
 TOO_MUCH = "You ask for too much at once. Wait for some answers, then try again."
 
 
-class Turns:
-    """At most `each` at a time for each user; None, who is nobody in particular, is not held up."""
+class PerUserSemaphore:
+    """A semaphore with `limit` slots for each user; requests without a user are not limited."""
 
-    def __init__(self, each: int) -> None:
-        self._each = each
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._semaphores: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def turn(self, user_id: str | None, *, seconds: float) -> AsyncIterator[None]:
-        """Wait for a turn and have it for the block. Raises `TimeoutError` if it does not come within `seconds`."""
+    async def slot(self, user_id: str | None, *, seconds: float) -> AsyncIterator[None]:
+        """Hold one of the user's slots for the block. Raises `TimeoutError` if none is free within `seconds`."""
         if user_id is None:
             yield
             return
-        turns = self._turns.get(user_id)
-        if turns is None:
-            turns = self._turns[user_id] = asyncio.Semaphore(self._each)
-        await asyncio.wait_for(turns.acquire(), seconds)
+        semaphore = self._semaphores.get(user_id)
+        if semaphore is None:
+            semaphore = self._semaphores[user_id] = asyncio.Semaphore(self._limit)
+        await asyncio.wait_for(semaphore.acquire(), seconds)
         try:
             yield
         finally:
-            turns.release()
+            semaphore.release()
 
 
-class Room:
-    """Room for `total` bytes, of which each user has `each`; one thing alone always has room."""
+class PerUserByteBudget:
+    """A budget of `total` bytes, of which one user may reserve `per_user`; a single reservation is always granted."""
 
-    def __init__(self, *, total: int, each: int) -> None:
+    def __init__(self, *, total: int, per_user: int) -> None:
         self._total = total
-        self._each = each
-        self._taken: Counter[str | None] = Counter()
+        self._per_user = per_user
+        self._reserved: Counter[str | None] = Counter()
 
     @contextmanager
-    def taken(self, user_id: str | None, size: int) -> Iterator[None]:
-        """Take `size` bytes for the block. Raises `Overloaded` if there are not so many left."""
-        own, all_ = self._taken[user_id], self._taken.total()
-        if (own and own + size > self._each) or (all_ and all_ + size > self._total):
+    def reserve(self, user_id: str | None, size: int) -> Iterator[None]:
+        """Reserve `size` bytes for the block. Raises `Overloaded` if the budget does not allow it."""
+        own, everyones = self._reserved[user_id], self._reserved.total()
+        if (own and own + size > self._per_user) or (everyones and everyones + size > self._total):
             raise Overloaded(TOO_MUCH)
-        self._taken[user_id] += size
+        self._reserved[user_id] += size
         try:
             yield
         finally:
-            self._taken[user_id] -= size
-            if not self._taken[user_id]:
-                del self._taken[user_id]
+            self._reserved[user_id] -= size
+            if not self._reserved[user_id]:
+                del self._reserved[user_id]

@@ -1,60 +1,53 @@
-"""Whether this process still takes requests, how many it is at, and whether that is enough."""
+"""The load limit: how many requests this process is handling, and whether it takes one more."""
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from aiohttp import web
 
+IDLE_POLL_SECONDS = 0.02
 
-class Life:
-    """The state of one application: `draining` once its end has begun, `in_flight` requests being handled, of which
-    those that wait for their client, or for a provider, are not `busy`; `refused` were more than `most_busy`.
+
+class Load:
+    """The load of one application, counted by `middleware/load_limit.py`.
+
+    Attributes:
+        draining: Whether shutdown has begun.
+        in_flight: Requests being handled.
+        waiting: Those of them that wait for their client or for an AI provider and take nothing from other requests.
+        refused: Requests refused so far because the process was full.
     """
 
-    def __init__(self, *, most_busy: int) -> None:
+    __slots__ = ("draining", "in_flight", "max_busy", "refused", "waiting")
+
+    def __init__(self, *, max_busy: int) -> None:
         self.draining = False
         self.in_flight = 0
+        self.waiting = 0
         self.refused = 0
-        self._most_busy = most_busy
-        self._waiting = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self.max_busy = max_busy
 
     @property
     def busy(self) -> int:
-        return self.in_flight - self._waiting
-
-    @property
-    def is_full(self) -> bool:
-        """Whether one more request would only make all of them wait longer."""
-        return self.busy >= self._most_busy
-
-    def begin(self) -> None:
-        """A request is being handled from now on."""
-        self.in_flight += 1
-        self._idle.clear()
-
-    def end(self) -> None:
-        """It no longer is."""
-        self.in_flight -= 1
-        if not self.in_flight:
-            self._idle.set()
+        """Requests that the process is working on."""
+        return self.in_flight - self.waiting
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Of a request that has to wait for somebody outside and takes nothing from others meanwhile."""
-        self._waiting += 1
+    def wait(self) -> Iterator[None]:
+        """Take the request out of the busy ones while it waits for its client or for an AI provider."""
+        self.waiting += 1
         try:
             yield
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
     async def until_idle(self, seconds: float) -> None:
-        """Wait until no request is being handled, `seconds` at most."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
+        """Wait until no request is in flight, at most `seconds`."""
+        for _ in range(round(seconds / IDLE_POLL_SECONDS)):
+            if not self.in_flight:
+                return
+            await asyncio.sleep(IDLE_POLL_SECONDS)
 
 
-LIFE = web.AppKey("life", Life)
+LOAD = web.AppKey("load", Load)

@@ -1,28 +1,28 @@
-"""How often somebody may ask: which limits there are, who is counted, and how a limit stands.
+"""Rate limits: which there are, how a request is counted, and the headers that report the usage.
 
-The `limits` library's moving windows decide, in storages of ours: `windows.py` in memory, `shared_windows.py` in Redis.
+MemoryWindows slide; they live in the memory of the process (`rate_memory.py`) or in Redis for all processes
+(`rate_redis.py`).
 """
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
 
 from aiohttp import web
-from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute, WindowStats
 
-from todo_service.config.settings import Settings, secret
-from todo_service.limits.rate_memory import MovingWindowLimiter, Windows
-from todo_service.limits.rate_redis import Observer, SharedWindows
+from todo_service.limits.rate_memory import MemoryWindows, Window
+from todo_service.limits.rate_redis import Observer, RedisWindows
 
+MINUTE, HOUR = 60, 3600  # seconds
 KEY_VALIDATIONS = 5  # an hour
+_UNITS = {MINUTE: "minute", HOUR: "hour"}
 
 
 class Limit(Enum):
-    """What a request is counted as: a reading one, a writing one, one that tries a secret, one that lets a provider
-    look at an API key, or not at all.
-    """
+    """The limit that a request counts against: reads, writes, attempts at a secret, API key validations, or none."""
 
     READ = "read"
     WRITE = "write"
@@ -32,96 +32,103 @@ class Limit(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """`amount` requests in any `seconds` seconds, `MINUTE` or `HOUR`."""
+
+    amount: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
-    """How a limit stands after a request: of what `item` allows, `remaining` are left; in `reset` whole seconds (at
-    least 1) there is one more. `admitted` says whether the request was within it.
+    """The state of a limit after a request.
+
+    Attributes:
+        admitted: Whether the request was within the quota.
+        remaining: Requests left.
+        reset: Whole seconds, at least 1, until there is one more.
     """
 
     limit: Limit
-    item: RateLimitItem
+    quota: Quota
     admitted: bool
     remaining: int
     reset: int
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the answer says of it: draft-ietf-httpapi-ratelimit-headers, and the older names, where the reset is in
-        seconds since 1970.
-        """
+        """The headers of draft-ietf-httpapi-ratelimit-headers, and the older ones with the reset in Unix seconds."""
+        name, quota, remaining, reset = self.limit.value, self.quota, self.remaining, self.reset
         return {
-            "RateLimit-Policy": f'"{self.limit.value}";q={self.item.amount};w={self.item.get_expiry()}',
-            "RateLimit": f'"{self.limit.value}";r={self.remaining};t={self.reset}',
-            "X-RateLimit-Limit": str(self.item.amount),
-            "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Reset": str(math.ceil(time.time()) + self.reset),
+            "RateLimit-Policy": f'"{name}";q={quota.amount};w={quota.seconds}',
+            "RateLimit": f'"{name}";r={remaining};t={reset}',
+            "X-RateLimit-Limit": str(quota.amount),
+            "X-RateLimit-Remaining": str(remaining),
+            "X-RateLimit-Reset": str(math.ceil(time.time()) + reset),
         }
 
 
-class Silent:
-    """An observer that keeps it to itself."""
+def quotas(*, read: int, write: int, auth: int) -> dict[Limit, Quota]:
+    """Return the quota of each limit, given requests per minute."""
+    return {
+        Limit.READ: Quota(read, MINUTE),
+        Limit.WRITE: Quota(write, MINUTE),
+        Limit.AUTH: Quota(auth, MINUTE),
+        Limit.KEY_VALIDATION: Quota(KEY_VALIDATIONS, HOUR),
+    }
 
-    def limited(self, name: str) -> None: ...
 
-    def redis_up(self, up: bool) -> None: ...
+class RateLimiter:
+    """The rate limits of one process, or with a `redis_url` of all processes that share it.
 
-    def redis_error(self) -> None: ...
+    Args:
+        quotas: The quota of each limit; a limit without one is not enforced.
+        secret: The key of the digests that stand for users, addresses and emails in Redis.
+    """
 
-
-class Limits:
-    """The limits of one process, or with a `redis_url` of all processes that share it."""
-
-    def __init__(self, settings: Settings, observer: Observer | None = None) -> None:
-        self._enabled = settings.rate_limit_enabled
-        self._items = {
-            Limit.READ: RateLimitItemPerMinute(settings.rate_limit_read, namespace="todo:read"),
-            Limit.WRITE: RateLimitItemPerMinute(settings.rate_limit_write, namespace="todo:write"),
-            Limit.AUTH: RateLimitItemPerMinute(settings.rate_limit_auth, namespace="todo:auth"),
-            Limit.KEY_VALIDATION: RateLimitItemPerHour(KEY_VALIDATIONS, namespace="todo:key-validation"),
-        }
-        self._observer = observer or Silent()
-        url = secret(settings.redis_url)
-        self._shared = SharedWindows(url, self._observer) if url and self._enabled else None
-        self._together = MovingWindowLimiter(self._shared) if self._shared else None
-        self._alone = MovingWindowLimiter(Windows())
-        self._key = blake2b(settings.signing_keys[0].encode(), digest_size=32, person=b"rate limits").digest()
+    def __init__(
+        self, quotas: Mapping[Limit, Quota], *, secret: str, observer: Observer, redis_url: str | None = None
+    ) -> None:
+        self._quotas = quotas
+        self._observer = observer
+        self._memory = MemoryWindows()
+        self._redis = RedisWindows(redis_url, observer) if redis_url and quotas else None
+        self._key = blake2b(secret.encode(), digest_size=32, person=b"rate limits").digest()
 
     async def open(self) -> None:
-        """Look for Redis, if it is to be used."""
-        if self._shared is not None:
-            await self._shared.open()
+        """Connect to Redis, if it is used."""
+        if self._redis is not None:
+            await self._redis.open()
 
     async def close(self) -> None:
-        """Let go of Redis."""
-        if self._shared is not None:
-            await self._shared.close()
+        """Disconnect from Redis."""
+        if self._redis is not None:
+            await self._redis.close()
 
-    async def spend(self, limit: Limit, who: str) -> Usage | None:
-        """Count one request of `who`; None if it is not limited. Without Redis each process counts alone."""
-        if not self._enabled or limit is Limit.NONE:
+    async def spend(self, limit: Limit, subject: str) -> Usage | None:
+        """Count a request of `subject`; None if the limit is not enforced. Without Redis each process counts alone."""
+        quota = self._quotas.get(limit)
+        if quota is None:
             return None
-        item, digest = self._items[limit], self._digest(who)
-        admitted, (reset, remaining) = await self._spend_together(item, digest) or await self._alone.spend(item, digest)
-        if not admitted:
+        digest = blake2b(subject.encode(), key=self._key, digest_size=16).hexdigest()
+        key = f"todo:{limit.value}/{digest}/{quota.amount}/1/{_UNITS[quota.seconds]}"
+        window = await self._hit_redis(self._redis, key, quota) if self._redis else None
+        if window is None:
+            window = self._memory.hit(key, quota.amount, quota.seconds)
+        if not window.admitted:
             self._observer.limited(limit.value)
-        return Usage(limit, item, admitted, max(0, remaining), max(1, math.ceil(reset - time.monotonic())))
+        reset = max(1, math.ceil(window.oldest + quota.seconds - time.monotonic()))
+        return Usage(limit, quota, window.admitted, max(0, quota.amount - window.used), reset)
 
-    async def _spend_together(self, item: RateLimitItem, digest: str) -> tuple[bool, WindowStats] | None:
-        """What Redis says, None without one. What it admits is counted here too, so that nobody begins anew when it
-        goes away.
-        """
-        if self._together is None:
-            return None
+    async def _hit_redis(self, redis: RedisWindows, key: str, quota: Quota) -> Window | None:
+        """Count in Redis; None while it is down. Admissions are counted in memory too, for when it goes down."""
         try:
-            spent = await self._together.spend(item, digest)
+            window = await redis.hit(key, quota.amount, quota.seconds)
         except ConnectionError:
             return None
-        if spent[0]:
-            await self._alone.hit(item, digest)
-        return spent
-
-    def _digest(self, who: str) -> str:
-        """Nobody's id, address or email is in Redis: a digest that only those who sign our tokens can compute."""
-        return blake2b(who.encode(), key=self._key, digest_size=16).hexdigest()
+        if window.admitted:
+            self._memory.hit(key, quota.amount, quota.seconds)
+        return window
 
 
-LIMITS = web.AppKey("limits", Limits)
+RATE_LIMITER = web.AppKey("rate_limiter", RateLimiter)

@@ -1,55 +1,51 @@
-"""The same moving windows in Redis, so that several processes admit no more than one would.
+"""Sliding windows in Redis: several processes together admit no more than one would.
 
-One task has one connection. It takes all questions that have come up meanwhile, asks them in one flight, and hands the
-answers out; so a question costs one round trip, and the requests never touch the connection. If Redis fails, or takes
-longer than `PATIENCE`, all who wait are told so, and so is everybody until that same task hears from Redis again. The
-time is that of Redis: the clocks of the processes do not count.
+One task owns one connection. It collects the hits that have arrived meanwhile, sends them in one pipeline and hands out
+the answers, so a hit costs one round trip and requests never touch the connection. If Redis fails or takes longer than
+`PATIENCE`, all waiting hits raise `ConnectionError`, and so does every later one until the task reaches Redis again.
+Time is the clock of Redis; the clocks of the processes do not count.
 
-A refusal holds until the oldest moment leaves its window, whatever others do. So until then it is given again without
-asking: who goes on in spite of it costs Redis nothing, and as long as Redis keeps its counts, nobody is admitted or
-refused who would not be by Redis.
+A refusal stays true until the oldest hit leaves its window. Until then it is repeated from local memory, so a client
+that keeps sending costs Redis nothing, and nobody is admitted or refused whom Redis would treat otherwise.
 """
 
 import asyncio
-import re
 import time
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 import structlog
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.connection import AbstractConnection
 
-from todo_service.limits.rate_memory import MovingWindows, Window
-from todo_service.limits.refusals import Refusals
+from todo_service.config import redis_url
+from todo_service.limits.rate_memory import Window
 
-PATIENCE = 0.045  # seconds that a request waits for a flight: with all else no 50 ms
-LOST_SECONDS = 2.0  # after so many more the flight is lost, and Redis away
+PATIENCE = 0.045  # seconds that a request waits for a pipeline: less than 50 ms with everything else
+LOST_SECONDS = 2.0  # after so many more seconds the pipeline is lost and Redis counts as down
 CONNECT_SECONDS = 2.0
 RETRY_SECONDS = 1.0
-IDLE_SECONDS = 5.0  # after so long without a question Redis is asked whether it is there
-FLIGHT = 500  # questions at once
+IDLE_SECONDS = 5.0  # after so long without a hit Redis is pinged
+PIPELINE = 500  # hits at once
 WARN_SECONDS = 60.0
+MAX_REFUSALS = 10_000  # about 3 MB
 
-# In: the key of a list of moments, how many it may hold, for how many milliseconds, and how many are to be added.
-# Out: whether they were admitted, how many there are now, and for how many milliseconds the oldest stays.
+# Input: the key of a list of moments, the limit, the window in milliseconds, and the cost.
+# Output: whether the hit was admitted, how many hits are counted, and the milliseconds until the oldest one expires.
 SCRIPT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local limit, window, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local limit, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local oldest = tonumber(redis.call('LINDEX', KEYS[1], 0))
-while oldest and (oldest <= now - window or oldest > now + window) do  -- later ones are of a clock since set back
+while oldest and (oldest <= now - window or oldest > now + window) do  -- later ones: the clock was set back since
     redis.call('LPOP', KEYS[1])
     oldest = tonumber(redis.call('LINDEX', KEYS[1], 0))
 end
 local used = redis.call('LLEN', KEYS[1])
-local admitted = used + amount <= limit
-if admitted and amount > 0 then
-    for _ = 1, amount do redis.call('RPUSH', KEYS[1], string.format('%.0f', now)) end
+local admitted = used + cost <= limit
+if admitted and cost > 0 then
+    for _ = 1, cost do redis.call('RPUSH', KEYS[1], string.format('%.0f', now)) end
     redis.call('PEXPIRE', KEYS[1], window)
-    used = used + amount
+    used = used + cost
 end
 return {admitted and 1 or 0, used, (oldest or now) + window - now}
 """
@@ -58,77 +54,101 @@ log = structlog.get_logger()
 
 
 class Observer(Protocol):
-    """Who wants to know how limits fare."""
+    """Receives the events of the rate limits, for metrics."""
 
     def limited(self, name: str) -> None:
         """A request was refused by the limit of this name: `read`, `write`, `auth` or `key-validation`."""
 
     def redis_up(self, up: bool) -> None:
-        """Redis is used from now on, or no longer; told at each change and once at the start."""
+        """The state of Redis: called once at the start and at each change."""
 
     def redis_error(self) -> None:
-        """A flight was late or was lost, or an attempt to connect failed."""
+        """A pipeline was late or lost, or an attempt to connect failed."""
 
 
-class Question(NamedTuple):
-    """One that waits for Redis; its answer, that of the script, is None if Redis is away."""
+class _Hit(NamedTuple):
+    """A hit that waits for Redis: the arguments of the script, and its result, or None if Redis is down."""
 
     arguments: tuple[str | int, ...]
-    answer: asyncio.Future[list[int] | None]
+    result: asyncio.Future[list[int] | None]
 
 
-class SharedWindows(MovingWindows):
+class _Refusal(NamedTuple):
+    window: Window
+    until: float
+
+
+class RefusalCache:
+    """MemoryWindows that have no room until their oldest hit expires, at most `MAX_REFUSALS` of them."""
+
+    def __init__(self) -> None:
+        self._refusals: dict[str, _Refusal] = {}
+
+    def add(self, key: str, window: Window, *, until: float) -> None:
+        """Remember a full window `until` a moment of `time.monotonic`."""
+        self._refusals[key] = _Refusal(window, until)
+        if len(self._refusals) > MAX_REFUSALS:
+            del self._refusals[next(iter(self._refusals))]
+
+    def get(self, key: str) -> Window | None:
+        """Return the full window, or None if it may have room."""
+        refusal = self._refusals.get(key)
+        return refusal.window if refusal and time.monotonic() < refusal.until else None
+
+    def clear(self) -> None:
+        """Forget all refusals."""
+        self._refusals.clear()
+
+
+class RedisWindows:
     """The windows of all processes that use the Redis at `url`. Raises `ValueError` for a URL that cannot be used."""
 
     def __init__(self, url: str, observer: Observer) -> None:
-        super().__init__()
-        self._connection = connection_to(url)
+        self._connection = redis_url.connection_to(url)
         self._observer = observer
-        self._questions: list[Question] = []
-        self._asked = asyncio.Event()
-        self._refusals = Refusals()
-        self._tried = asyncio.Event()
+        self._hits: list[_Hit] = []
+        self._wake = asyncio.Event()
+        self._refusals = RefusalCache()
+        self._attempted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._warned: float | None = None
-        self._told = False
-        self._used = False
+        self._warned_at: float | None = None
+        self._warned = False
+        self._was_up = False
         self.up = False
 
     async def open(self) -> None:
-        """Look for Redis, for as long as an attempt to connect may take; an absent one is looked for ever after."""
+        """Connect, waiting for one attempt; an absent Redis is tried again for ever."""
         self._observer.redis_up(False)
-        self._task = asyncio.create_task(self._run(), name="shared windows")
-        await self._tried.wait()
+        self._task = asyncio.create_task(self._run(), name="redis windows")
+        await self._attempted.wait()
 
     async def close(self) -> None:
-        """Let go of Redis. Who still waits is told to count for themselves."""
+        """Disconnect; waiting hits raise `ConnectionError`."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def check(self) -> bool:
-        """Whether Redis answers."""
-        return self.up
+    async def hit(self, key: str, limit: int, seconds: float, cost: int = 1) -> Window:
+        """Count a hit as `MemoryWindows.hit` does, for all processes together.
 
-    async def window(self, key: str, limit: int, expiry: float, amount: int) -> Window:
-        """What `Windows.window` says, for all processes together. Raises `ConnectionError`, after twice `PATIENCE` at
-        the latest.
+        Raises:
+            ConnectionError: Redis is down or late; at the latest after twice `PATIENCE`.
         """
         if not self.up:
             raise ConnectionError
-        if amount and (refused := self._refusals.get(key)):
+        if cost and (refused := self._refusals.get(key)):
             return refused
-        asked = time.monotonic()
-        question = Question((key, limit, round(expiry * 1000), amount), asyncio.get_running_loop().create_future())
-        self._questions.append(question)
-        self._asked.set()
-        answer = await question.answer
-        if answer is None:
+        sent_at = time.monotonic()
+        hit = _Hit((key, limit, round(seconds * 1000), cost), asyncio.get_running_loop().create_future())
+        self._hits.append(hit)
+        self._wake.set()
+        result = await hit.result
+        if result is None:
             raise ConnectionError
-        admitted, used, stays = answer
-        window = Window(bool(admitted), time.monotonic() + stays / 1000 - expiry, used)
-        if amount == 1 and not admitted:
-            self._refusals.remember(key, window, until=asked + stays / 1000)
+        admitted, used, expires = result
+        window = Window(bool(admitted), time.monotonic() + expires / 1000 - seconds, used)
+        if cost == 1 and not admitted:
+            self._refusals.add(key, window, until=sent_at + expires / 1000)
         return window
 
     async def _run(self) -> None:
@@ -136,12 +156,12 @@ class SharedWindows(MovingWindows):
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await self._connection.connect()  # type: ignore[no-untyped-call]
-                    (script,) = await _asked(self._connection, [("SCRIPT", "LOAD", SCRIPT)])
-                self._is_up()
+                    (script,) = await _send(self._connection, [("SCRIPT", "LOAD", SCRIPT)])
+                self._on_up()
                 while True:
-                    await self._fly(script)
-            except Exception as error:  # whatever it is, requests go on
-                self._is_away(error)
+                    await self._send_pipeline(script)
+            except Exception as error:  # whatever happens, requests go on
+                self._on_down(error)
             finally:
                 self.up = False
                 self._give_up()
@@ -149,91 +169,77 @@ class SharedWindows(MovingWindows):
                     await self._connection.disconnect(nowait=True)
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _fly(self, script: str) -> None:
-        """Wait for questions and ask them; or, if there are none for long, ask whether Redis is there."""
+    async def _send_pipeline(self, script: str) -> None:
+        """Wait for hits and send them; after `IDLE_SECONDS` without one, ping Redis."""
         try:
             async with asyncio.timeout(IDLE_SECONDS):
-                await self._asked.wait()
+                await self._wake.wait()
         except TimeoutError:
-            await self._answers([("PING",)])
+            await self._results([("PING",)])
             return
-        flight = self._questions[:FLIGHT]
-        answers = await self._answers([("EVALSHA", script, 1, *question.arguments) for question in flight])
-        del self._questions[: len(flight)]
-        if not self._questions:
-            self._asked.clear()
-        for question, answer in zip(flight, answers, strict=True):
-            if not question.answer.done():  # whose client has gone, or who did not wait any longer
-                question.answer.set_result(answer)
+        hits = self._hits[:PIPELINE]
+        results = await self._results([("EVALSHA", script, 1, *hit.arguments) for hit in hits])
+        del self._hits[: len(hits)]
+        if not self._hits:
+            self._wake.clear()
+        for hit, result in zip(hits, results, strict=True):
+            if not hit.result.done():  # cancelled with its request, or given up
+                hit.result.set_result(result)
 
-    async def _answers(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        """The answers of Redis. While it is late nobody waits for it; `TimeoutError` if it takes `LOST_SECONDS` more.
+    async def _results(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """Send commands and return the results. While Redis is late no request waits for it.
 
-        Unlike `asyncio.timeout`, this counts as in time what arrived while our own event loop was held up.
+        Unlike `asyncio.timeout`, this accepts a result that arrived while our own event loop was blocked.
+
+        Raises:
+            TimeoutError: There was no result within `PATIENCE` and `LOST_SECONDS`.
         """
-        asking = asyncio.ensure_future(_asked(self._connection, commands))
+        sending = asyncio.ensure_future(_send(self._connection, commands))
         try:
-            await asyncio.wait([asking], timeout=PATIENCE)
-            if not asking.done():
+            await asyncio.wait([sending], timeout=PATIENCE)
+            if not sending.done():
                 self.up = False
                 self._give_up()
                 self._observer.redis_error()
-                await asyncio.wait([asking], timeout=LOST_SECONDS)
-            if not asking.done():
+                await asyncio.wait([sending], timeout=LOST_SECONDS)
+            if not sending.done():
                 raise TimeoutError
-            answers = asking.result()
+            results = sending.result()
         finally:
-            asking.cancel()
+            sending.cancel()
         self.up = True
-        return answers
+        return results
 
     def _give_up(self) -> None:
-        questions, self._questions = self._questions, []
-        self._asked.clear()
-        self._refusals.clear()  # it may come back empty
-        for question in questions:
-            if not question.answer.done():
-                question.answer.set_result(None)
+        hits, self._hits = self._hits, []
+        self._wake.clear()
+        self._refusals.clear()  # Redis may come back empty
+        for hit in hits:
+            if not hit.result.done():
+                hit.result.set_result(None)
 
-    def _is_up(self) -> None:
-        self.up = self._used = True
-        self._tried.set()
+    def _on_up(self) -> None:
+        self.up = self._was_up = True
+        self._attempted.set()
         self._observer.redis_up(True)
-        if self._told:
+        if self._warned:
             log.warning("redis_reachable_again", detail="Rate limits are shared again.")
-            self._told = False
+            self._warned = False
 
-    def _is_away(self, error: Exception) -> None:
-        if self._used:
-            self._used = False
+    def _on_down(self, error: Exception) -> None:
+        if self._was_up:
+            self._was_up = False
             self._observer.redis_up(False)
         self._observer.redis_error()
-        self._tried.set()
+        self._attempted.set()
         now = time.monotonic()
-        if self._warned is None or now - self._warned >= WARN_SECONDS:
+        if self._warned_at is None or now - self._warned_at >= WARN_SECONDS:
             detail = "Each process counts for itself; trying again."
             log.warning("redis_unreachable", kind=type(error).__name__, detail=detail)
-            self._warned, self._told = now, True
+            self._warned_at, self._warned = now, True
 
 
-def connection_to(url: str) -> AbstractConnection:
-    """A connection, not yet made, to the Redis at `url`. Raises `ValueError` for a URL that cannot be used."""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme != "unix" and not (parts.hostname and re.fullmatch("/?[0-9]*", parts.path)):
-            raise ValueError("the library would take the host for localhost, the database for 0")
-        pool = ConnectionPool.from_url(
-            url, decode_responses=True, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=None
-        )
-        made: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
-    except Exception:  # the library raises many kinds, and repeats the value in them
-        raise ValueError(
-            "must be an address such as redis://:password@127.0.0.1:6379/0, rediss://… or unix:///run/redis.sock"
-        ) from None
-    return made
-
-
-async def _asked(connection: AbstractConnection, commands: list[tuple[Any, ...]]) -> list[Any]:
-    """The answers to commands that are sent at once. Raises what the library raises, for an error of Redis too."""
+async def _send(connection: AbstractConnection, commands: list[tuple[Any, ...]]) -> list[Any]:
+    """Send commands at once and return the results. Raises the library's exceptions, also for an error of Redis."""
     await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
     return [await connection.read_response() for _ in commands]

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 from aiohttp_cors import CorsConfig, ResourceOptions
 from aiohttp_cors.abc import AbstractRouterAdapter
 
@@ -66,22 +65,28 @@ CORS = web.AppKey("cors", _Everywhere)
 
 
 def set_up(app: web.Application) -> None:
-    """Let aiohttp-cors decide on every answer of the application."""
-    everywhere = _Everywhere({origin: _options(origin) for origin in app[SETTINGS].cors_origins})
-    CorsConfig(app, router_adapter=everywhere).add(app.router)
-    app[CORS] = everywhere
+    """Let aiohttp-cors decide on every answer of the application, if `CORS_ORIGINS` names any origin."""
+    if app[SETTINGS].cors_origins:
+        everywhere = _Everywhere({origin: _options(origin) for origin in app[SETTINGS].cors_origins})
+        CorsConfig(app, router_adapter=everywhere).add(app.router)
+        app[CORS] = everywhere
 
 
-@web.middleware
-async def answer_options(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer OPTIONS on every path there is: what it allows, to a page what the page may send. Who is calling is not
-    asked: browsers send preflights without credentials. Raises `PreflightRefused`.
+async def answer_options(request: web.Request) -> web.Response | None:
+    """Answer OPTIONS on every path there is: with its methods, and for a preflight with what a page may send.
+
+    None for other requests. Credentials are not read: browsers send preflights without them.
+
+    Raises:
+        PreflightRefused: The page's origin, method or headers are not allowed.
     """
     methods = methods_of_path(request) if request.method == hdrs.METH_OPTIONS else None
     if methods is None:
-        return await handler(request)
+        return None
     if not is_preflight(request):
         return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(sorted({*methods, hdrs.METH_OPTIONS}))})
+    if CORS not in request.app:
+        raise PreflightRefused
     try:
         granted = await request.app[CORS].preflight(request)
     except web.HTTPForbidden:

@@ -1,4 +1,4 @@
-"""Every refusal and every defect becomes a problem document here, and nothing internal leaves."""
+"""Errors: every exception becomes a problem document (RFC 9457); a defect is logged with its traceback."""
 
 import asyncpg
 import structlog
@@ -6,10 +6,10 @@ from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.typedefs import Handler
 
 from todo_service import errors
-from todo_service.auth.caller import PROBLEM, REQUEST_ID
+from todo_service.auth.caller import PROBLEM
 from todo_service.errors import ApiError
-from todo_service.middleware.hosts import refuse_other_hosts
-from todo_service.postgres.failures import told, unavailable, unfit
+from todo_service.middleware.request_id import request_id
+from todo_service.postgres.failures import describe, is_schema_mismatch, is_unavailable
 from todo_service.wire import problems
 
 REMEDY = "run bin/migrate up, as a role whose tables ours may use"
@@ -19,35 +19,23 @@ log = structlog.get_logger()
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer, or say in the one shape of all errors why not."""
+    """Answer an exception with its problem document, unless the client has gone away."""
     try:
-        refuse_other_hosts(request)
-        refuse_what_no_route_takes(request)
+        if request.version < HttpVersion10:
+            raise errors.BadRequest("Speak HTTP/1.1.")
+        if hdrs.EXPECT in request.headers:
+            _check_expectation(request)
         return await handler(request)
     except Exception as error:
         if _client_is_gone(request, error):
             raise
-        refusal = meaning(error)
-        request[PROBLEM] = refusal.name
-        return problem(refusal, request_id=request[REQUEST_ID])
+        api_error = to_api_error(error)
+        request[PROBLEM] = api_error.name
+        return problem_response(api_error, request_id=request_id(request))
 
 
-def refuse_what_no_route_takes(request: web.Request) -> None:
-    """Raise `BadRequest` for HTTP before 1.0, `ExpectationFailed` for what no route can meet."""
-    if request.version < HttpVersion10:
-        raise errors.BadRequest("Speak HTTP/1.1.")
-    if any(value.lower() != "100-continue" for value in request.headers.getall(hdrs.EXPECT, [])):
-        raise errors.ExpectationFailed
-
-
-def _client_is_gone(request: web.Request, error: Exception) -> bool:
-    """Whether there is nobody left to answer; a database that hangs up is another matter."""
-    transport = request.transport
-    return isinstance(error, ConnectionError) and (transport is None or transport.is_closing())
-
-
-def problem(error: ApiError, *, request_id: str) -> web.Response:
-    """The answer of a refusal."""
+def problem_response(error: ApiError, *, request_id: str) -> web.Response:
+    """Return the problem document of an error."""
     response = web.Response(
         body=problems.document(error, request_id=request_id),
         status=error.status,
@@ -59,28 +47,38 @@ def problem(error: ApiError, *, request_id: str) -> web.Response:
     return response
 
 
-def meaning(error: Exception) -> ApiError:
-    """What an exception means to the caller. A defect is logged with its traceback, and means no more than that."""
+def to_api_error(error: Exception) -> ApiError:
+    """Return the API error that answers an exception. A defect is logged and becomes `InternalError`."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, web.HTTPException):
-        return of_framework(error)
+        return _from_aiohttp(error)
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
-        known = errors.from_constraint(error.constraint_name)
-        if known:
-            return known
-    if unfit(error):
-        log.error("schema_does_not_fit", error=told(error), remedy=REMEDY)
+        violation = errors.from_constraint(getattr(error, "constraint_name", None))
+        if violation:
+            return violation
+    if is_schema_mismatch(error):
+        log.error("schema_mismatch", error=describe(error), remedy=REMEDY)
         return errors.DatabaseUnavailable()
-    if unavailable(error):
+    if is_unavailable(error):
         log.warning("database_unavailable", kind=type(error).__name__)
         return errors.DatabaseUnavailable()
     log.error("defect", exc_info=error)
     return errors.InternalError()
 
 
-def of_framework(error: web.HTTPException) -> ApiError:
-    """The refusals that aiohttp itself raises."""
+def _check_expectation(request: web.Request) -> None:
+    if any(value.lower() != "100-continue" for value in request.headers.getall(hdrs.EXPECT)):
+        raise errors.ExpectationFailed
+
+
+def _client_is_gone(request: web.Request, error: Exception) -> bool:
+    """Return whether the connection of the client is lost; a database that hangs up raises the same exception."""
+    transport = request.transport
+    return isinstance(error, ConnectionError) and (transport is None or transport.is_closing())
+
+
+def _from_aiohttp(error: web.HTTPException) -> ApiError:
     if isinstance(error, web.HTTPMethodNotAllowed):
         return errors.MethodNotAllowed(error.allowed_methods | {hdrs.METH_OPTIONS})
     by_status = {404: errors.NotFound, 417: errors.ExpectationFailed}

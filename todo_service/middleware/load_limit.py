@@ -1,29 +1,100 @@
-"""Counts the requests that are being handled, so that the end can wait for them, and refuses more than can be served.
+"""The load limit: counts the requests in flight, and refuses one more while the process is full.
 
-A refusal comes before all else and leaves no line in the log: it must cost next to nothing when there are many.
+A refusal must cost next to nothing, or overload feeds itself. `LoadShedder` answers most of them before the application
+looks at the request, with bytes prepared at the start; `limit_load` refuses the rest, such as requests of pages of
+other origins, which need CORS headers. Neither writes to the log.
 """
 
-from aiohttp import web
+from collections.abc import Awaitable, Callable
+
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
 from todo_service.errors import Overloaded
-from todo_service.limits.load import LIFE
-from todo_service.middleware.errors import problem
-from todo_service.middleware.request_id import named
-from todo_service.observability.metrics import METRICS
-from todo_service.routes.table import row
+from todo_service.limits.load import LOAD
+from todo_service.middleware.errors import problem_response
+from todo_service.middleware.request_id import request_id
+from todo_service.middleware.response_headers import RESPONSE_HEADERS
+from todo_service.observability.metrics import METRICS, SHED
+from todo_service.routes.table import matched_row, template
+
+BaseHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_ID = "the-id-of-the-request"
 
 
 @web.middleware
-async def count_in_flight(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count the request for as long as it is handled. A vital one is handled however many there are."""
-    life = request.app[LIFE]
-    if life.is_full and not ((route := row(request)) and route.vital):
-        life.refused += 1
-        request.app[METRICS].shed.inc()
-        return problem(Overloaded(), request_id=named(request))
-    life.begin()
+async def limit_load(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Count the request while it is handled, or refuse it. A vital route is always served."""
+    load = request.app[LOAD]
+    if load.in_flight - load.waiting >= load.max_busy and not ((row := matched_row(request)) and row.vital):
+        load.refused += 1
+        metrics = request.app[METRICS]
+        metrics.shed.inc()
+        metrics.count_answer(request.method, template(request), Overloaded.status, 0.0)
+        return problem_response(Overloaded(), request_id=request_id(request))
+    load.in_flight += 1
     try:
         return await handler(request)
     finally:
-        life.end()
+        load.in_flight -= 1
+
+
+class LoadShedder:
+    """Calls the application's `handler`, or refuses the request while the application is full."""
+
+    def __init__(self, app: web.Application, handler: BaseHandler) -> None:
+        self._load = app[LOAD]
+        self._metrics = app[METRICS]
+        self._handler = handler
+        refusal = problem_response(Overloaded(), request_id=_ID)
+        app[RESPONSE_HEADERS].complete(refusal.headers, _ID)
+        assert isinstance(refusal.body, bytes)
+        self._body = refusal.body.split(_ID.encode())
+        lines = [f"HTTP/1.1 {refusal.status} {refusal.reason}"]
+        lines += [f"{name}: {value}" for name, value in refusal.headers.items()]
+        self._head = "\r\n".join([*lines, f"{hdrs.CONTENT_LENGTH}: "]).encode().split(_ID.encode())
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Return the answer of the application, or the refusal."""
+        load = self._load
+        if load.in_flight - load.waiting < load.max_busy or load.draining or not _is_plain(request):
+            return await self._handler(request)
+        load.refused += 1
+        self._metrics.shed.inc()
+        self._metrics.count_answer(request.method, SHED, Overloaded.status)
+        return _PreparedResponse(self._refusal(request_id(request).encode()))
+
+    def _refusal(self, request_id: bytes) -> bytes:
+        body = request_id.join(self._body)
+        return b"%b%d\r\n\r\n%b" % (request_id.join(self._head), len(body), body)
+
+
+class _PreparedResponse(web.StreamResponse):
+    """A response whose head and body are one piece of bytes."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(status=Overloaded.status)
+        self._content = content
+
+    @property
+    def keep_alive(self) -> bool:
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        await request.writer.write(self._content)
+        await request.writer.drain()  # a client that does not read its answers gets no further request handled
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Do nothing: the response is complete."""
+
+
+def _is_plain(request: web.BaseRequest) -> bool:
+    """Return whether the prepared refusal is right for this request."""
+    return (
+        request.raw_path.startswith("/api/")
+        and hdrs.ORIGIN not in request.headers
+        and request.method != hdrs.METH_HEAD
+        and request.version == HttpVersion11
+        and request.keep_alive
+    )

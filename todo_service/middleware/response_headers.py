@@ -1,55 +1,66 @@
-"""Headers of every answer, whatever made it: set at the last moment, when an answer is about to be sent."""
+"""Headers of every answer: the request id, security headers, and `Vary`."""
 
 from collections.abc import MutableMapping
 
 from aiohttp import hdrs, web
 
 from todo_service.auth.rate_limiting import USAGE
-from todo_service.config.settings import SETTINGS, Settings
-from todo_service.limits.load import LIFE
-from todo_service.middleware.request_id import HEADER, named
+from todo_service.limits.load import LOAD
+from todo_service.middleware.request_id import HEADER, request_id
 
-SECURITY = {
+DEFAULTS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",  # is about images and scripts of other pages: CORS goes before it
+    "Cross-Origin-Resource-Policy": "same-origin",  # for images and scripts of other pages; CORS takes precedence
+    "Cache-Control": "no-store",
 }
 HTTPS_ONLY = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 CREDENTIALS = ("Authorization", "X-Service-Auth", "X-User-ID")
 
 
+class ResponseHeaders:
+    """The headers of one application.
+
+    Args:
+        https_only: Send `Strict-Transport-Security`.
+        varies_by_origin: Answers differ by `Origin`, because CORS is configured.
+    """
+
+    def __init__(self, *, https_only: bool, varies_by_origin: bool) -> None:
+        self._always = {"Server": "todo-service"} | (HTTPS_ONLY if https_only else {})  # aiohttp's names versions
+        self._vary: tuple[str, ...] = (hdrs.ORIGIN,) if varies_by_origin else ()
+        self._vary_private = (*CREDENTIALS, *self._vary)
+
+    def complete(self, headers: MutableMapping[str, str], request_id: str) -> None:
+        """Add the headers that every answer has; a default does not replace a header that is set already."""
+        headers[HEADER] = request_id
+        headers.update(self._always)
+        for name, value in DEFAULTS.items():
+            if name not in headers:
+                headers[name] = value
+        vary = self._vary_private if headers["Cache-Control"].startswith("private") else self._vary
+        if vary and hdrs.VARY not in headers:
+            headers[hdrs.VARY] = ", ".join(vary)
+        elif vary:
+            present = {name.strip().lower() for name in headers[hdrs.VARY].split(",")}
+            headers[hdrs.VARY] = ", ".join(
+                [headers[hdrs.VARY], *(name for name in vary if name.lower() not in present)]
+            )
+
+
+RESPONSE_HEADERS = web.AppKey("response_headers", ResponseHeaders)
+
+
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Give the answer its request id, the state of its limit and the security headers; what a handler set stays."""
-    if request.app[LIFE].draining:
+    """Complete the headers of an answer that is about to be sent, with the usage of its rate limit."""
+    app = request.app
+    if app[LOAD].draining:
         response.force_close()
         response.headers["Connection"] = "close"
-    if USAGE in request:
-        response.headers.update(request[USAGE].headers)
-    complete(response.headers, request.app[SETTINGS], named(request))
-
-
-def complete(headers: MutableMapping[str, str], settings: Settings, request_id: str) -> None:
-    """Add what every answer carries."""
-    headers[HEADER] = request_id
-    headers["Server"] = "todo-service"  # aiohttp's own names every version
-    for name, value in SECURITY.items():
-        headers.setdefault(name, value)
-    headers.setdefault("Cache-Control", "no-store")
-    if settings.in_production:
-        headers.update(HTTPS_ONLY)
-    _vary(headers, settings)
-
-
-def _vary(headers: MutableMapping[str, str], settings: Settings) -> None:
-    """Name what the answer depends on, so that no cache gives it to another caller or page."""
-    depends = [*CREDENTIALS] if headers["Cache-Control"].startswith("private") else []
-    if settings.cors_origins:
-        depends.append(hdrs.ORIGIN)
-    named = headers.get(hdrs.VARY, "")
-    known = {name.strip().lower() for name in named.split(",")}
-    missing = [name for name in depends if name.lower() not in known]
-    if missing:
-        headers[hdrs.VARY] = ", ".join([named, *missing] if named else missing)
+    usage = request.get(USAGE)
+    if usage is not None:
+        response.headers.update(usage.headers)
+    app[RESPONSE_HEADERS].complete(response.headers, request_id(request))

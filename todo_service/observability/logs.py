@@ -57,8 +57,8 @@ def silence() -> None:
     logging.disable()
 
 
-def of_loop(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What asyncio's loop says when nobody waits for a failure: its own words would hold the error's."""
+def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an exception that no task waits for; asyncio's own message would hold the words of the error."""
     log.error("unhandled", message=context.get("message"), exc_info=context.get("exception"))
 
 

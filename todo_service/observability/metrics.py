@@ -81,14 +81,14 @@ class Metrics:
         self._lists = self._counter("todo_list_cache_requests", "Lists answered, by what it took.", ["outcome"])
         self.sync_resets = self._counter("todo_sync_resets", "Clients of delta sync told to start over.")
 
-    def follow(self, method: str, route: str) -> None:
-        """Have the series of a route ready, at zero, before its first request."""
+    def add_route(self, method: str, route: str) -> None:
+        """Create the series of a route, at zero, before its first request."""
         self._durations[method, route] = self._seconds.labels(method, route)
         for status in FAILURES:
             self._answers[method, route, status] = self._requests.labels(method, route, str(status))
 
-    def answered(self, method: str, route: str, status: int, seconds: float | None = None) -> None:
-        """A request was answered; `seconds` is None where nobody knows when it began."""
+    def count_answer(self, method: str, route: str, status: int, seconds: float | None = None) -> None:
+        """Count an answer; `seconds` is None where its duration is unknown."""
         if method not in METHODS:
             method = OTHER
         count = self._answers.get((method, route, status))
@@ -97,7 +97,7 @@ class Metrics:
         count.inc()
         if seconds is not None:
             if (method, route) not in self._durations:
-                self.follow(method, route)
+                self.add_route(method, route)
             self._durations[method, route].observe(seconds)
 
     def statement(self, name: str, seconds: float) -> None:

@@ -59,7 +59,7 @@ def refer(*names: str) -> dict[str, Any]:
 
 def is_limited(route: Route) -> bool:
     """Whether requests to the row are counted."""
-    return route.counted_as is not Limit.NONE
+    return route.limit is not Limit.NONE
 
 
 def of_every_answer(route: Route) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def of_every_answer(route: Route) -> dict[str, Any]:
 
 def of_success(route: Route, status: int) -> dict[str, Any]:
     """What is on an answer of success besides."""
-    names = [name for name in route.gives if name != hdrs.LOCATION or status == 201]
-    if IDEMPOTENCY_KEY in route.takes:
+    names = [name for name in route.description.response_headers if name != hdrs.LOCATION or status == 201]
+    if IDEMPOTENCY_KEY in route.description.request_headers:
         names.extend(REPLAYED)
     return refer(*names)

@@ -11,7 +11,7 @@ STATUSES = {"201"}
 
 def of(route: Route, routes: Sequence[Route], name: Callable[[Route], str]) -> dict[str, Any]:
     """The links of a row that makes things: to every row about one of them, whose id is the answer's."""
-    if route.method != "POST" or 201 not in route.answers:
+    if route.method != "POST" or 201 not in route.description.answers:
         return {}
     one = re.compile(re.escape(route.path) + r"/{(\w+)}(/.*)?")
     outer = {variable: f"$request.path.{variable}" for variable in re.findall(r"{(\w+)}", route.path)}

@@ -39,7 +39,7 @@ def parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
 
 def is_for_admins(route: Route) -> bool:
     """Whether administrators get something else here."""
-    return route.as_admin is not None and route.family is not None and route.family.for_admins
+    return route.any_owner or route.admin_handler is not None
 
 
 def _path(route: Route) -> Iterator[dict[str, Any]]:
@@ -63,6 +63,6 @@ def _query(route: Route, schemas: Schemas) -> Iterator[dict[str, Any]]:
 
 
 def _headers(route: Route) -> Iterator[dict[str, Any]]:
-    for name in route.takes:
+    for name in route.description.request_headers:
         about, schema = IN_HEADERS[name]
         yield {"name": str(name), "in": "header", "required": False, "description": about, "schema": schema}

@@ -42,8 +42,8 @@ OF_STATUS: Mapping[int, tuple[str, ...]] = {
 def responses(route: Route, schemas: Schemas, shared: dict[str, Any]) -> dict[str, Any]:
     """All answers of a row, by status. Refusals that rows have in common are in `shared`."""
     prefix = route.family.schema_prefix if route.family else ""
-    found = {status: _success(route, status, schemas, prefix) for status in route.answers}
-    if hdrs.IF_NONE_MATCH in route.takes:
+    found = {status: _success(route, status, schemas, prefix) for status in route.description.answers}
+    if hdrs.IF_NONE_MATCH in route.description.request_headers:
         not_modified = headers.of_every_answer(route) | headers.refer(hdrs.ETAG)
         found[304] = {"description": "What you have is what there is.", "headers": not_modified}
     refusals: dict[int, list[type[ApiError]]] = defaultdict(list)
@@ -63,13 +63,13 @@ def responses(route: Route, schemas: Schemas, shared: dict[str, Any]) -> dict[st
 def refusals_of(route: Route) -> Iterator[type[ApiError]]:
     """Every problem type that a request to the row may be answered with."""
     yield from ANY_REQUEST
-    yield from route.raises
+    yield from route.description.errors
     if is_limited(route):
         yield errors.RateLimited
     if not route.vital:
         yield errors.MisdirectedRequest
         yield errors.Overloaded
-    if route.access is not Access.PUBLIC or route.may_identify:
+    if route.access is not Access.PUBLIC or route.description.may_identify:
         yield from OF_ANY_CALLER
     yield from BY_ACCESS[route.access]
     if route.access is not Access.PUBLIC or route.body:
@@ -82,14 +82,14 @@ def _by_what_is_sent(route: Route) -> Iterator[type[ApiError]]:
         yield errors.Forbidden
     if "{" in route.path.rpartition("{user_id}")[2]:
         yield errors.NotFound
-    if route.family and route.family.for_admins and route.as_admin and "{task_id}" in route.path:
+    if route.any_owner:
         yield errors.AmbiguousTask
     if route.body:
         yield from ANY_BODY
         yield errors.MalformedBody
     if route.body or route.query:
         yield errors.ValidationFailed
-    for name in route.takes:
+    for name in route.description.request_headers:
         yield from BY_HEADER[name]
 
 
@@ -108,7 +108,7 @@ def content(media: Mapping[str, Any], schema: Callable[[Any], Schema]) -> dict[s
 
 
 def _success(route: Route, status: int, schemas: Schemas, prefix: str) -> dict[str, Any]:
-    answer = route.answers[status]
+    answer = route.description.answers[status]
     described: dict[str, Any] = {
         "description": HTTPStatus(status).phrase,
         "headers": headers.of_every_answer(route)
@@ -123,7 +123,7 @@ def _success(route: Route, status: int, schemas: Schemas, prefix: str) -> dict[s
 
 def _refusal(route: Route, status: int, kinds: list[type[ApiError]], schemas: Schemas) -> dict[str, Any]:
     named = headers.of_every_answer(route) | headers.refer(*OF_STATUS.get(status, ()))
-    if status == 412 and hdrs.IF_MATCH in route.takes:
+    if status == 412 and hdrs.IF_MATCH in route.description.request_headers:
         named |= headers.refer(hdrs.ETAG)
     if errors.AdminOnly in kinds:
         named |= headers.refer(hdrs.WWW_AUTHENTICATE)

@@ -38,5 +38,5 @@ ANYONE: list[dict[str, list[str]]] = [ACCOUNT, {"sessionToken": []}, {"serviceTo
 def of(route: Route) -> list[dict[str, list[str]]]:
     """One of these is needed; an empty one: none is."""
     if route.access is Access.PUBLIC:
-        return [{}, ACCOUNT] if route.may_identify else []
+        return [{}, ACCOUNT] if route.description.may_identify else []
     return ANYONE if route.access is Access.USER else [ACCOUNT]

@@ -1,4 +1,4 @@
-"""What an error of the driver or the network means: whether time may heal it, and in which words to tell it."""
+"""Failures of the driver or the network: which become 503, and their description for the operator."""
 
 import ssl
 from socket import gaierror
@@ -10,10 +10,10 @@ UNAVAILABLE_STATES = {"57014", "55P03", "25006", "25P03", "25P04", "40001", "40P
 UNAVAILABLE_CLASSES = ("08", "53", "57P0", "58")
 
 
-def unavailable(error: BaseException) -> bool:
-    """Whether the error means that PostgreSQL is away, overloaded or changing roles, so that trying again may help.
+def is_unavailable(error: BaseException) -> bool:
+    """Return whether PostgreSQL is down, overloaded or changing roles, so that trying again may help.
 
-    A mistake of ours, wrong arguments for instance, is none of these though asyncpg calls it `InterfaceError` too.
+    A mistake of ours, such as wrong arguments, is none of these, though asyncpg calls it `InterfaceError` too.
     """
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
@@ -30,15 +30,15 @@ def unavailable(error: BaseException) -> bool:
     return isinstance(error, TimeoutError | ConnectionError | gaierror | ssl.SSLError) or type(error) is OSError
 
 
-def unfit(error: BaseException) -> bool:
-    """Whether the database has not the tables of this release, or does not let our role use them."""
+def is_schema_mismatch(error: BaseException) -> bool:
+    """Return whether the database lacks the tables of this release, or does not let our role use them."""
     return isinstance(
         error, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError | asyncpg.InsufficientPrivilegeError
     )
 
 
-def told(error: BaseException) -> str:
-    """One sentence for the operator: what went wrong, in PostgreSQL's own words where it spoke."""
+def describe(error: BaseException) -> str:
+    """Return one sentence for the operator, in PostgreSQL's own words where it answered."""
     match error:
         case asyncpg.InvalidPasswordError():
             return "PostgreSQL refused the password in DATABASE_URL."

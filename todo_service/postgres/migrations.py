@@ -1,9 +1,10 @@
 """Migrations: numbered SQL files, each applied once, in order, in its own transaction, by the operator.
 
-`sql/NNNN_verb_noun.sql` goes up, `sql/NNNN_verb_noun.down.sql` takes it back. A file begins with two comment lines, why
-it exists and whether it is safe while the previous release still serves. What was applied is kept in
-`schema_migrations` with the file's SHA-256: an applied file is never edited. All locks are transaction-level, so
-everything here works through a transaction pooler; of two migrators at once one waits.
+`sql/NNNN_verb_noun.sql` goes up, `sql/NNNN_verb_noun.down.sql` reverts it. A file begins with two comment lines: why it
+exists, and whether it is safe while the previous release serves. `schema_migrations` stores each applied migration with
+the file's SHA-256, so an applied file is never edited, and with its compatibility, so an older release behind an
+incompatible migration turns unready. All locks are transaction-level, so everything here works through a transaction
+pooler; of two migrators at once one waits.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from todo_service.postgres.connector import Connection
 FOLDER = ROOT / "sql"
 FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 CREATES = re.compile(r"^ *CREATE TABLE (\w+)", re.MULTILINE)
-HEADER = re.compile(r"-- Why: .+\n-- Safe while the old code serves: .+\n")
+HEADER = re.compile(r"-- Why: .+\n-- Safe while the old code serves: (yes|no)\b.*\n")
 LOCK_KEY = 0x746F646F  # "todo"
 LOCK_TIMEOUT = "2s"
 LOCK_ATTEMPTS = 5
@@ -36,43 +37,64 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     name       text        NOT NULL,
     sha256     text        NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now(),
+    compatible boolean     NOT NULL DEFAULT true,
     CONSTRAINT schema_migrations_pkey PRIMARY KEY (number)
 )"""
+# Tables of older releases have no such column. ALTER locks out readers until the transaction ends, so look first.
+LACKS_COMPATIBLE = """
+SELECT NOT EXISTS (
+    SELECT FROM pg_attribute WHERE attrelid = to_regclass('schema_migrations') AND attname = 'compatible'
+)"""
+ADD_COMPATIBLE = "ALTER TABLE schema_migrations ADD COLUMN compatible boolean NOT NULL DEFAULT true"
 TABLE_EXISTS = "SELECT to_regclass('schema_migrations') IS NOT NULL"
-SELECT_APPLIED = "SELECT number, name, sha256 FROM schema_migrations ORDER BY number"
-INSERT_APPLIED = "INSERT INTO schema_migrations (number, name, sha256) VALUES ($1, $2, $3)"
+SELECT_APPLIED = """
+SELECT number, name, sha256, coalesce((to_jsonb(applied) ->> 'compatible')::boolean, true) AS compatible
+FROM schema_migrations AS applied ORDER BY number"""
+INSERT_APPLIED = "INSERT INTO schema_migrations (number, name, sha256, compatible) VALUES ($1, $2, $3, $4)"
 DELETE_APPLIED = "DELETE FROM schema_migrations WHERE number = $1"
 STATEMENT_NAMES = {TABLE_EXISTS: "migrations.table_exists", SELECT_APPLIED: "migrations.select_applied"}  # of readiness
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class MigrationError(Exception):
-    """The files or the database are not as they must be; the text says what to do."""
+    """The files or the database are not as required; the text says how to proceed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One numbered pair of files. `sha256` is of the file that goes up, in hexadecimal."""
+    """One numbered pair of files.
+
+    Attributes:
+        sha256: The digest of the file that goes up, in hexadecimal.
+        compatible: Whether the previous release can serve while it is applied and afterwards.
+    """
 
     number: int
     name: str
     up: str
     down: str
     sha256: str
+    compatible: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a database stands against the files."""
+    """The state of a database against the files.
+
+    Attributes:
+        applied: The names of the applied migrations by their numbers.
+        incompatible: The first migration of a newer release that this release cannot work with, if any.
+    """
 
     applied: dict[int, str]
     pending: tuple[Migration, ...]
     edited: tuple[Migration, ...]
+    incompatible: str | None = None
 
 
 def find(folder: Path = FOLDER) -> tuple[Migration, ...]:
-    """The migrations of a folder in order. Raises `MigrationError` for a gap, a missing half or a missing header."""
+    """Return the migrations of a folder in order. Raises `MigrationError` for a gap, a missing half or header."""
     files = sorted(path for path in folder.glob("[0-9]*.sql") if not path.name.endswith(".down.sql"))
     if not files:
         raise MigrationError(f"There are no migrations in {folder}: it belongs beside the package.")
@@ -86,75 +108,79 @@ def _read(path: Path) -> Migration:
     name = FILE_NAME.fullmatch(path.name)
     down = path.with_suffix(".down.sql")
     up = path.read_text()
-    if name is None or not HEADER.match(up):
+    header = HEADER.match(up)
+    if name is None or header is None:
         raise MigrationError(f"{path.name}: name it NNNN_verb_noun.sql and begin with the two header lines.")
     if not down.exists():
         raise MigrationError(f"{path.name}: {down.name} is missing.")
-    return Migration(int(name[1]), path.stem, up, down.read_text(), hashlib.sha256(up.encode()).hexdigest())
+    sha256 = hashlib.sha256(up.encode()).hexdigest()
+    return Migration(int(name[1]), path.stem, up, down.read_text(), sha256, compatible=header[1] == "yes")
 
 
 async def state(db: Connection, migrations: tuple[Migration, ...]) -> State:
-    """Compare what a database has with the files. Migrations of a newer release are applied, never pending."""
+    """Compare a database with the files. Migrations of a newer release are applied, never pending."""
     rows = await db.fetch(SELECT_APPLIED) if await db.fetchval(TABLE_EXISTS) else []
     sums = {row["number"]: row["sha256"] for row in rows}
+    newer = (row["name"] for row in rows if row["number"] > len(migrations) and not row["compatible"])
     return State(
         applied={row["number"]: row["name"] for row in rows},
         pending=tuple(m for m in migrations if m.number not in sums),
         edited=tuple(m for m in migrations if sums.get(m.number, m.sha256) != m.sha256),
+        incompatible=next(newer, None),
     )
 
 
-async def up(db: Connection, migrations: tuple[Migration, ...], say: Say = lambda _: None) -> int:
-    """Apply what is pending, one transaction each; returns how many. Raises `MigrationError` if one cannot be."""
+async def up(db: Connection, migrations: tuple[Migration, ...], report: Report = lambda _: None) -> int:
+    """Apply the pending migrations, one transaction each, and return their number. Raises `MigrationError`."""
     count = 0
-    while await _with_patience(lambda: _apply_next(db, migrations, say)):
+    while await _with_patience(lambda: _apply_next(db, migrations, report)):
         count += 1
     return count
 
 
-async def down(db: Connection, migrations: tuple[Migration, ...], steps: int, say: Say = lambda _: None) -> int:
-    """Take back the newest `steps` migrations, one transaction each; returns how many were there to take back."""
+async def down(db: Connection, migrations: tuple[Migration, ...], steps: int, report: Report = lambda _: None) -> int:
+    """Revert the newest `steps` migrations, one transaction each, and return the number of reverted ones."""
     count = 0
-    while count < steps and await _with_patience(lambda: _revert_last(db, migrations, say)):
+    while count < steps and await _with_patience(lambda: _revert_last(db, migrations, report)):
         count += 1
     return count
 
 
 def tables(migrations: Iterable[Migration]) -> tuple[str, ...]:
-    """The names of all tables that these migrations make, and of the one that says which were applied."""
+    """Return the names of all tables that these migrations create, and of `schema_migrations`."""
     return *(name for migration in migrations for name in CREATES.findall(migration.up)), "schema_migrations"
 
 
 async def lock(db: Connection) -> None:
-    """Keep every migrator waiting until the transaction ends."""
+    """Keep every other migrator waiting until the transaction ends."""
     await db.execute(NO_STATEMENT_TIMEOUT)
     await db.execute(TAKE_LOCK, LOCK_KEY)
 
 
-async def _apply_next(db: Connection, migrations: tuple[Migration, ...], say: Say) -> bool:
+async def _apply_next(db: Connection, migrations: tuple[Migration, ...], report: Report) -> bool:
     async with _locked(db):
-        found = await _sound_state(db, migrations)
-        if not found.pending:
+        current = await _checked_state(db, migrations)
+        if not current.pending:
             return False
-        migration = found.pending[0]
+        migration = current.pending[0]
         await _execute(db, migration.name, migration.up)
-        await db.execute(INSERT_APPLIED, migration.number, migration.name, migration.sha256)
-    say(f"applied {migration.name}")
+        await db.execute(INSERT_APPLIED, migration.number, migration.name, migration.sha256, migration.compatible)
+    report(f"applied {migration.name}")
     return True
 
 
-async def _revert_last(db: Connection, migrations: tuple[Migration, ...], say: Say) -> bool:
+async def _revert_last(db: Connection, migrations: tuple[Migration, ...], report: Report) -> bool:
     async with _locked(db):
-        found = await _sound_state(db, migrations)
-        if not found.applied:
+        current = await _checked_state(db, migrations)
+        if not current.applied:
             return False
-        number = max(found.applied)
+        number = max(current.applied)
         if number > len(migrations):
-            raise MigrationError(f"{found.applied[number]} is of a newer release: take it back with that release.")
+            raise MigrationError(f"{current.applied[number]} is of a newer release: take it back with that release.")
         migration = migrations[number - 1]
         await _execute(db, migration.name, migration.down)
         await db.execute(DELETE_APPLIED, number)
-    say(f"took back {migration.name}")
+    report(f"took back {migration.name}")
     return True
 
 
@@ -164,15 +190,17 @@ async def _locked(db: Connection) -> AsyncIterator[None]:
         await lock(db)
         await db.execute(SET_LOCK_TIMEOUT)
         await db.execute(CREATE_TABLE)
+        if await db.fetchval(LACKS_COMPATIBLE):
+            await db.execute(ADD_COMPATIBLE)
         yield
 
 
-async def _sound_state(db: Connection, migrations: tuple[Migration, ...]) -> State:
-    found = await state(db, migrations)
-    if found.edited:
-        names = ", ".join(migration.name for migration in found.edited)
+async def _checked_state(db: Connection, migrations: tuple[Migration, ...]) -> State:
+    current = await state(db, migrations)
+    if current.edited:
+        names = ", ".join(migration.name for migration in current.edited)
         raise MigrationError(f"Edited after they were applied: {names}. Restore the files and write a new migration.")
-    return found
+    return current
 
 
 async def _execute(db: Connection, name: str, sql: str) -> None:

@@ -4,18 +4,17 @@ A change raises the clock and is committed with it, and the next one waits for t
 version sees every change up to it, and none above it: a position in that order misses nothing.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from todo_service.postgres.connector import Connection, Row
-from todo_service.queries.tasks import TaskRow
+from asyncpg import Record
 
-_NAMES = [column.name for column in fields(TaskRow)]
-_COLUMNS = ", ".join(_NAMES)
-_TOMBSTONE_COLUMNS = ", ".join(name if name in {"id", "version"} else "NULL" for name in _NAMES)
-_CHANGE_COLUMNS = ", ".join(f"change.{name}" for name in _NAMES)
-_STATUS, _ID, _VERSION = map(_NAMES.index, ("status", "id", "version"))
+from todo_service.postgres.connector import Connection
+from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
+
+_TOMBSTONE_COLUMNS = ", ".join(name if name in {"id", "version"} else "NULL" for name in TASK_COLUMNS)
+_STATUS, _ID, _VERSION = map(TASK_COLUMNS.index, ("status", "id", "version"))
 
 
 class Change(NamedTuple):
@@ -41,11 +40,11 @@ class ChangePage:
 
 # With nothing new the clock's row is all that is read: both branches ask the clock before they begin.
 SELECT_PAGE = f"""
-SELECT clock.epoch, clock.version, clock.sync_floor, {_CHANGE_COLUMNS}
+SELECT clock.epoch, clock.version, clock.sync_floor, {TASK_COLUMNS.of("change")}
 FROM task_clocks AS clock
 LEFT JOIN LATERAL (
     (
-        SELECT {_COLUMNS} FROM tasks
+        SELECT {TASK_COLUMNS} FROM tasks
         WHERE clock.version > $2::bigint AND user_id = $1 AND version > $2
         ORDER BY version LIMIT $4::bigint
     ) UNION ALL (
@@ -73,7 +72,7 @@ async def select_page(
     return ChangePage(epoch, version, sync_floor, changes, has_more=len(rows) > limit)
 
 
-def _change(row: Row) -> Change:
+def _change(row: Record) -> Change:
     columns = row[3:]
     task = TaskRow(*columns) if columns[_STATUS] else None
     return Change(columns[_VERSION], columns[_ID], task)

@@ -2,15 +2,12 @@
 
 import itertools
 from collections.abc import Collection, Sequence
-from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter
 from typing import NamedTuple
 
 from todo_service.postgres.connector import Connection
-from todo_service.queries.tasks import TaskRow
-
-TASK_COLUMNS = tuple(column.name for column in fields(TaskRow))
+from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
 
 
 class DemoUser(NamedTuple):

@@ -6,7 +6,9 @@ waits on the row until that transaction ends.
 
 from dataclasses import dataclass
 
-from todo_service.postgres.connector import Connection, Row
+from asyncpg import Record
+
+from todo_service.postgres.connector import Connection
 
 _EXPIRED = "kept.created_at < statement_timestamp() - interval '24 hours'"
 
@@ -69,7 +71,7 @@ async def claim_first(db: Connection, *, user_id: str, email: str | None, key: s
     return _claim(await db.fetchrow(CLAIM_FIRST, user_id, key, fingerprint, email))
 
 
-def _claim(row: Row | None) -> Claim | None:
+def _claim(row: Record | None) -> Claim | None:
     if row is None:
         return None
     fingerprint, status, headers, body = row

@@ -4,13 +4,11 @@ Whatever starts, rotates or ends sessions of a user locks that user's row first,
 that is being made at that moment.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from uuid import UUID
 
 from todo_service.postgres.connector import Connection
-from todo_service.queries.users import UserRow
-
-_USER_COLUMNS = ", ".join(f"users.{column.name}" for column in fields(UserRow))
+from todo_service.queries.users import USER_COLUMNS, UserRow
 
 INSERT = """
 INSERT INTO refresh_tokens (token_hash, user_id, family_id, expires_at)
@@ -39,17 +37,17 @@ class Rotation:
 
 
 ROTATE = f"""
-WITH shown AS MATERIALIZED (
-    SELECT token.family_id, token.expires_at, token.used_at, {_USER_COLUMNS}
+WITH presented AS MATERIALIZED (
+    SELECT token.family_id, token.expires_at, token.used_at, {USER_COLUMNS.of("users")}
     FROM refresh_tokens AS token JOIN users ON users.id = token.user_id
     WHERE token.token_hash = $1 AND token.expires_at > clock_timestamp() AND users.is_active
     FOR NO KEY UPDATE OF users, token
 ), used AS (
     UPDATE refresh_tokens AS token SET used_at = clock_timestamp()
-    FROM shown WHERE token.token_hash = $1 AND shown.used_at IS NULL
+    FROM presented WHERE token.token_hash = $1 AND presented.used_at IS NULL
 ), successor AS (
     INSERT INTO refresh_tokens (token_hash, user_id, family_id, expires_at)
-    SELECT $2, id, family_id, expires_at FROM shown WHERE used_at IS NULL
+    SELECT $2, id, family_id, expires_at FROM presented WHERE used_at IS NULL
 )
 SELECT
     family_id,
@@ -58,17 +56,17 @@ SELECT
         WHEN used_at > clock_timestamp() - $4 * interval '1 s' THEN
             coalesce((SELECT token_hash FROM refresh_tokens WHERE token_hash = ANY ($3) LIMIT 1), $2)
     END AS successor,
-    {_USER_COLUMNS.replace("users.", "shown.")}
-FROM shown"""
+    {USER_COLUMNS.of("presented")}
+FROM presented"""
 
 
 async def rotate(
-    db: Connection, *, token_hash: bytes, successor: bytes, known_successors: list[bytes], reuse_seconds: float
+    db: Connection, *, token_hash: bytes, successor: bytes, possible_successors: list[bytes], reuse_seconds: float
 ) -> Rotation | None:
     """Use a token. The first use makes `successor`; another one within `reuse_seconds` finds what the first one made
-    among `known_successors`. None if the token is unknown, expired, ended, or of an inactive user.
+    among `possible_successors`. None if the token is unknown, expired, ended, or of an inactive user.
     """
-    row = await db.fetchrow(ROTATE, token_hash, successor, known_successors, reuse_seconds)
+    row = await db.fetchrow(ROTATE, token_hash, successor, possible_successors, reuse_seconds)
     if row is None:
         return None
     family_id, made, *user = row

@@ -5,18 +5,16 @@ for each sort one from the beginning and one `after` a position, each for all ta
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import product
 from typing import NamedTuple
 from uuid import UUID
 
 from todo_service.postgres.connector import Connection
-from todo_service.queries.tasks import TaskRow
+from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
 
 PRIORITIES = ("URGENT", "HIGH", "MEDIUM", "LOW")
-_COLUMNS = ", ".join(column.name for column in fields(TaskRow))
-_PAGE_COLUMNS = ", ".join(f"page.{column.name}" for column in fields(TaskRow))
 _RANK = "CASE priority WHEN 'URGENT' THEN 1 WHEN 'HIGH' THEN 2 WHEN 'MEDIUM' THEN 3 ELSE 4 END"
 _DUE = "coalesce(due_at, due_on::timestamp AT TIME ZONE 'UTC'{})"
 
@@ -91,8 +89,8 @@ class Stamp(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a list is asked for: `limit` tasks (None: all) after the first `skip`, or after a position."""
+class ListSpec:
+    """What a list is spec for: `limit` tasks (None: all) after the first `skip`, or after a position."""
 
     sort: str
     filter: Filter = EVERYTHING
@@ -155,10 +153,10 @@ def _owners_page(sort: str, *, after: bool, filtered: bool) -> str:
         return _owners_filtered_page(order, after=after)
     where = f"AND ({order.key}, id) {order.sign} ({order.position.format('$5')}, $6::uuid)" if after else ""
     return f"""
-SELECT clock.epoch, clock.version, clock.task_count, {_PAGE_COLUMNS}
+SELECT clock.epoch, clock.version, clock.task_count, {TASK_COLUMNS.of("page")}
 FROM task_clocks AS clock
 LEFT JOIN LATERAL (
-    SELECT {_COLUMNS} FROM tasks WHERE user_id = $1 AND {_CHANGED} {where}
+    SELECT {TASK_COLUMNS} FROM tasks WHERE user_id = $1 AND {_CHANGED} {where}
     ORDER BY {_by(order, "id")} LIMIT $4::bigint {"" if after else "OFFSET $5::bigint"}
 ) AS page ON true
 WHERE clock.user_id = $1
@@ -166,7 +164,7 @@ ORDER BY {_by(order, "id")}"""
 
 
 def _owners_filtered_page(order: _Order, *, after: bool) -> str:
-    """The filters are asked once of each task: the total has to look at all of them anyway. Within one statement a row
+    """The filters are spec once of each task: the total has to look at all of them anyway. Within one statement a row
     keeps its place (`ctid`), so what is wanted is found again without an index.
     """
     by = f"key {order.direction}, id {order.direction}"
@@ -178,7 +176,7 @@ WITH matching AS MATERIALIZED (
 ), wanted AS MATERIALIZED (
     SELECT place, id, key FROM matching {where} ORDER BY {by} LIMIT $4::bigint {"" if after else "OFFSET $5::bigint"}
 )
-SELECT clock.epoch, clock.version, (SELECT count(*) FROM matching), {_PAGE_COLUMNS}
+SELECT clock.epoch, clock.version, (SELECT count(*) FROM matching), {TASK_COLUMNS.of("page")}
 FROM task_clocks AS clock
 LEFT JOIN (wanted JOIN tasks AS page ON page.user_id = $1 AND page.ctid = wanted.place) ON true
 WHERE clock.user_id = $1
@@ -194,10 +192,10 @@ def _any_owners_page(sort: str, *, after: bool, filtered: bool) -> str:
     if after:
         where.append(f"({order.key}, id, user_id) {order.sign} ({order.position.format('$2')}, $3::uuid, $4::text)")
     return f"""
-SELECT total.task_count, {_PAGE_COLUMNS}
+SELECT total.task_count, {TASK_COLUMNS.of("page")}
 FROM ({total}) AS total
 LEFT JOIN LATERAL (
-    SELECT {_COLUMNS} FROM tasks WHERE {" AND ".join(where)}
+    SELECT {TASK_COLUMNS} FROM tasks WHERE {" AND ".join(where)}
     ORDER BY {_by(order, "id", "user_id")} LIMIT $1::bigint {"" if after else "OFFSET $2::bigint"}
 ) AS page ON true
 ORDER BY {_by(order, "id", "user_id")}"""
@@ -214,37 +212,37 @@ SELECT_PAGE_ANY_OWNER: Mapping[str, str] = {
 }
 
 
-async def select_page(db: Connection, *, owner_id: str, asked: Asked, known: Stamp | None = None) -> Page | None:
+async def select_page(db: Connection, *, owner_id: str, spec: ListSpec, unless: Stamp | None = None) -> Page | None:
     """A page of the owner's tasks, with total and stamp of the same moment; None if the stamp is still the one `known`:
     then no task is read.
     """
-    after = asked.after[:2] if asked.after else (asked.skip,)
-    epoch, version = known or (None, None)
+    after = spec.after[:2] if spec.after else (spec.skip,)
+    epoch, version = unless or (None, None)
     rows = await db.fetch(
-        SELECT_PAGE[asked.statement], owner_id, epoch, version, _one_more(asked), *after, *_filters(asked)
+        SELECT_PAGE[spec.statement], owner_id, epoch, version, _one_more(spec), *after, *_filters(spec)
     )
     if not rows:
         return Page([], 0, has_more=False, stamp=NO_TASKS)
     stamp = Stamp(*rows[0][:2])
-    return None if stamp == known else _page(asked, rows[0][2], [row[3:] for row in rows], stamp)
+    return None if stamp == unless else _page(spec, rows[0][2], [row[3:] for row in rows], stamp)
 
 
-async def select_page_any_owner(db: Connection, *, asked: Asked) -> Page:
+async def select_page_any_owner(db: Connection, *, spec: ListSpec) -> Page:
     """The same over everybody's tasks, for administrators. It has no stamp."""
-    after = asked.after or (asked.skip,)
-    rows = await db.fetch(SELECT_PAGE_ANY_OWNER[asked.statement], _one_more(asked), *after, *_filters(asked))
-    return _page(asked, rows[0][0], [row[1:] for row in rows])
+    after = spec.after or (spec.skip,)
+    rows = await db.fetch(SELECT_PAGE_ANY_OWNER[spec.statement], _one_more(spec), *after, *_filters(spec))
+    return _page(spec, rows[0][0], [row[1:] for row in rows])
 
 
-def _one_more(asked: Asked) -> int | None:
+def _one_more(spec: ListSpec) -> int | None:
     """One task beyond the page tells whether there is a next one."""
-    return asked.limit and asked.limit + 1
+    return spec.limit and spec.limit + 1
 
 
-def _filters(asked: Asked) -> tuple[object, ...]:
-    return asked.filter if asked.filter != EVERYTHING else ()
+def _filters(spec: ListSpec) -> tuple[object, ...]:
+    return spec.filter if spec.filter != EVERYTHING else ()
 
 
-def _page(asked: Asked, total: int, rows: list[tuple[object, ...]], stamp: Stamp | None = None) -> Page:
+def _page(spec: ListSpec, total: int, rows: list[tuple[object, ...]], stamp: Stamp | None = None) -> Page:
     found = [TaskRow(*row) for row in rows if row[0] is not None]  # type: ignore[arg-type]
-    return Page(found[: asked.limit], total, has_more=len(found) > (asked.limit or len(found)), stamp=stamp)
+    return Page(found[: spec.limit], total, has_more=len(found) > (spec.limit or len(found)), stamp=stamp)

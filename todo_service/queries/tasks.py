@@ -1,170 +1,123 @@
 """`tasks`: every statement names the owner, and every change raises the owner's change counter in the same statement.
 
-Lock order: the clock first, then the task. Because the clock row is locked before the task is looked at, a change is
-decided on the task as the last committed change left it, and versions come gapless and in commit order.
+Lock order: the clock first, then the task. Because the clock row is locked before the task is read, a change starts
+from the task as the last committed change left it, and versions are gapless and in commit order.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import date, datetime
-from typing import NamedTuple
 from uuid import UUID
 
+from asyncpg import Record
+
 from todo_service.errors import PreconditionFailed
-from todo_service.postgres.connector import Connection, Row
+from todo_service.postgres.connector import Connection
+from todo_service.queries.audit_log import AuditEntry
+from todo_service.queries.statements import number
+from todo_service.queries.task_rows import TASK_COLUMNS, Changes, Inserted, NewTask, TaskRow
 
-_COLUMNS = (
-    "id, user_id, title, description, status, priority, due_at, due_on, tags, "
-    "created_at, updated_at, completed_at, version"
-)
-_TASK_COLUMNS = ", ".join(f"task.{column}" for column in _COLUMNS.split(", "))
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRow:
-    """One task. Due at a moment (`due_at`), on a whole day (`due_on`), or never; all moments are in UTC."""
-
-    id: UUID
-    user_id: str
-    title: str
-    description: str | None
-    status: str
-    priority: str
-    due_at: datetime | None
-    due_on: date | None
-    tags: list[str]
-    created_at: datetime
-    updated_at: datetime
-    completed_at: datetime | None
-    version: int
-
-
-class NewTask(NamedTuple):
-    """What a task is created with."""
-
-    id: UUID
-    title: str
-    description: str | None
-    status: str
-    priority: str
-    due_at: datetime | None
-    due_on: date | None
-    tags: list[str]
-
-
-class Changes(NamedTuple):
-    """What an update asks for. None leaves a field alone; description and due are set, even to null, if flagged."""
-
-    title: str | None = None
-    sets_description: bool = False
-    description: str | None = None
-    status: str | None = None
-    completed: bool | None = None
-    toggles_completed: bool = False
-    priority: str | None = None
-    sets_due: bool = False
-    due_at: datetime | None = None
-    due_on: date | None = None
-    tags: list[str] | None = None
-
-
-SELECT = f"SELECT {_COLUMNS} FROM tasks WHERE user_id = $1 AND id = $2"
+SELECT = f"SELECT {TASK_COLUMNS} FROM tasks WHERE user_id = $1 AND id = $2"
 
 
 async def select(db: Connection, *, owner_id: str, task_id: UUID) -> TaskRow | None:
-    """One task of this owner."""
+    """Return one task of this owner."""
     row = await db.fetchrow(SELECT, owner_id, task_id)
     return TaskRow(*row) if row else None
 
 
-class Inserted(NamedTuple):
-    """What came of a create: the task, and whether it is new or had been there under its id."""
-
-    is_new: bool
-    task: TaskRow
-
-
-_EXISTING = f"existing AS MATERIALIZED (SELECT {_COLUMNS} FROM tasks WHERE user_id = $1 AND id = $3)"
-_MADE_UNDER_CLOCK = f"""
-made AS (
-    INSERT INTO tasks ({_COLUMNS})
+_INSERT_PARAMETERS = ("owner_id", "max_tasks", *NewTask._fields)
+_EXISTING = f"existing AS MATERIALIZED (SELECT {TASK_COLUMNS} FROM tasks WHERE user_id = :owner_id AND id = :id)"
+_INSERTED_BY_CLOCK = f"""
+inserted AS (
+    INSERT INTO tasks ({TASK_COLUMNS})
     SELECT
-        $3, $1, $4, $5, $6::text, $7, $8, $9, $10,
-        moment, moment, CASE WHEN $6 = 'COMPLETED' THEN moment END, version
+        :id, :owner_id, :title, :description, :status::text, :priority, :due_at, :due_on, :tags,
+        moment, moment, CASE WHEN :status = 'COMPLETED' THEN moment END, version
     FROM clock
-    RETURNING {_COLUMNS}
+    RETURNING {TASK_COLUMNS}
 )
-SELECT true, {_COLUMNS} FROM made
+SELECT true, {TASK_COLUMNS} FROM inserted
 UNION ALL
-SELECT false, {_COLUMNS} FROM existing"""
+SELECT false, {TASK_COLUMNS} FROM existing"""
 
-INSERT = f"""
+INSERT = number(
+    f"""
 WITH {_EXISTING}, clock AS (
     UPDATE task_clocks SET version = version + 1, task_count = task_count + 1
-    WHERE user_id = $1 AND task_count < $2 AND NOT EXISTS (SELECT FROM existing)
+    WHERE user_id = :owner_id AND task_count < :max_tasks AND NOT EXISTS (SELECT FROM existing)
     RETURNING version, clock_timestamp() AS moment
-), {_MADE_UNDER_CLOCK}"""
+), {_INSERTED_BY_CLOCK}""",
+    *_INSERT_PARAMETERS,
+)
 
 
 async def insert(db: Connection, *, owner_id: str, max_tasks: int, task: NewTask) -> Inserted | None:
-    """Create a task, or None if the owner holds `max_tasks` or is gone. A task of the owner that has its id is returned
-    as it is; if another create with this id is committed meanwhile, the violation of `tasks_pkey` is raised.
+    """Create a task, or return the owner's task with this id as it is. None if the owner holds `max_tasks` or is gone.
+
+    Raises:
+        asyncpg.UniqueViolationError: Another create with this id was committed meanwhile (`tasks_pkey`).
     """
     return _inserted(await db.fetchrow(INSERT, owner_id, max_tasks, *task))
 
 
-# The user's row comes before the clock's, as in a deletion, so that the two never wait for each other. A clock that is
-# made meanwhile by another first write is waited for, then raised as the other left it.
-INSERT_FIRST = f"""
+# The user's row is locked before the clock's, as in a deletion, so that the two never deadlock. A clock that another
+# first write is creating is waited for, then raised as the other left it.
+INSERT_FIRST = number(
+    f"""
 WITH {_EXISTING}, newcomer AS (
-    INSERT INTO users (id, email) SELECT $1, $11 WHERE NOT EXISTS (SELECT FROM existing)
+    INSERT INTO users (id, email) SELECT :owner_id, :email WHERE NOT EXISTS (SELECT FROM existing)
     ON CONFLICT DO NOTHING RETURNING id
 ), clock AS (
     INSERT INTO task_clocks AS clock (user_id, version, task_count)
-    SELECT $1, 1, 1 FROM (SELECT count(*) FROM newcomer) AS made WHERE NOT EXISTS (SELECT FROM existing)
+    SELECT :owner_id, 1, 1 FROM (SELECT count(*) FROM newcomer) AS created WHERE NOT EXISTS (SELECT FROM existing)
     ON CONFLICT (user_id) DO UPDATE SET version = clock.version + 1, task_count = clock.task_count + 1
-    WHERE clock.task_count < $2
+    WHERE clock.task_count < :max_tasks
     RETURNING version, clock_timestamp() AS moment
-), {_MADE_UNDER_CLOCK}"""
+), {_INSERTED_BY_CLOCK}""",
+    *_INSERT_PARAMETERS,
+    "email",
+)
 
 
 async def insert_first(
     db: Connection, *, owner_id: str, email: str | None, max_tasks: int, task: NewTask
 ) -> Inserted | None:
-    """The same for an owner who may have no row yet: it is made, with this email, in the same statement. None only if
-    the owner holds `max_tasks` (1 or more).
+    """Create a task as `insert` does, for an owner who may have no row yet: it is created with this email.
+
+    None only if the owner holds `max_tasks` (1 or more).
     """
     return _inserted(await db.fetchrow(INSERT_FIRST, owner_id, max_tasks, *task, email))
 
 
-def _inserted(row: Row | None) -> Inserted | None:
+def _inserted(row: Record | None) -> Inserted | None:
     if row is None:
         return None
     is_new, *task = row
     return Inserted(is_new, TaskRow(*task))
 
 
+_UPDATE_PARAMETERS = ("owner_id", "task_id", *Changes._fields, "if_versions")
 # `old` is the task as the last committed change left it: both rows are locked before it is read, whatever the
-# statement's snapshot says. What is compared is therefore `old`, never the snapshot's row `task`.
-UPDATE = f"""
+# snapshot of the statement says. The comparison therefore uses `old`, never the snapshot's row `task`.
+_UPDATE = f"""
 WITH clock AS MATERIALIZED (
-    SELECT version FROM task_clocks WHERE user_id = $1 FOR UPDATE
+    SELECT version FROM task_clocks WHERE user_id = :owner_id FOR UPDATE
 ), old AS MATERIALIZED (
-    SELECT {_TASK_COLUMNS} FROM clock, tasks AS task WHERE task.user_id = $1 AND task.id = $2 FOR UPDATE OF task
+    SELECT {TASK_COLUMNS.of("task")} FROM clock, tasks AS task
+    WHERE task.user_id = :owner_id AND task.id = :task_id FOR UPDATE OF task
 ), new AS MATERIALIZED (
     SELECT
-        coalesce($3::text, title) AS title,
-        CASE WHEN $4::boolean THEN $5::text ELSE description END AS description,
+        coalesce(:title::text, title) AS title,
+        CASE WHEN :sets_description::boolean THEN :description::text ELSE description END AS description,
         CASE
-            WHEN $6::text IS NOT NULL THEN $6
-            WHEN $7::boolean OR ($8::boolean AND status <> 'COMPLETED') THEN 'COMPLETED'
-            WHEN status = 'COMPLETED' AND (NOT $7 OR $8) THEN 'TODO'
+            WHEN :status::text IS NOT NULL THEN :status
+            WHEN :completed::boolean OR (:toggles_completed::boolean AND status <> 'COMPLETED') THEN 'COMPLETED'
+            WHEN status = 'COMPLETED' AND (NOT :completed OR :toggles_completed) THEN 'TODO'
             ELSE status
         END AS status,
-        coalesce($9::text, priority) AS priority,
-        CASE WHEN $10::boolean THEN $11::timestamptz ELSE due_at END AS due_at,
-        CASE WHEN $10 THEN $12::date ELSE due_on END AS due_on,
-        coalesce($13::text[], tags) AS tags,
+        coalesce(:priority::text, priority) AS priority,
+        CASE WHEN :sets_due::boolean THEN :due_at::timestamptz ELSE due_at END AS due_at,
+        CASE WHEN :sets_due THEN :due_on::date ELSE due_on END AS due_on,
+        coalesce(:tags::text[], tags) AS tags,
         clock_timestamp() AS moment
     FROM old
 ), changed AS (
@@ -174,63 +127,105 @@ WITH clock AS MATERIALIZED (
         completed_at = CASE WHEN new.status = 'COMPLETED' THEN coalesce(old.completed_at, new.moment) END,
         version = clock.version + 1
     FROM clock, old, new
-    WHERE task.user_id = $1 AND task.id = $2
-        AND ($14::bigint[] IS NULL OR old.version = ANY ($14))
+    WHERE task.user_id = :owner_id AND task.id = :task_id
+        AND (:if_versions::bigint[] IS NULL OR old.version = ANY (:if_versions))
         AND (old.title, old.description, old.status, old.priority, old.due_at, old.due_on, old.tags)
             IS DISTINCT FROM
             (new.title, new.description, new.status, new.priority, new.due_at, new.due_on, new.tags)
-    RETURNING {_TASK_COLUMNS}
+    RETURNING {TASK_COLUMNS.of("task")}
 ), raised AS (
-    UPDATE task_clocks AS clock SET version = clock.version + 1 FROM changed WHERE clock.user_id = $1
-)
-SELECT true, {_COLUMNS} FROM changed
+    UPDATE task_clocks AS clock SET version = clock.version + 1 FROM changed WHERE clock.user_id = :owner_id
+){{audited}}
+SELECT true, {TASK_COLUMNS} FROM changed
 UNION ALL
-SELECT $14 IS NULL OR version = ANY ($14), {_COLUMNS} FROM old WHERE NOT EXISTS (SELECT FROM changed)"""
+SELECT :if_versions IS NULL OR version = ANY (:if_versions), {TASK_COLUMNS} FROM old
+WHERE NOT EXISTS (SELECT FROM changed)"""
+# An audited change and its line in the audit log are one statement, so neither is there without the other.
+_AUDITED = """, audited AS (
+    INSERT INTO audit_log (action, actor_id, request_id, detail, subject_id)
+    SELECT :action, :actor_id, :request_id, :detail, :owner_id FROM {change}
+)"""
+
+UPDATE = number(_UPDATE.format(audited=""), *_UPDATE_PARAMETERS)
+UPDATE_AUDITED = number(
+    _UPDATE.format(audited=_AUDITED.format(change="changed")), *_UPDATE_PARAMETERS, *AuditEntry._fields
+)
 
 
 async def update(
-    db: Connection, *, owner_id: str, task_id: UUID, changes: Changes, if_versions: Collection[int] | None = None
+    db: Connection,
+    *,
+    owner_id: str,
+    task_id: UUID,
+    changes: Changes,
+    if_versions: Collection[int] | None = None,
+    audit: AuditEntry | None = None,
 ) -> TaskRow | None:
-    """Apply the changes and return the task; one that changes nothing keeps its version. None if it is not there.
-    Raises `PreconditionFailed` if it is at none of `if_versions` (None: any).
+    """Apply the changes and return the task, or None if it is not there. Without a difference it keeps its version.
+
+    Args:
+        if_versions: The versions that the task may have; None for any.
+        audit: Recorded in the audit log if the task changes.
+
+    Raises:
+        PreconditionFailed: The task has another version.
     """
-    row = await db.fetchrow(UPDATE, owner_id, task_id, *changes, if_versions)
+    if audit is None:
+        row = await db.fetchrow(UPDATE, owner_id, task_id, *changes, if_versions)
+    else:
+        row = await db.fetchrow(UPDATE_AUDITED, owner_id, task_id, *changes, if_versions, *audit)
     if row is None:
         return None
-    is_wanted, *columns = row
+    version_matches, *columns = row
     task = TaskRow(*columns)
-    if not is_wanted:
+    if not version_matches:
         raise PreconditionFailed(task.version)
     return task
 
 
-DELETE = """
+_DELETE_PARAMETERS = ("owner_id", "task_id", "if_versions")
+_DELETE = """
 WITH clock AS MATERIALIZED (
-    SELECT version FROM task_clocks WHERE user_id = $1 FOR UPDATE
+    SELECT version FROM task_clocks WHERE user_id = :owner_id FOR UPDATE
 ), old AS MATERIALIZED (
-    SELECT task.id, task.version FROM clock, tasks AS task WHERE task.user_id = $1 AND task.id = $2 FOR UPDATE OF task
-), gone AS (
+    SELECT task.id, task.version FROM clock, tasks AS task
+    WHERE task.user_id = :owner_id AND task.id = :task_id FOR UPDATE OF task
+), deleted AS (
     DELETE FROM tasks AS task USING old
-    WHERE task.user_id = $1 AND task.id = $2 AND ($3::bigint[] IS NULL OR old.version = ANY ($3))
+    WHERE task.user_id = :owner_id AND task.id = :task_id
+        AND (:if_versions::bigint[] IS NULL OR old.version = ANY (:if_versions))
     RETURNING task.id
 ), raised AS (
     UPDATE task_clocks AS clock SET version = clock.version + 1, task_count = task_count - 1
-    FROM gone WHERE clock.user_id = $1
+    FROM deleted WHERE clock.user_id = :owner_id
     RETURNING clock.version
 ), buried AS (
     INSERT INTO task_tombstones (user_id, version, id, deleted_at)
-    SELECT $1, version, $2, clock_timestamp() FROM raised
-)
+    SELECT :owner_id, version, :task_id, clock_timestamp() FROM raised
+){audited}
 SELECT old.version, raised.version FROM old LEFT JOIN raised ON true"""
+DELETE = number(_DELETE.format(audited=""), *_DELETE_PARAMETERS)
+DELETE_AUDITED = number(
+    _DELETE.format(audited=_AUDITED.format(change="deleted")), *_DELETE_PARAMETERS, *AuditEntry._fields
+)
 
 
 async def delete(
-    db: Connection, *, owner_id: str, task_id: UUID, if_versions: Collection[int] | None = None
+    db: Connection,
+    *,
+    owner_id: str,
+    task_id: UUID,
+    if_versions: Collection[int] | None = None,
+    audit: AuditEntry | None = None,
 ) -> int | None:
-    """Delete a task, leaving a tombstone; returns the owner's version after it, or None if the task is not there.
-    Raises `PreconditionFailed` if it is at none of `if_versions` (None: any).
+    """Delete a task, leaving a tombstone; return the owner's version after it, or None if the task is not there.
+
+    The arguments and the error are those of `update`.
     """
-    row = await db.fetchrow(DELETE, owner_id, task_id, if_versions)
+    if audit is None:
+        row = await db.fetchrow(DELETE, owner_id, task_id, if_versions)
+    else:
+        row = await db.fetchrow(DELETE_AUDITED, owner_id, task_id, if_versions, *audit)
     if row is None:
         return None
     old_version, raised_version = row
@@ -244,5 +239,5 @@ SELECT_OWNERS = "SELECT user_id FROM tasks WHERE id = $1 LIMIT 10"
 
 
 async def select_owners(db: Connection, *, task_id: UUID) -> list[str]:
-    """The users (ten at most) who have a task with this id; clients choose ids, so it may be several."""
+    """Return the users (ten at most) who have a task with this id; clients choose ids, so it may be several."""
     return [row[0] for row in await db.fetch(SELECT_OWNERS, task_id)]

@@ -5,7 +5,6 @@ snapshot of its own, sees the tasks as the last committed change left them, and 
 """
 
 from collections.abc import Iterable
-from dataclasses import fields
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -13,14 +12,12 @@ from uuid import UUID
 import orjson
 
 from todo_service.postgres.connector import Connection
-from todo_service.queries.tasks import TaskRow
-
-_COLUMNS = ", ".join(column.name for column in fields(TaskRow))
+from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
 
 BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))  # before every task: asyncpg writes it as -infinity
 
 SELECT_PAGE = f"""
-SELECT {_COLUMNS} FROM tasks
+SELECT {TASK_COLUMNS} FROM tasks
 WHERE user_id = $1 AND (created_at, id) > ($2, $3)
 ORDER BY created_at, id
 LIMIT $4::bigint"""
@@ -31,7 +28,7 @@ async def select_page(db: Connection, *, owner_id: str, after: tuple[datetime, U
     return [TaskRow(*row) for row in await db.fetch(SELECT_PAGE, owner_id, *after, limit)]
 
 
-class SentTask(NamedTuple):
+class ImportTask(NamedTuple):
     """A task as a file has it. None is "not said": a new task gets the default, one that is there stays as it is;
     description and due are set, even to null, if flagged.
     """
@@ -52,20 +49,20 @@ class SentTask(NamedTuple):
     completed_at: datetime | None = None
 
 
-class Sent(NamedTuple):
+class ImportFile(NamedTuple):
     """All tasks of a file, packed, and what its moments are exact to: `microseconds` or `second`."""
 
     tasks: str
     precision: str
 
 
-def packed(tasks: Iterable[SentTask], *, precision: str) -> Sent:
+def pack(tasks: Iterable[ImportTask], *, precision: str) -> ImportFile:
     """The tasks as the one parameter of an import. Ten thousand take some 30 ms: not for the event loop."""
     documents = b",".join(orjson.dumps(task._asdict()) for task in tasks)  # one by one: a thread can be interrupted
-    return Sent(f"[{documents.decode()}]", precision)
+    return ImportFile(f"[{documents.decode()}]", precision)
 
 
-class Merged(NamedTuple):
+class ImportResult(NamedTuple):
     """What an import came to: how many tasks were new, changed and as they were, and the owner's version after it."""
 
     created: int
@@ -169,9 +166,9 @@ WITH clock AS MATERIALIZED (
 SELECT created, updated, unchanged, version FROM totals, raised"""
 
 
-async def merge(db: Connection, *, owner_id: str, max_tasks: int, sent: Sent) -> Merged | None:
+async def merge(db: Connection, *, owner_id: str, max_tasks: int, file: ImportFile) -> ImportResult | None:
     """Create and change the owner's tasks, whose clock is locked, as the file says; None, with nothing done, if there
     would be more than `max_tasks`. No id may be there twice.
     """
-    row = await db.fetchrow(MERGE, owner_id, max_tasks, sent.tasks, sent.precision)
-    return Merged(*row) if row else None
+    row = await db.fetchrow(MERGE, owner_id, max_tasks, file.tasks, file.precision)
+    return ImportResult(*row) if row else None

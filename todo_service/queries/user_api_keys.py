@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from todo_service.postgres.connector import Connection
-from todo_service.queries.audit_log import Act
-
-_COLUMNS = "user_id, provider, ciphertext, validation_status, last_validated_at, created_at, updated_at"
+from todo_service.queries.audit_log import AuditEntry
+from todo_service.queries.statements import Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +20,8 @@ class ApiKeyRow:
     created_at: datetime
     updated_at: datetime
 
+
+API_KEY_COLUMNS = Columns(ApiKeyRow)
 
 _STORED = """
 ON CONFLICT (user_id, provider) DO UPDATE SET
@@ -68,7 +69,7 @@ async def upsert_first(
     await db.execute(UPSERT_FIRST, owner_id, provider, ciphertext, validation_status, email)
 
 
-SELECT = f"SELECT {_COLUMNS} FROM user_api_keys WHERE user_id = $1 AND provider = $2"
+SELECT = f"SELECT {API_KEY_COLUMNS} FROM user_api_keys WHERE user_id = $1 AND provider = $2"
 
 
 async def select(db: Connection, *, owner_id: str, provider: str) -> ApiKeyRow | None:
@@ -80,15 +81,15 @@ async def select(db: Connection, *, owner_id: str, provider: str) -> ApiKeyRow |
 # One statement, so that nobody has a key whose reading is not written down.
 SELECT_AUDITED = f"""
 WITH found AS MATERIALIZED (
-    SELECT {_COLUMNS} FROM user_api_keys WHERE user_id = $1 AND provider = $2
+    SELECT {API_KEY_COLUMNS} FROM user_api_keys WHERE user_id = $1 AND provider = $2
 ), audited AS (
     INSERT INTO audit_log (action, actor_id, request_id, detail, subject_id)
     SELECT $3, $4, $5, $6, user_id FROM found
 )
-SELECT {_COLUMNS} FROM found"""
+SELECT {API_KEY_COLUMNS} FROM found"""
 
 
-async def select_audited(db: Connection, act: Act, *, owner_id: str, provider: str) -> ApiKeyRow | None:
+async def select_audited(db: Connection, act: AuditEntry, *, owner_id: str, provider: str) -> ApiKeyRow | None:
     """The same for somebody who is told the key itself: the act is in the audit log if there is one."""
     row = await db.fetchrow(SELECT_AUDITED, owner_id, provider, *act)
     return ApiKeyRow(*row) if row else None
@@ -112,7 +113,7 @@ async def count_any_owner(db: Connection) -> int:
 
 
 SELECT_PAGE_ANY_OWNER = f"""
-SELECT {_COLUMNS} FROM user_api_keys WHERE (user_id, provider) > ($1, $2) ORDER BY user_id, provider LIMIT $3"""
+SELECT {API_KEY_COLUMNS} FROM user_api_keys WHERE (user_id, provider) > ($1, $2) ORDER BY user_id, provider LIMIT $3"""
 
 
 async def select_page_any_owner(db: Connection, *, after: tuple[str, str], at_most: int) -> list[ApiKeyRow]:

@@ -5,9 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from todo_service.postgres.connector import Connection
-
-_COLUMNS = "id, email, full_name, role, is_active, generation, created_at, updated_at, password_hash"
-_PAGE_COLUMNS = ", ".join(f"page.{column}" for column in _COLUMNS.split(", "))
+from todo_service.queries.statements import Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +23,17 @@ class UserRow:
     password_hash: str | None = field(repr=False)
 
 
+USER_COLUMNS = Columns(UserRow)
+
 INSERT = f"""
 WITH account AS (
     INSERT INTO users (id, email, email_key, password_hash, full_name)
     VALUES ($1, $2, $3, $4, $5)
-    RETURNING {_COLUMNS}
+    RETURNING {USER_COLUMNS}
 ), clock AS (
     INSERT INTO task_clocks (user_id) SELECT id FROM account
 )
-SELECT {_COLUMNS} FROM account"""
+SELECT {USER_COLUMNS} FROM account"""
 
 
 async def insert(
@@ -45,7 +45,7 @@ async def insert(
     return UserRow(*row)
 
 
-SELECT = f"SELECT {_COLUMNS} FROM users WHERE id = $1"
+SELECT = f"SELECT {USER_COLUMNS} FROM users WHERE id = $1"
 
 
 async def select(db: Connection, *, user_id: str) -> UserRow | None:
@@ -54,7 +54,7 @@ async def select(db: Connection, *, user_id: str) -> UserRow | None:
     return UserRow(*row) if row else None
 
 
-SELECT_BY_EMAIL_KEY = f"SELECT {_COLUMNS} FROM users WHERE email_key = $1"
+SELECT_BY_EMAIL_KEY = f"SELECT {USER_COLUMNS} FROM users WHERE email_key = $1"
 
 
 async def select_by_email_key(db: Connection, *, email_key: str) -> UserRow | None:
@@ -74,7 +74,7 @@ async def update_password_hash(db: Connection, *, user_id: str, old: str, new: s
 UPDATE_FULL_NAME = f"""
 UPDATE users SET full_name = $2, updated_at = CASE WHEN full_name IS DISTINCT FROM $2 THEN now() ELSE updated_at END
 WHERE id = $1
-RETURNING {_COLUMNS}"""
+RETURNING {USER_COLUMNS}"""
 
 
 async def update_full_name(db: Connection, *, user_id: str, full_name: str | None) -> UserRow | None:
@@ -168,10 +168,11 @@ _FILTER = """
     AND ($2::text IS NULL OR role = $2)
     AND ($3::boolean IS NULL OR is_active = $3)"""
 SELECT_PAGE = f"""
-SELECT total.matches, {_PAGE_COLUMNS}
+SELECT total.matches, {USER_COLUMNS.of("page")}
 FROM (SELECT count(*) AS matches FROM users WHERE {_FILTER}) AS total
 LEFT JOIN LATERAL (
-    SELECT {_COLUMNS} FROM users WHERE {_FILTER} ORDER BY created_at DESC, id DESC LIMIT $4::bigint OFFSET $5::bigint
+    SELECT {USER_COLUMNS} FROM users WHERE {_FILTER}
+    ORDER BY created_at DESC, id DESC LIMIT $4::bigint OFFSET $5::bigint
 ) AS page ON true
 ORDER BY page.created_at DESC, page.id DESC"""
 
@@ -197,7 +198,7 @@ UPDATE users SET
     role = coalesce($2, role), is_active = coalesce($3, is_active),
     full_name = CASE WHEN $4::boolean THEN $5::text ELSE full_name END, updated_at = now()
 WHERE id = $1
-RETURNING {_COLUMNS}"""
+RETURNING {USER_COLUMNS}"""
 
 
 async def update(db: Connection, *, user_id: str, changes: UserChanges) -> UserRow | None:
@@ -206,7 +207,7 @@ async def update(db: Connection, *, user_id: str, changes: UserChanges) -> UserR
     return UserRow(*row) if row else None
 
 
-LOCK = f"SELECT {_COLUMNS} FROM users WHERE id = $1 FOR NO KEY UPDATE"
+LOCK = f"SELECT {USER_COLUMNS} FROM users WHERE id = $1 FOR NO KEY UPDATE"
 
 
 async def lock(db: Connection, *, user_id: str) -> UserRow | None:

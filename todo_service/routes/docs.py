@@ -8,7 +8,7 @@ from todo_service.config.settings import SETTINGS
 from todo_service.errors import NotFound
 from todo_service.routes import responses
 from todo_service.routes.table import Route, template
-from todo_service.static_files import ASSETS
+from todo_service.static_files import STATIC_FILES
 from todo_service.wire import etags, pages
 from todo_service.wire.negotiation import takes_gzip
 
@@ -32,7 +32,7 @@ async def read_redoc(request: web.Request) -> web.Response:
 
 async def read_asset(request: web.Request) -> web.Response:
     """A file of these pages, compressed for who takes that."""
-    asset = request.app[ASSETS].get("/assets/{digest}/{name}".format_map(request.match_info))
+    asset = request.app[STATIC_FILES].get("/assets/{digest}/{name}".format_map(request.match_info))
     if asset is None:
         raise NotFound
     gzipped = takes_gzip(request.headers.getall(hdrs.ACCEPT_ENCODING, []))

@@ -1,9 +1,10 @@
-"""Exactly once: a request that names an `Idempotency-Key` changes something once, however often it is sent
-(draft-ietf-httpapi-idempotency-key-header). A refusal changes nothing and is not kept: the key stays free.
+"""Idempotency (draft-ietf-httpapi-idempotency-key-header): a request with an `Idempotency-Key` changes something once,
+however often it is sent. A refusal changes nothing and is not stored: the key stays free.
 """
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from typing import TypeVarTuple
 
 import asyncpg
 import orjson
@@ -24,52 +25,68 @@ from todo_service.wire.families import FAMILY
 HEADER = "Idempotency-Key"
 REPLAYED = {"Idempotency-Replayed": "true"}
 MAX_KEY = 255  # characters
-KEPT_HEADERS = (hdrs.LOCATION, hdrs.ETAG)
+STORED_HEADERS = (hdrs.LOCATION, hdrs.ETAG)
 
-Act = Callable[[Connection], Awaitable[web.Response]]
+Args = TypeVarTuple("Args")
+Change = Callable[[Connection, web.Request, *Args], Awaitable[web.Response]]
 
 
-async def once(request: web.Request, act: Act, *, atomic: bool = False) -> web.Response:
-    """The answer of `act`, or the one it gave when the request's key was first seen. `atomic` if it is more than one
-    statement: then they are one transaction also without a key.
+async def run_idempotent(
+    request: web.Request, change: Change[*Args], *args: *Args, transactional: bool = False
+) -> web.Response:
+    """Return the answer of `change(db, request, *args)`, or its first answer if the request's key was used before.
 
-    Raises what `act` raises, `IdempotencyKeyReused`, and `ValidationFailed` for a key that is none.
+    With a key, the change and its answer are committed in one transaction.
+
+    Args:
+        transactional: Run the change in a transaction without a key too, for a change of several statements.
+
+    Raises:
+        IdempotencyKeyReused: The key came with another request.
+        ValidationFailed: The key is malformed.
     """
     key = _key(request)
     try:
-        answer = await _attempt(request, act, key, atomic=atomic)
+        return await _attempt(request, key, change, *args, transactional=transactional)
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name != "tasks_pkey":
             raise
-        # Another create with this task id was committed meanwhile: now it is there to be compared with.
-        task_log.forget(request)
-        answer = await _attempt(request, act, key, atomic=atomic)
-    task_log.tell(request)
-    return answer
+        # Another create with this task id was committed meanwhile: now its task is there to compare with.
+        return await _attempt(request, key, change, *args, transactional=transactional)
 
 
-async def _attempt(request: web.Request, act: Act, key: str | None, *, atomic: bool) -> web.Response:
+async def _attempt(
+    request: web.Request, key: str | None, change: Change[*Args], *args: *Args, transactional: bool
+) -> web.Response:
     database = request.app[DATABASE]
-    if key is None and not atomic:
+    if key is None and not transactional:
         async with database.connection() as db:
-            return await act(db)
-    async with database.transaction() as db:
-        return await act(db) if key is None else await _kept(request, act, key, db)
+            return await change(db, request, *args)
+    try:
+        async with database.transaction() as db:
+            if key is None:
+                return await change(db, request, *args)
+            return await _run_once(db, request, key, change, *args)
+    except BaseException:
+        task_log.discard(request)
+        raise
 
 
-async def _kept(request: web.Request, act: Act, key: str, db: Connection) -> web.Response:
+async def _run_once(
+    db: Connection, request: web.Request, key: str, change: Change[*Args], *args: *Args
+) -> web.Response:
     fingerprint = _fingerprint(request)
-    claim = await _claim(request, key, fingerprint, db)
+    claim = await _claim(db, request, key, fingerprint)
     if claim.fingerprint != fingerprint:
         raise IdempotencyKeyReused
     if claim.answer is not None:
         return _replay(claim.answer)
-    response = await act(db)
-    await idempotency_keys.store(db, user_id=request[CALLER].user_id, key=key, answer=_as_sent(response))
+    response = await change(db, request, *args)
+    await idempotency_keys.store(db, user_id=request[CALLER].user_id, key=key, answer=_to_answer(response))
     return response
 
 
-async def _claim(request: web.Request, key: str, fingerprint: bytes, db: Connection) -> Claim:
+async def _claim(db: Connection, request: web.Request, key: str, fingerprint: bytes) -> Claim:
     caller = request[CALLER]
     if caller.kind is Kind.ACCOUNT:
         claim = await idempotency_keys.claim(db, user_id=caller.user_id, key=key, fingerprint=fingerprint)
@@ -83,7 +100,7 @@ async def _claim(request: web.Request, key: str, fingerprint: bytes, db: Connect
 
 
 def _key(request: web.Request) -> str | None:
-    keys = request.headers.getall(HEADER, [])
+    keys = request.headers.getall(HEADER, ())
     if not keys:
         return None
     if len(keys) > 1 or not keys[0].isprintable() or not 1 <= len(keys[0]) <= MAX_KEY:
@@ -93,15 +110,15 @@ def _key(request: web.Request) -> str | None:
 
 
 def _fingerprint(request: web.Request) -> bytes:
-    """What tells this request from another one under the same key; whose tasks it is about may depend on a role."""
+    """The digest of the request; the owner is part of it, because it may depend on the caller's role."""
     path, _, query = request.raw_path.partition("?")
     parts = (request.method, path.rstrip("/"), query, request.content_type, request[OWNER])
     return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape") + b"\0" + request[BODY]).digest()
 
 
-def _as_sent(response: web.Response) -> Answer:
+def _to_answer(response: web.Response) -> Answer:
     assert isinstance(response.body, bytes)
-    headers = {str(name): response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    headers = {str(name): response.headers[name] for name in STORED_HEADERS if name in response.headers}
     return Answer(response.status, orjson.dumps(headers).decode(), response.body)
 
 

@@ -8,16 +8,15 @@ from aiohttp import hdrs, web
 
 from todo_service.auth.access import Access
 from todo_service.routes import responses
-from todo_service.routes.table import Route
+from todo_service.routes.table import Route, describe
 from todo_service.wire import etags
 from todo_service.wire.system import OpenApi
 
-# It is the same for everybody, and another one with the next release.
-PUBLIC = {"Cache-Control": "public, no-cache"}
+PUBLIC = {"Cache-Control": "public, no-cache"}  # the same for every caller, until the next release
 
 
 @dataclass(frozen=True)
-class Description:
+class OpenApiDocument:
     """The document as bytes."""
 
     body: bytes
@@ -27,32 +26,27 @@ class Description:
         return etags.of_content(blake2b(self.body, digest_size=16).hexdigest())
 
 
-DESCRIPTION = web.AppKey("description", Description)
+OPENAPI_DOCUMENT = web.AppKey("openapi_document", OpenApiDocument)
 
 
+@describe({200: OpenApi}, request_headers=(hdrs.IF_NONE_MATCH,), response_headers=(hdrs.ETAG,))
 async def read_openapi(request: web.Request) -> web.Response:
     """Describe the API, in OpenAPI 3.1."""
-    description = request.app[DESCRIPTION]
-    headers = PUBLIC | {"ETag": description.tag}
-    if etags.matches(request.headers.getall(hdrs.IF_NONE_MATCH, []), description.tag):
+    document = request.app[OPENAPI_DOCUMENT]
+    headers = PUBLIC | {"ETag": document.tag}
+    if etags.matches(request.headers.getall(hdrs.IF_NONE_MATCH, []), document.tag):
         return web.Response(status=304, headers=headers)
-    return responses.written(description.body, headers=headers)
+    return responses.json_bytes(document.body, headers=headers)
 
 
-OPENAPI = tuple(
+OPENAPI = (
+    Route("GET", "/openapi.json", read_openapi, Access.PUBLIC, "This description"),
     Route(
         "GET",
-        path,
+        "/api/v1/openapi.json",
         read_openapi,
         Access.PUBLIC,
-        summary,
-        answers={200: OpenApi},
-        takes=(hdrs.IF_NONE_MATCH,),
-        gives=(hdrs.ETAG,),
-        name=name,
-    )
-    for path, name, summary in (
-        ("/openapi.json", "read_openapi", "This description"),
-        ("/api/v1/openapi.json", "v1_read_openapi", "This description, under `/api/v1`"),
-    )
+        "This description, under `/api/v1`",
+        name="v1_read_openapi",
+    ),
 )

@@ -8,7 +8,7 @@ from todo_service.config.settings import SETTINGS
 from todo_service.errors import NotFound, kinds
 from todo_service.routes import responses
 from todo_service.routes.request_bodies import JSON
-from todo_service.routes.table import Route
+from todo_service.routes.table import Route, describe
 from todo_service.wire import pages, problems
 from todo_service.wire.negotiation import prefers_html
 from todo_service.wire.system import Explanation, Explanations
@@ -18,50 +18,36 @@ HTML = "text/html"
 BY_ACCEPT = {"Vary": "Accept"}
 
 
+@describe({200: {JSON: Explanations, HTML: str}})
 async def list_problems(request: web.Request) -> web.Response:
     """List the problem types."""
-    if _for_people(request):
-        text = pages.problems(
-            KINDS.values(), service=_service(request), style=static_files.read(static_files.STYLE).path
-        )
+    if _wants_html(request):
+        text = pages.problems(KINDS.values(), service=request.app[SETTINGS].app_name, style=_style())
         return responses.html(text, policy=pages.READING, headers=BY_ACCEPT)
     return responses.json({"problems": [problems.explanation(kind) for kind in KINDS.values()]}, headers=BY_ACCEPT)
 
 
+@describe({200: {JSON: Explanation, HTML: str}})
 async def read_problem(request: web.Request) -> web.Response:
     """Say what a problem type means, when it happens and what to do."""
     kind = KINDS.get(request.match_info["name"])
     if kind is None:
         raise NotFound(f"There is no such problem type. Known are: {', '.join(sorted(KINDS))}.")
-    if _for_people(request):
-        text = pages.problem(kind, service=_service(request), style=static_files.read(static_files.STYLE).path)
+    if _wants_html(request):
+        text = pages.problem(kind, service=request.app[SETTINGS].app_name, style=_style())
         return responses.html(text, policy=pages.READING, headers=BY_ACCEPT)
     return responses.json(problems.explanation(kind), headers=BY_ACCEPT)
 
 
-def _for_people(request: web.Request) -> bool:
+def _wants_html(request: web.Request) -> bool:
     return prefers_html(request.headers.getall(hdrs.ACCEPT, []))
 
 
-def _service(request: web.Request) -> str:
-    return request.app[SETTINGS].app_name
+def _style() -> str:
+    return static_files.read(static_files.STYLE).path
 
 
 PROBLEMS = (
-    Route(
-        "GET",
-        "/problems",
-        list_problems,
-        Access.PUBLIC,
-        "What the errors mean",
-        answers={200: {JSON: Explanations, HTML: str}},
-    ),
-    Route(
-        "GET",
-        "/problems/{name}",
-        read_problem,
-        Access.PUBLIC,
-        "What an error means",
-        answers={200: {JSON: Explanation, HTML: str}},
-    ),
+    Route("GET", "/problems", list_problems, Access.PUBLIC, "What the errors mean"),
+    Route("GET", "/problems/{name}", read_problem, Access.PUBLIC, "What an error means"),
 )

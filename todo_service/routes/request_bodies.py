@@ -1,4 +1,4 @@
-"""How a body comes in: its size, its media type and its pace are checked before anything is made of it."""
+"""Request bodies: size, media type and pace are checked before anything is parsed."""
 
 import asyncio
 from collections.abc import Collection
@@ -6,45 +6,52 @@ from collections.abc import Collection
 from aiohttp import HttpVersion11, hdrs, web
 
 from todo_service.errors import BadRequest, BodyTimeout, BodyTooLarge, UnsupportedMediaType
-from todo_service.limits.load import LIFE
+from todo_service.limits.load import LOAD
 
 MAX_BODY = 64 * 1024  # bytes
 BODY_SECONDS = 10
-LARGE_BODY = 1024 * 1024  # bytes, for what holds many tasks
+LARGE_BODY = 1024 * 1024  # bytes, for a batch and an import
 JSON = "application/json"
 BODY = web.RequestKey("body", bytes)
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 
 
-async def body(request: web.Request, *, max_size: int = MAX_BODY, accepted: Collection[str] = ()) -> bytes:
-    """The body's bytes, b"" if there is none; the request keeps them as `BODY`. It must be of one of the `accepted`
-    media types, or else JSON.
+async def read(request: web.Request, *, max_size: int = MAX_BODY, accepted: Collection[str] = ()) -> bytes:
+    """Return the body, b"" if there is none, and keep it in the request as `BODY`.
 
-    Raises `BodyTooLarge` (by `Content-Length` before a byte is read), `UnsupportedMediaType` and `BodyTimeout`.
+    Args:
+        max_size: Bytes.
+        accepted: The accepted media types; by default JSON.
+
+    Raises:
+        BodyTooLarge: By `Content-Length`, before a byte is read, or while reading.
+        UnsupportedMediaType: The media type is not accepted, or the body is encoded.
+        BodyTimeout: The body did not arrive within `BODY_SECONDS`.
     """
-    if (request.content_length or 0) > max_size:
+    length = request.content_length
+    if (length or 0) > max_size:
         raise BodyTooLarge(max_size)
     request[BODY] = b""
     if not request.can_read_body:
         return b""
-    if request.content_length is not None or hdrs.CONTENT_TYPE in request.headers:
-        _refuse_other_media(request, accepted)
+    if length is not None or hdrs.CONTENT_TYPE in request.headers:
+        _check_media(request, accepted)
     await _answer_expectation(request)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            with request.app[LIFE].waiting():
-                raw = await _read(request, max_size)
+            with request.app[LOAD].wait():
+                raw = await _receive(request, max_size)
     except TimeoutError:
         raise BodyTimeout from None
     except web.RequestPayloadError:
         raise BadRequest("The body is not framed as its headers say. Check `Transfer-Encoding`.") from None
-    if raw:  # a chunked body without a type may turn out to be none
-        _refuse_other_media(request, accepted)
+    if raw and length is None:  # a chunked body without a type may turn out to be empty
+        _check_media(request, accepted)
     request[BODY] = raw
     return raw
 
 
-def _refuse_other_media(request: web.Request, accepted: Collection[str]) -> None:
+def _check_media(request: web.Request, accepted: Collection[str]) -> None:
     if not accepted:
         accepted = {JSON, MERGE_PATCH} if request.method == hdrs.METH_PATCH else {JSON}
     charset = (request.charset or "utf-8").lower()
@@ -55,13 +62,13 @@ def _refuse_other_media(request: web.Request, accepted: Collection[str]) -> None
 
 
 async def _answer_expectation(request: web.Request) -> None:
-    """Ask for the body of a client that waits to be asked (RFC 9110 section 10.1.1): only now is the caller known."""
+    """Invite the body of a client that waits for it (RFC 9110 section 10.1.1), now that the caller is authenticated."""
     if hdrs.EXPECT in request.headers and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer itself has not begun
 
 
-async def _read(request: web.Request, max_size: int) -> bytes:
+async def _receive(request: web.Request, max_size: int) -> bytes:
     received = bytearray()
     async for chunk in request.content.iter_any():
         received += chunk

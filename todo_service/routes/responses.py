@@ -1,5 +1,6 @@
-"""Answers, so that handlers read aloud."""
+"""Responses of the handlers."""
 
+from collections.abc import AsyncIterable
 from typing import Any
 
 from aiohttp import web
@@ -11,28 +12,38 @@ SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 RETRY = {"Retry-After": "2"}
 
 
+class StreamedResponse(web.StreamResponse):
+    """A response whose body is made while it is sent, by `middleware/streaming.py`."""
+
+    def __init__(self, chunks: AsyncIterable[bytes], *, headers: dict[str, str], content_type: str) -> None:
+        super().__init__(headers=headers)
+        self.chunks = chunks
+        self.content_type = content_type
+        self.charset = "utf-8"
+
+
 def json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """A JSON answer."""
-    return written(codec.dump(value), status=status, headers=headers)
+    """Return a JSON response."""
+    return json_bytes(codec.dump(value), status=status, headers=headers)
 
 
-def written(body: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """An answer that is JSON already."""
+def json_bytes(body: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """Return a response whose body is JSON already."""
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
 def html(text: str, *, policy: str, headers: dict[str, str] | None = None) -> web.Response:
-    """A page, for which a browser may load and run what `policy` says."""
+    """Return a page with its Content-Security-Policy."""
     return web.Response(
         text=text, content_type="text/html", headers={"Content-Security-Policy": policy, **(headers or {})}
     )
 
 
 def not_modified(tag: str) -> web.Response:
-    """304: the caller has the answer with this tag already."""
+    """Return 304 with the tag of the copy that the caller has."""
     return web.Response(status=304, headers=PRIVATE | {"ETag": tag})
 
 
-def nothing() -> web.Response:
-    """204: done, and there is nothing to say."""
+def no_content() -> web.Response:
+    """Return 204."""
     return web.Response(status=204)

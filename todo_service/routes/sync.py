@@ -1,4 +1,4 @@
-"""Delta sync: what has changed since a client last asked."""
+"""Delta sync: the changes since a client's last request."""
 
 from aiohttp import web
 
@@ -9,11 +9,12 @@ from todo_service.observability.metrics import METRICS
 from todo_service.postgres.pool import DATABASE
 from todo_service.queries import changes
 from todo_service.routes import responses
-from todo_service.routes.table import Route
+from todo_service.routes.table import Route, describe
 from todo_service.wire.sync import SyncPage, SyncQuery, document
 
 
-async def sync(request: web.Request, query: SyncQuery) -> web.Response:
+@describe({200: SyncPage}, errors=(CursorExpired,))
+async def sync_tasks(request: web.Request, query: SyncQuery) -> web.Response:
     """Read what has changed in your own tasks since a cursor, in the order of the changes; without a cursor, all.
     Go on with the `cursor` of the answer, at once while `has_more` is true.
     """
@@ -32,16 +33,4 @@ async def sync(request: web.Request, query: SyncQuery) -> web.Response:
     return responses.json(await document(page, cursor.after(page)), headers=responses.PRIVATE)
 
 
-SYNC = (
-    Route(
-        "GET",
-        "/api/v1/sync",
-        sync,
-        Access.USER,
-        "Read what has changed since a cursor",
-        query=SyncQuery,
-        answers={200: SyncPage},
-        raises=(CursorExpired,),
-        name="sync_tasks",
-    ),
-)
+SYNC = (Route("GET", "/api/v1/sync", sync_tasks, Access.USER, "Read what has changed since a cursor", query=SyncQuery),)

@@ -7,21 +7,21 @@ from aiohttp import hdrs, web
 from todo_service import __version__
 from todo_service.auth.access import Access
 from todo_service.config.settings import SETTINGS
-from todo_service.limits.load import LIFE
+from todo_service.limits.load import LOAD
 from todo_service.limits.rate import Limit
 from todo_service.observability.metrics import METRICS
 from todo_service.postgres import migrations
-from todo_service.postgres.failures import unavailable, unfit
+from todo_service.postgres.failures import is_schema_mismatch, is_unavailable
 from todo_service.postgres.migrations import Migration
 from todo_service.postgres.pool import DATABASE
 from todo_service.routes import responses
-from todo_service.routes.table import Route
+from todo_service.routes.table import Route, describe
 from todo_service.wire.metrics import Summary, summary
 from todo_service.wire.system import Alive, Health, NotReady, Ready, Root, Unhealthy
 
 SERVICE = "todo-backend"
 MIGRATIONS = web.AppKey("migrations", tuple[Migration, ...])
-SCRAPE = web.AppKey("scrape", asyncio.Lock)  # one at a time, so that many cannot take all threads
+SCRAPE = web.AppKey("scrape", asyncio.Lock)  # one scrape at a time, so that many cannot take all threads
 DOCS_LINKS = {"docs": "/docs", "redoc": "/redoc", "openapi": "/openapi.json"}
 LINKS = {
     "health": "/health",
@@ -32,6 +32,7 @@ LINKS = {
 }
 
 
+@describe({200: Root})
 async def read_root(request: web.Request) -> web.Response:
     """Say what this is and where to go on."""
     settings = request.app[SETTINGS]
@@ -39,6 +40,7 @@ async def read_root(request: web.Request) -> web.Response:
     return responses.json({"name": settings.app_name, "version": __version__, "links": links})
 
 
+@describe({200: Health, 503: Unhealthy})
 async def read_health(request: web.Request) -> web.Response:
     """Say whether the service and its database are well."""
     up = await request.app[DATABASE].ping()
@@ -51,11 +53,13 @@ async def read_health(request: web.Request) -> web.Response:
     return responses.json(document, status=200 if up else 503, headers={} if up else responses.RETRY)
 
 
+@describe({200: Alive})
 async def read_live(request: web.Request) -> web.Response:
     """Say that the process can answer."""
     return responses.json({"status": "alive"})
 
 
+@describe({200: Ready, 503: NotReady})
 async def read_ready(request: web.Request) -> web.Response:
     """Say whether to send requests here, and if not, why."""
     reason = await _not_ready(request.app)
@@ -64,9 +68,11 @@ async def read_ready(request: web.Request) -> web.Response:
     return responses.json({"status": "not ready", "reason": reason}, status=503, headers=responses.RETRY)
 
 
+@describe({200: {"text/plain": str, "application/openmetrics-text": str, "application/json": Summary}})
 async def read_metrics(request: web.Request) -> web.Response:
     """Show what was counted: as `Accept` says Prometheus text, OpenMetrics, or a summary in JSON."""
     metrics, accept = request.app[METRICS], ",".join(request.headers.getall(hdrs.ACCEPT, []))
+    metrics.in_flight.set(request.app[LOAD].in_flight)
     async with request.app[SCRAPE]:  # it takes milliseconds, so a thread does it
         if "application/json" in accept and "text/plain" not in accept and "openmetrics" not in accept:
             return responses.json(await asyncio.to_thread(lambda: summary(metrics.families())))
@@ -75,62 +81,26 @@ async def read_metrics(request: web.Request) -> web.Response:
 
 
 async def _not_ready(app: web.Application) -> str | None:
-    if app[LIFE].draining:
+    if app[LOAD].draining:
         return "draining"
     try:
         async with app[DATABASE].connection() as db:
             state = await migrations.state(db, app[MIGRATIONS])
     except Exception as error:
-        if unfit(error):
+        if is_schema_mismatch(error):
             return "the tables are not those of this release, or our role may not read them"
-        if not unavailable(error):
+        if not is_unavailable(error):
             raise
         return "database down"
+    if state.incompatible:
+        return f"the database has {state.incompatible}, which this release cannot work with: start the newer release"
     return f"{len(state.pending)} migrations pending: run bin/migrate up" if state.pending else None
 
 
 SYSTEM = (
-    Route("GET", "/", read_root, Access.PUBLIC, "What this is", answers={200: Root}),
-    Route(
-        "GET",
-        "/health",
-        read_health,
-        Access.PUBLIC,
-        "Health",
-        limit=Limit.NONE,
-        vital=True,
-        answers={200: Health, 503: Unhealthy},
-    ),
-    Route(
-        "GET",
-        "/health/live",
-        read_live,
-        Access.PUBLIC,
-        "Liveness",
-        limit=Limit.NONE,
-        vital=True,
-        answers={200: Alive},
-    ),
-    Route(
-        "GET",
-        "/health/ready",
-        read_ready,
-        Access.PUBLIC,
-        "Readiness",
-        limit=Limit.NONE,
-        vital=True,
-        answers={200: Ready, 503: NotReady},
-    ),
+    Route("GET", "/", read_root, Access.PUBLIC, "What this is"),
+    Route("GET", "/health", read_health, Access.PUBLIC, "Health", limit=Limit.NONE, vital=True),
+    Route("GET", "/health/live", read_live, Access.PUBLIC, "Liveness", limit=Limit.NONE, vital=True),
+    Route("GET", "/health/ready", read_ready, Access.PUBLIC, "Readiness", limit=Limit.NONE, vital=True),
 )
-MEASURED = (
-    Route(
-        "GET",
-        "/metrics",
-        read_metrics,
-        Access.PUBLIC,
-        "Metrics",
-        limit=Limit.NONE,
-        vital=True,
-        answers={200: {"text/plain": str, "application/openmetrics-text": str, "application/json": Summary}},
-    ),
-)
+METRICS_ROUTES = (Route("GET", "/metrics", read_metrics, Access.PUBLIC, "Metrics", limit=Limit.NONE, vital=True),)

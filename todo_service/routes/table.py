@@ -1,30 +1,30 @@
-"""Routes are data: one row says method, path, who may, what comes in. Here a row becomes a handler aiohttp can call.
+"""Routes are data: a row states the method, the path, the callers it lets in, and the body and query it reads.
 
-The order of refusals is the order of the lines of `_guarded`: 401, 429, 403, then the body (413, 415, 408, 400,
-422), and only then the handler with its 404.
+`register` makes the rows answer. `middleware/auth.py` authenticates a request by the row of its matched route; then the
+endpoint made here reads the query and the body (413, 415, 408, 400, 422) and calls the handler, with its 404 and 412.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from todo_service.auth.access import Access, admit
-from todo_service.auth.caller import CALLER
+from todo_service.auth.access import Access
+from todo_service.auth.caller import ADMIN, CALLER
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import ApiError
 from todo_service.limits.rate import Limit
 from todo_service.observability.metrics import METRICS, UNMATCHED
 from todo_service.routes import request_bodies
 from todo_service.wire import codec
-from todo_service.wire.codec import Input, Naming
+from todo_service.wire.codec import Input
 from todo_service.wire.families import FAMILIES, FAMILY, Family
 
-# Ids of users are opaque, so `/api/{user_id}/tasks` would swallow its neighbours: these first segments are not ids.
+# User ids are opaque, so `/api/{user_id}/tasks` would swallow its neighbours: these first segments are not ids.
 RESERVED = ("v[0-9]+", "users", "auth", "tasks", "user-api-keys")
 PATTERNS = {
     "/api/{user_id}/": "/api/{user_id:(?!(?:" + "|".join(RESERVED) + ")/)[^/]+}/",
@@ -33,25 +33,71 @@ PATTERNS = {
     "/api/v1/tasks/{task_id}": "/api/v1/tasks/{task_id:(?!batch/?$)[^/]+}",  # a batch has a row of its own
 }
 
+HandlerFunction = Callable[..., Awaitable[web.StreamResponse]]
+H = TypeVar("H", bound=HandlerFunction)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The part of an operation that only its OpenAPI description needs, beside the handler.
+
+    Attributes:
+        answers: The model of each success status.
+        request_headers: The headers that the handler reads.
+        response_headers: The headers of its success.
+        errors: The refusals that do not follow from the row.
+        may_identify: Whether a public route reads the caller's credential.
+    """
+
+    answers: Mapping[int, Any] = field(default_factory=dict)
+    request_headers: Collection[str] = ()
+    response_headers: Collection[str] = ()
+    errors: Collection[type[ApiError]] = ()
+    may_identify: bool = False
+
+
+_DESCRIPTIONS: dict[HandlerFunction, Description] = {}
+
+
+def describe(
+    answers: Mapping[int, Any] | None = None,
+    *,
+    request_headers: Collection[str] = (),
+    response_headers: Collection[str] = (),
+    errors: Collection[type[ApiError]] = (),
+    may_identify: bool = False,
+) -> Callable[[H], H]:
+    """Describe a handler for OpenAPI; the arguments are the attributes of `Description`."""
+
+    def decorate(handler: H) -> H:
+        _DESCRIPTIONS[handler] = Description(answers or {}, request_headers, response_headers, errors, may_identify)
+        return handler
+
+    return decorate
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One thing that can be asked.
+    """One endpoint.
 
-    `handler` takes the request, then the checked body if `body` names a model (None for an absent one if it
-    `may_be_absent`) or the bytes themselves if it is `bytes`, then the checked query if `query` names one. A body has
-    at most `max_body` bytes and is of one of the `media` types (none named: JSON). An administrator gets `as_admin`
-    instead where the family is for them. It is counted as `limit` says; if that says nothing, a GET reads and
-    everything else writes. A `vital` route answers however many requests there are, and whatever host they name.
-
-    The rest is for the description of the API, where it does not follow from the above: what is answered for each
-    status of success, the request headers it `takes`, the headers of success it `gives`, what it `raises`, whether a
-    public route `may_identify` its caller, and the `name` of the operation if it is not that of the handler.
+    Attributes:
+        handler: Called with the request, then the validated body if `body` names a model (None for an absent one if it
+            `may_be_absent`) or the bytes if it is `bytes`, then the validated query if `query` names a model.
+        access: The callers that it lets in.
+        limit: The rate limit; by default a GET counts as a read and every other method as a write.
+        max_body: Bytes.
+        media: The media types of the body and their models; empty for JSON.
+        any_owner: Whether an administrator reaches the tasks of every user, where the family is for administrators.
+        admin_handler: Called instead of the handler for an administrator, under the same condition.
+        vital: Whether it answers under overload, and to every `Host`.
+        render: Writes the handler's result, where rows of one handler differ.
+        answers: The answers of success, where rows of one handler differ; else those of its description.
+        name: The name of the operation, if it is not that of the handler.
     """
 
     method: str
     path: str
-    handler: Callable[..., Awaitable[web.StreamResponse]]
+    handler: HandlerFunction
     access: Access
     summary: str
     body: type[Input] | type[bytes] | None = None
@@ -59,20 +105,23 @@ class Route:
     max_body: int = request_bodies.MAX_BODY
     media: Mapping[str, Any] = field(default_factory=dict)
     query: type[Input] | None = None
-    as_admin: Callable[..., Awaitable[web.StreamResponse]] | None = None
     family: Family | None = None
     limit: Limit | None = None
+    any_owner: bool = False
+    admin_handler: HandlerFunction | None = None
     vital: bool = False
-    answers: Mapping[int, Any] = field(default_factory=dict)
-    takes: Collection[str] = ()
-    gives: Collection[str] = ()
-    raises: Collection[type[ApiError]] = ()
-    may_identify: bool = False
+    render: Callable[..., Any] | None = None
+    answers: Mapping[int, Any] | None = None
     name: str = ""
 
     @property
-    def counted_as(self) -> Limit:
-        return self.limit or (Limit.READ if self.method == hdrs.METH_GET else Limit.WRITE)
+    def description(self) -> Description:
+        """The OpenAPI description of the handler, with the answers of this row."""
+        description = _DESCRIPTIONS.get(self.handler, Description())
+        answers = description.answers if self.answers is None else self.answers
+        if self.family:
+            answers = {status: self.family.describe(answer) for status, answer in answers.items()}
+        return replace(description, answers=answers)
 
     @property
     def invalid_status(self) -> int:
@@ -80,34 +129,41 @@ class Route:
 
 
 def expand(routes: Iterable[Route], families: Iterable[Family] = FAMILIES) -> Iterator[Route]:
-    """Each row once for each family, under the family's prefix."""
+    """Yield each row once for each family, under the family's prefix."""
     for family in families:
         for route in routes:
-            answers = {status: family.described(answer) for status, answer in route.answers.items()}
-            yield replace(route, path=family.prefix + route.path, family=family, answers=answers)
+            yield replace(
+                route,
+                path=family.prefix + route.path,
+                family=family,
+                any_owner=route.any_owner and family.for_admins,
+                admin_handler=route.admin_handler if family.for_admins else None,
+            )
 
 
 def register(app: web.Application, routes: Iterable[Route]) -> None:
-    """Make the rows answer. A path with a slash at its end is the path without it."""
-    for route in routes:
-        handler = _guarded(route)
+    """Make the rows answer. A path with a trailing slash is answered as the path without it."""
+    for row in routes:
+        limit = row.limit or (Limit.READ if row.method == hdrs.METH_GET else Limit.WRITE)
+        route = replace(row, limit=limit)
+        endpoint = _endpoint(route)
         methods = (hdrs.METH_GET, hdrs.METH_HEAD) if route.method == hdrs.METH_GET else (route.method,)
         path = _pattern(route.path)
-        app[METRICS].follow(route.method, route.path)
+        app[METRICS].add_route(route.method, route.path)
         for spelling, method in product({path, path.rstrip("/") + "/"}, methods):
-            app.router.add_route(method, spelling, handler, expect_handler=_expect_later)
+            app.router.add_route(method, spelling, endpoint, expect_handler=_leave_expectation)
 
 
-def row(request: web.Request) -> Route | None:
-    """The row that takes the request, if any does."""
-    route: Route | None = getattr(request.match_info.handler, "route", None)
-    return route
+def matched_row(request: web.Request) -> Route | None:
+    """Return the row of the matched route; None if no route matches, or if the route has no row."""
+    row = getattr(request.match_info.handler, "row", None)
+    return row if isinstance(row, Route) else None
 
 
 def template(request: web.Request) -> str:
-    """The path of the request's row, with names for its variables; "unmatched" if there is no such row."""
-    route = row(request)
-    return route.path if route else UNMATCHED
+    """Return the path of the matched row with the names of its variables, or `unmatched`."""
+    row = matched_row(request)
+    return row.path if row else UNMATCHED
 
 
 def _pattern(path: str) -> str:
@@ -116,42 +172,46 @@ def _pattern(path: str) -> str:
     return path
 
 
-def _guarded(route: Route) -> Handler:
-    as_admin = route.as_admin if route.family and route.family.for_admins else None
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        await admit(request, route.access, route.counted_as)
+def _endpoint(route: Route) -> Handler:
+    async def endpoint(request: web.Request) -> web.StreamResponse:
         if route.family:
             request[FAMILY] = route.family
         inputs: list[Input | bytes | None] = []
         if route.body:
-            inputs.append(await _body(request, route, route.body))
+            inputs.append(await _read_body(request, route, route.body))
         if route.query:
             values = codec.query_values(route.query, request.query, invalid_status=route.invalid_status)
-            inputs.append(_checked(request, route, route.query, values, naming="snake"))
-        if as_admin and request[CALLER].is_admin:
-            return await as_admin(request, *inputs)
+            inputs.append(_validate(request, route, route.query, values))
+        if route.admin_handler and request[CALLER].role == ADMIN:
+            return await route.admin_handler(request, *inputs)
         return await route.handler(request, *inputs)
 
-    handler.route = route  # type: ignore[attr-defined]
-    return handler
+    endpoint.row = route  # type: ignore[attr-defined]
+    return endpoint
 
 
-async def _body(request: web.Request, route: Route, model: type[Input] | type[bytes]) -> Input | bytes | None:
-    raw = await request_bodies.body(request, max_size=route.max_body, accepted=route.media)
+async def _read_body(request: web.Request, route: Route, model: type[Input] | type[bytes]) -> Input | bytes | None:
+    raw = await request_bodies.read(request, max_size=route.max_body, accepted=route.media)
     if issubclass(model, bytes):
         return raw
     if not raw and route.may_be_absent:
         return None
-    is_large = len(raw) > request_bodies.MAX_BODY  # then others have their turn while it is read
+    is_large = len(raw) > request_bodies.MAX_BODY  # then a thread parses it, and other requests go on
     document = await asyncio.to_thread(codec.load_large, raw) if is_large else codec.load(raw)
-    return _checked(request, route, model, document, naming=route.family.naming if route.family else "snake")
+    return _validate(request, route, model, document, of_body=True)
 
 
-def _checked(request: web.Request, route: Route, model: type[Input], document: object, *, naming: Naming) -> Input:
-    settings = request.app[SETTINGS]
-    return codec.check(model, document, context=settings, naming=naming, invalid_status=route.invalid_status)
+def _validate(
+    request: web.Request, route: Route, model: type[Input], document: object, *, of_body: bool = False
+) -> Input:
+    return codec.validate(
+        model,
+        document,
+        context=request.app[SETTINGS],
+        naming=route.family.naming if route.family and of_body else "snake",
+        invalid_status=route.family.invalid_status if route.family else 422,
+    )
 
 
-async def _expect_later(request: web.Request) -> None:
-    """`Expect: 100-continue` is answered where the body is read, once the caller is known."""
+async def _leave_expectation(request: web.Request) -> None:
+    """Leave `Expect: 100-continue` to the reader of the body, which runs once the caller is authenticated."""

@@ -10,25 +10,25 @@ from todo_service.errors import LastAdmin, NotFound
 from todo_service.postgres.pool import DATABASE
 from todo_service.queries import users
 from todo_service.routes import responses
-from todo_service.routes.table import Route
+from todo_service.routes.table import Route, describe
 from todo_service.routes.task_lists import TOTAL
 from todo_service.wire.users import Accounts, Profile, UserQuery, UserUpdate, profile
 
-ONE = "/api/v1/users/{account_id}"
 
-
+@describe({200: Accounts}, response_headers=(hdrs.LINK, TOTAL))
 async def list_users(request: web.Request, query: UserQuery) -> web.Response:
     """Answer a page of accounts."""
     async with request.app[DATABASE].connection() as db:
         rows, total = await users.select_page(db, query.filter(), skip=query.skip, limit=query.limit)
     headers = responses.PRIVATE | {TOTAL: str(total)}
     if query.skip + query.limit < total:
-        following = request.rel_url.update_query(skip=query.skip + query.limit, limit=query.limit)
-        headers[hdrs.LINK] = f'<{following.raw_path_qs}>; rel="next"'
+        next_page = request.rel_url.update_query(skip=query.skip + query.limit, limit=query.limit)
+        headers[hdrs.LINK] = f'<{next_page.raw_path_qs}>; rel="next"'
     document = {"users": [profile(row) for row in rows], "total": total, "skip": query.skip, "limit": query.limit}
     return responses.json(document, headers=headers)
 
 
+@describe({200: Profile})
 async def read_user(request: web.Request) -> web.Response:
     """Answer one account."""
     async with request.app[DATABASE].connection() as db:
@@ -38,6 +38,7 @@ async def read_user(request: web.Request) -> web.Response:
     return responses.json(profile(user), headers=responses.PRIVATE)
 
 
+@describe({200: Profile}, errors=(LastAdmin,))
 async def update_user(request: web.Request, body: UserUpdate) -> web.Response:
     """Change role, activity or name of an account."""
     user = await administration.update(
@@ -50,6 +51,7 @@ async def update_user(request: web.Request, body: UserUpdate) -> web.Response:
     return responses.json(profile(user), headers=responses.PRIVATE)
 
 
+@describe({204: None}, errors=(LastAdmin,))
 async def delete_user(request: web.Request) -> web.Response:
     """Delete an account with all its data."""
     await administration.delete(
@@ -58,38 +60,21 @@ async def delete_user(request: web.Request) -> web.Response:
         actor_id=request[CALLER].user_id,
         request_id=request[REQUEST_ID],
     )
-    return responses.nothing()
+    return responses.no_content()
 
 
 def _account_id(request: web.Request) -> str:
-    """The id in the path; one the database cannot hold is nobody's."""
+    """The id in the path; an id that the database cannot store has no user."""
     account_id = request.match_info["account_id"]
     if "\0" in account_id or not account_id.isprintable():
         raise NotFound(NO_SUCH_USER)
     return account_id
 
 
+ONE = "/api/v1/users/{account_id}"
 USERS = (
-    Route(
-        "GET",
-        "/api/v1/users",
-        list_users,
-        Access.ADMIN,
-        "List accounts",
-        query=UserQuery,
-        answers={200: Accounts},
-        gives=(hdrs.LINK, TOTAL),
-    ),
-    Route("GET", ONE, read_user, Access.ADMIN, "Read an account", answers={200: Profile}),
-    Route(
-        "PATCH",
-        ONE,
-        update_user,
-        Access.ADMIN,
-        "Change an account",
-        body=UserUpdate,
-        answers={200: Profile},
-        raises=(LastAdmin,),
-    ),
-    Route("DELETE", ONE, delete_user, Access.ADMIN, "Delete an account", answers={204: None}, raises=(LastAdmin,)),
+    Route("GET", "/api/v1/users", list_users, Access.ADMIN, "List accounts", query=UserQuery),
+    Route("GET", ONE, read_user, Access.ADMIN, "Read an account"),
+    Route("PATCH", ONE, update_user, Access.ADMIN, "Change an account", body=UserUpdate),
+    Route("DELETE", ONE, delete_user, Access.ADMIN, "Delete an account"),
 )

@@ -1,6 +1,6 @@
-"""The process that has the listener and the workers: gunicorn's arbiter, which starts, watches and replaces them.
+"""The parent process: gunicorn's arbiter, which owns the listener and starts, watches and replaces the workers.
 
-It serves nothing itself. No connection is lost with a worker that ends, as the listener is the parent's.
+It serves nothing itself. Because the listener is the parent's, no connection is lost with a worker that ends.
 """
 
 import gc
@@ -25,44 +25,48 @@ from todo_service.config.settings import Settings
 from todo_service.observability import multiprocess_metrics
 from todo_service.postgres.connector import CLOSE_SECONDS
 from todo_service.server import runner
-from todo_service.server.worker import END
+from todo_service.server.worker import END_SIGNALS
 from todo_service.wire.new_passwords import common_passwords
 
 CONFIGURATION = "python:todo_service.server.gunicorn_conf"
-START_SECONDS = 15  # how long a rolling restart waits for the new workers
-DEATHS, DEATH_SECONDS = 5, 5  # so many deaths in so many seconds, and the next worker has to wait a second
+DEATHS, DEATH_SECONDS = 5, 5  # after so many deaths in so many seconds the next worker has to wait a second
 
 log = structlog.get_logger()
 
 
 def run(settings: Settings, listeners: Sequence[socket.socket], *, on_ready: Callable[[], None]) -> int:
-    """Serve with `settings.web_concurrency` workers until SIGTERM or SIGINT; a second one ends them at once. SIGHUP
-    replaces every worker by a fresh one. The second of the `listeners` is for the metrics.
+    """Serve with `settings.web_concurrency` workers until SIGTERM or SIGINT; a second one ends them at once.
 
-    Returns 0 after a polite end, 1 if it or a worker could not start; the log says why.
+    SIGHUP replaces every worker by a fresh one.
+
+    Args:
+        listeners: That of the API, and a second one for the metrics if they have a port of their own.
+
+    Returns:
+        0 after a graceful shutdown, 1 if it or a worker could not start; the log has the reason.
     """
     if settings.rate_limit_enabled and settings.redis_url is None:
         log.warning("limits_are_per_worker", workers=settings.web_concurrency, remedy="set REDIS_URL")
     common_passwords()
-    gc.freeze()  # shared with the workers: a collection would copy every page it looks at
-    with ExitStack() as opened:
+    gc.freeze()  # shared with the workers: a collection would copy every page it visits
+    with ExitStack() as resources:
         try:
-            folder = opened.enter_context(multiprocess_metrics.folder())
+            folder = resources.enter_context(multiprocess_metrics.folder())
         except OSError as error:
             log.error("no_place_for_metrics", reason=error.strerror, remedy="make /dev/shm or /tmp writable")
             return 1
-        listener, *beside = listeners
-        parent = Parent(Service(settings, beside, folder, on_ready))
-        parent.LISTENERS = [listener]
+        listener, *metrics_listeners = listeners
+        arbiter = ServiceArbiter(GunicornApplication(settings, metrics_listeners, folder, on_ready))
+        arbiter.LISTENERS = [listener]
         try:
-            parent.run()
-        except SystemExit as ended:
-            return 1 if ended.code else 0
-    raise AssertionError("the parent ends by an exit")
+            arbiter.run()
+        except SystemExit as end:
+            return 1 if end.code else 0
+    raise AssertionError("the arbiter ends by SystemExit")
 
 
-class Log:
-    """gunicorn's words in our log."""
+class GunicornLog:
+    """Writes gunicorn's messages to our log."""
 
     def __init__(self, cfg: Any) -> None:
         self.cfg = cfg
@@ -71,7 +75,7 @@ class Log:
         reason = level == "exception" or None
         level = {"critical": "error", "exception": "error"}.get(level, level)
         if level not in {"debug", "info", "warning", "error"}:
-            return lambda *_: None  # of files, which there are none of
+            return lambda *_: None  # about log files, which there are none of
 
         def write(words: str, *values: object, exc_info: object = reason, **_: object) -> None:
             getattr(log, level)("workers", detail=words % values if values else words, exc_info=exc_info)
@@ -79,20 +83,24 @@ class Log:
         return write
 
 
-class Service(Application):  # type: ignore[misc]
-    """What gunicorn is told, and what the workers need: they serve the listeners `beside` the parent's too."""
+class GunicornApplication(Application):  # type: ignore[misc]
+    """The configuration of gunicorn, and the objects that the workers need."""
 
     def __init__(
-        self, settings: Settings, beside: Sequence[socket.socket], folder: Path, on_ready: Callable[[], None]
+        self,
+        settings: Settings,
+        metrics_listeners: Sequence[socket.socket],
+        folder: Path,
+        on_ready: Callable[[], None],
     ) -> None:
         self.settings = settings
-        self.beside = beside
+        self.metrics_listeners = metrics_listeners
         self.folder = folder
         self.on_ready = on_ready
         super().__init__()
 
     def load_config(self) -> None:
-        """The configuration file and what the settings say; arguments and gunicorn's variables are not looked at."""
+        """Load the configuration file and our settings; arguments and gunicorn's own variables are ignored."""
         self.load_config_from_file(CONFIGURATION)
         patience = self.settings.drain + runner.LINGER_SECONDS + runner.SHUTDOWN_SECONDS + CLOSE_SECONDS
         self.cfg.set("workers", self.settings.web_concurrency)
@@ -100,17 +108,17 @@ class Service(Application):  # type: ignore[misc]
         self.cfg.set("worker_tmp_dir", str(self.folder.parent))  # in memory; unlike the folder it cannot vanish
 
 
-class Parent(Arbiter):  # type: ignore[misc]
-    """The process that has the listener and the workers."""
+class ServiceArbiter(Arbiter):  # type: ignore[misc]
+    """The parent process. `uncounted_deaths` wait for a new worker to count them: the parent has no metrics."""
 
-    def __init__(self, service: Service) -> None:
-        super().__init__(service)
+    def __init__(self, application: GunicornApplication) -> None:
+        super().__init__(application)
         self.deaths: deque[float] = deque(maxlen=DEATHS)
-        self.untold = 0  # deaths that no new worker has counted yet: the parent has no numbers of its own
+        self.uncounted_deaths = 0
         self.ending = False
 
     def signal(self, sig: int, frame: Any) -> None:
-        if sig in END:
+        if sig in END_SIGNALS:
             if self.ending:
                 self.kill_workers(signal.SIGKILL)
             self.ending = True
@@ -124,14 +132,19 @@ class Parent(Arbiter):  # type: ignore[misc]
         self.handle_term()
 
     def handle_usr1(self) -> None:
-        """No log files are open."""
+        """Do nothing: no log files are open."""
 
     def handle_usr2(self) -> None:
         log.warning("workers", detail="SIGUSR2 is not supported: start the new release beside this one, or send SIGHUP")
 
+    def reload(self) -> None:
+        """Start as many new workers; `manage_workers` ends the old ones when the new ones serve."""
+        for _ in range(self.num_workers):
+            self.spawn_worker()
+
     def kill_worker(self, pid: int, sig: int) -> None:
         worker = self.WORKERS.get(pid)
-        if worker and not worker.aborted:  # that one froze
+        if worker and not worker.aborted:  # an aborted one has frozen
             worker.retired = True
             worker.age = 0  # gunicorn ends the oldest when there are too many
         super().kill_worker(pid, sig)
@@ -142,15 +155,16 @@ class Parent(Arbiter):  # type: ignore[misc]
         try:
             super().reap_workers()
         except HaltServer:
-            if not self.ending:  # the first of several that cannot start has said so
+            if not self.ending:  # the first of several that cannot start has given the reason
                 raise
 
     def manage_workers(self) -> None:
         self.spawn_workers()
-        super().manage_workers()
+        if all(worker.is_ready for worker in self.WORKERS.values()):
+            super().manage_workers()
 
     def spawn_workers(self) -> None:
-        """As many as are missing: those that were told to end do not count, and at the end nobody is missed."""
+        """Start the missing workers: retired ones do not count, and at the end none is missing."""
         while not self.ending and self.num_workers > sum(not worker.retired for worker in self.WORKERS.values()):
             self.spawn_worker()
 
@@ -158,42 +172,18 @@ class Parent(Arbiter):  # type: ignore[misc]
         if len(self.deaths) == DEATHS and time.monotonic() - self.deaths[0] < DEATH_SECONDS:
             log.error("workers_keep_dying", deaths=DEATHS, seconds=DEATH_SECONDS)
             time.sleep(1)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {*END, signal.SIGQUIT})  # a worker must hear what is said early
+        signal.pthread_sigmask(signal.SIG_BLOCK, {*END_SIGNALS, signal.SIGQUIT})  # kept for a worker that is starting
         try:
             pid: int = super().spawn_worker()
-        except BaseException as ended:
+        except BaseException as end:
             if os.getpid() == self.pid:
                 raise
-            sys.stdout.flush()  # a worker's end: what the parent has opened is not ours to close
-            os._exit(self._status(ended))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*END, signal.SIGQUIT})
+            sys.stdout.flush()  # the end of a worker; the parent's resources are not ours to close
+            os._exit(self._exit_status(end))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*END_SIGNALS, signal.SIGQUIT})
         return pid
 
-    def _status(self, ended: BaseException) -> int:
-        """What a worker exits with. If one of the first cannot start, that ends the service; later it is a death."""
-        status = ended.code if isinstance(ended, SystemExit) and isinstance(ended.code, int) else 1
+    def _exit_status(self, end: BaseException) -> int:
+        """The exit status of a worker. One of the first that cannot start ends the service; a later one is a death."""
+        status = end.code if isinstance(end, SystemExit) and isinstance(end.code, int) else 1
         return 1 if status == self.WORKER_BOOT_ERROR and self.worker_age > self.cfg.workers else status
-
-    def reload(self) -> None:
-        """Replace the workers: the old ones are told to end when the new ones serve, and stay if these do not."""
-        old = set(self.WORKERS)
-        new = {self.spawn_worker() for _ in range(self.num_workers)}
-        superfluous = old
-        serve = self._serve(new)
-        if self.ending:  # then all of them are told
-            return
-        if not serve:
-            log.error("workers", detail="the new workers do not serve: the old ones go on")
-            superfluous = new
-        for pid in superfluous & set(self.WORKERS):
-            self.kill_worker(pid, signal.SIGTERM if self.WORKERS[pid].is_ready else signal.SIGKILL)
-
-    def _serve(self, new: set[int]) -> bool:
-        """Whether all of these get to serve; false as soon as one has died, or the end has come."""
-        deadline = time.monotonic() + START_SECONDS
-        while not self.ending and time.monotonic() < deadline and new <= set(self.WORKERS):
-            if all(self.WORKERS[pid].is_ready for pid in new):
-                return True
-            time.sleep(0.05)
-            self.reap_workers()
-        return False

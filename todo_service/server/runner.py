@@ -1,7 +1,7 @@
-"""Serving an application over HTTP: one listener, time limits for slow clients, a polite end.
+"""The HTTP server: one listener, time limits for slow clients, a graceful shutdown.
 
 aiohttp answers broken HTTP before any application code runs, in plain text that repeats the bytes and names its
-version. Here they are problem documents as well.
+version. Here those answers are problem documents as well.
 """
 
 import asyncio
@@ -19,27 +19,29 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from todo_service import errors
-from todo_service.config.settings import SETTINGS, Settings
-from todo_service.limits.load import LIFE
-from todo_service.middleware.errors import meaning, problem
-from todo_service.middleware.request_id import named
-from todo_service.middleware.response_headers import complete
+from todo_service.config.settings import SETTINGS
+from todo_service.limits.load import LOAD
+from todo_service.middleware.errors import problem_response, to_api_error
+from todo_service.middleware.load_limit import LoadShedder
+from todo_service.middleware.request_id import request_id
+from todo_service.middleware.response_headers import RESPONSE_HEADERS
 from todo_service.observability import logs
-from todo_service.observability.metrics import METRICS, UNMATCHED, Metrics
-from todo_service.server.load_shedding import Shedding
+from todo_service.observability.metrics import METRICS, UNMATCHED
 
 KEEPALIVE_SECONDS = 30  # also how long a client may take to send its headers
 SHUTDOWN_SECONDS = 10  # how long a request in flight may go on after the listener is closed
-LINGER_SECONDS = 1  # how long a client that is to go away may take to notice
-LOOK_SECONDS = 0.02  # how often we look whether any is left
+LINGER_SECONDS = 1  # how long a client may take to notice that it has to go
+LINGER_POLL_SECONDS = 0.02
 BACKLOG = 1024
 MAX_HEADER = 8 * 1024 - 2  # bytes of a request line or of one header
+
+Others = Iterable[tuple[web.Application, socket.socket]]
 
 log = structlog.get_logger()
 
 
 class _Protocol(RequestHandler):
-    """One connection. Overrides what aiohttp answers where the application is never asked."""
+    """One connection. Overrides aiohttp's answers to requests that never reach the application."""
 
     __slots__ = ()
 
@@ -51,46 +53,45 @@ class _Protocol(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
-            raise ConnectionError("there is nobody left to answer, or no room for another answer")
-        with structlog.contextvars.bound_contextvars(request_id=named(request)):
+            raise ConnectionError("the client has gone, or a part of an answer is sent already")
+        with structlog.contextvars.bound_contextvars(request_id=request_id(request)):
             if status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.info("bad_request", status=status)
                 self._count(request, HTTPStatus.BAD_REQUEST)
                 error: errors.ApiError = errors.BadRequest()
             else:
-                error = meaning(exc if isinstance(exc, Exception) else RuntimeError("a request without an answer"))
+                error = to_api_error(exc if isinstance(exc, Exception) else RuntimeError("a request without an answer"))
         response = self._problem(request, error)
         response.force_close()
         return response
 
     async def finish_response(self, request: web.BaseRequest, resp: Any, start_time: float | None) -> Any:
         if isinstance(resp, web.HTTPException):
-            resp = self._problem(request, meaning(resp))
+            resp = self._problem(request, to_api_error(resp))
             self._count(request, resp.status)
         return await super().finish_response(request, resp, start_time)
 
     def _count(self, request: web.BaseRequest, status: int) -> None:
         assert isinstance(self._manager, _Server)
-        self._manager.metrics.answered(request.method, UNMATCHED, status)
+        self._manager.app[METRICS].count_answer(request.method, UNMATCHED, status)
 
     def _problem(self, request: web.BaseRequest, error: errors.ApiError) -> web.Response:
-        response = problem(error, request_id=named(request))
+        response = problem_response(error, request_id=request_id(request))
         assert isinstance(self._manager, _Server)
-        complete(response.headers, self._manager.settings, named(request))
+        self._manager.app[RESPONSE_HEADERS].complete(response.headers, request_id(request))
         return response
 
 
 class _Server(web.Server):
-    """Makes a protocol of ours for each connection."""
+    """Creates a `_Protocol` for each connection."""
 
-    settings: Settings
-    metrics: Metrics
+    app: web.Application
 
     def __call__(self) -> RequestHandler:
         return _Protocol(self, loop=self._loop, **self._kwargs)
 
 
-class _Limited(web.AppRunner):
+class _LimitedRunner(web.AppRunner):
     """An application ready to listen, with the limits of this service."""
 
     def __init__(self, app: web.Application) -> None:
@@ -109,70 +110,69 @@ class _Limited(web.AppRunner):
         server = await super()._make_server()
         server.__class__ = _Server  # aiohttp has no parameter for it
         assert isinstance(server, _Server)
-        server.settings = self.app[SETTINGS]
-        server.metrics = self.app[METRICS]
-        server.request_handler = Shedding(self.app, server.request_handler)
+        server.app = self.app
+        server.request_handler = LoadShedder(self.app, server.request_handler)
         return server
 
 
-class Runner(_Limited):
-    """The service from its set-up to its polite end, in a single process and in a worker. What it serves `beside`, on
-    other listeners, is served all the time.
+class Runner(_LimitedRunner):
+    """The service from its set-up to its graceful shutdown, in a single process and in a worker.
+
+    Args:
+        others: Applications on listeners of their own, served until the end of the shutdown.
     """
 
-    def __init__(self, app: web.Application, *, beside: Iterable[tuple[web.Application, socket.socket]] = ()) -> None:
+    def __init__(self, app: web.Application, *, others: Others = ()) -> None:
         super().__init__(app)
-        self._beside = [(_Limited(other), listener) for other, listener in beside]
+        self._others = [(_LimitedRunner(other), listener) for other, listener in others]
 
     async def setup(self) -> None:
         await super().setup()
-        for runner, listener in self._beside:
+        for runner, listener in self._others:
             await runner.setup()
             await web.SockSite(runner, listener, backlog=BACKLOG).start()
         log.info("started", loop=type(asyncio.get_running_loop()).__module__.partition(".")[0])
 
     async def cleanup(self) -> None:
-        """End without breaking a request that was begun, if any could be."""
+        """Shut down without breaking a request in flight, if there can be one."""
         serving = bool(self.sites)
         if serving:
             await self._drain()
         await super().cleanup()
-        for runner, _ in self._beside:
+        for runner, _ in self._others:
             await runner.cleanup()
         if serving:
             log.info("stopped")
 
     async def _drain(self) -> None:
-        """Readiness turns 503 at once, new connections are taken for the settings' `drain` seconds more, then the
-        listener closes, keep-alive clients are told so, requests in flight get `SHUTDOWN_SECONDS`.
+        """Readiness turns 503 at once, new connections are accepted for the settings' `drain` seconds more, then the
+        listener closes, keep-alive clients are asked to go, and requests in flight get `SHUTDOWN_SECONDS`.
         """
         log.info("draining")
-        self.app[LIFE].draining = True
+        self.app[LOAD].draining = True
         await asyncio.sleep(self.app[SETTINGS].drain)
         for site in self.sites:
             await site.stop()
         await self._linger()
         # aiohttp's own wait, which comes next, no longer reads bodies that are arriving
-        await self.app[LIFE].until_idle(SHUTDOWN_SECONDS)
+        await self.app[LOAD].until_idle(SHUTDOWN_SECONDS)
 
     async def _linger(self) -> None:
-        """Wait until no client is left, `LINGER_SECONDS` at most. Who was accepted just now is only counted at the next
-        turn.
-        """
-        for _ in range(round(LINGER_SECONDS / LOOK_SECONDS)):
-            await asyncio.sleep(LOOK_SECONDS)
+        """Wait until no client is left, at most `LINGER_SECONDS`. A new connection is counted one turn later."""
+        for _ in range(round(LINGER_SECONDS / LINGER_POLL_SECONDS)):
+            await asyncio.sleep(LINGER_POLL_SECONDS)
             if not (self.server and self.server.connections):
                 return
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening address, taken at once. Raises `OSError` if it cannot be had."""
+    """Return a listening socket. Raises `OSError` if the address is not available."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(BACKLOG)  # only now nobody else can have it
+        listener.listen(BACKLOG)  # only now no other program can take it
     except OSError:
         listener.close()
         raise
@@ -180,14 +180,11 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 async def serve(
-    app: web.Application,
-    listener: socket.socket,
-    *,
-    on_ready: Callable[[], None],
-    beside: Iterable[tuple[web.Application, socket.socket]] = (),
+    app: web.Application, listener: socket.socket, *, on_ready: Callable[[], None], others: Others = ()
 ) -> None:
-    """Serve in this process until SIGTERM or SIGINT, then end politely; a second one ends it at once. SIGHUP ends it
-    politely too, unless it was ignored at the start (`nohup`); a terminal may be gone then.
+    """Serve in this process until SIGTERM or SIGINT, then shut down gracefully; a second signal ends it at once.
+
+    SIGHUP shuts down gracefully too, unless it was ignored at the start (`nohup`); the terminal may be gone then.
     """
     stopping = asyncio.Event()
 
@@ -196,7 +193,7 @@ async def serve(
             os._exit(1)
         stopping.set()
 
-    asyncio.get_running_loop().set_exception_handler(logs.of_loop)
+    asyncio.get_running_loop().set_exception_handler(logs.log_loop_error)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
@@ -208,7 +205,7 @@ async def serve(
 
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
-    runner = Runner(app, beside=beside)
+    runner = Runner(app, others=others)
     try:
         await runner.setup()
         await web.SockSite(runner, listener, backlog=BACKLOG).start()
@@ -219,6 +216,6 @@ async def serve(
 
 
 def run(serving: Coroutine[Any, Any, None], *, debug: bool) -> None:
-    """Run to its end, on uvloop; asyncio's debug mode knows its own loop best."""
+    """Run a coroutine on uvloop; with `debug` on asyncio's own loop, which supports its debug mode best."""
     with asyncio.Runner(debug=debug, loop_factory=None if debug else uvloop.new_event_loop) as runner:
         runner.run(serving)

@@ -1,7 +1,7 @@
-"""One process that serves: aiohttp's worker for gunicorn on uvloop, and what it lacks for a service that never stops.
+"""A worker process: aiohttp's worker for gunicorn on uvloop, with a graceful shutdown and metrics of its own.
 
-aiohttp's has the loop, its signals and heartbeats, the sites on the parent's listener, and the look after the parent.
-It sets up and cleans up the same `server.Runner` as a single process.
+aiohttp's worker has the loop, its signals and heartbeats, the sites on the parent's listener, and the watch on the
+parent. It sets up and cleans up the same `runner.Runner` as a single process.
 """
 
 import faulthandler
@@ -18,35 +18,41 @@ from todo_service.observability import logs, multiprocess_metrics
 from todo_service.observability.metrics import METRICS, Metrics
 from todo_service.server.runner import BACKLOG, Runner
 
-END = {signal.SIGTERM, signal.SIGINT}  # blocked from before the fork on, until the loop hears them
+END_SIGNALS = {signal.SIGTERM, signal.SIGINT}  # blocked from before the fork until the loop handles them
 
 
 class Worker(GunicornUVLoopWebWorker):
-    """`slot` is where its numbers go, `deaths` those of others that it is to count, `unborn` the time of its heartbeat
-    before the first; a `retired` one was told to end.
+    """A worker.
+
+    Attributes:
+        slot: The slot of its metric files.
+        deaths: Deaths of other workers that it has to count.
+        first_beat: The time of its heartbeat file before its first heartbeat.
+        retired: Whether the parent has asked it to end.
+        has_served: Whether it had served when it ended.
     """
 
     slot: int
     deaths: int
-    unborn: float
+    first_beat: float
     retired = False
     has_served = False
 
     @property
     def is_ready(self) -> bool:
-        return bool(self.tmp.last_update() != self.unborn)
+        return bool(self.tmp.last_update() != self.first_beat)
 
     def init_signals(self) -> None:
-        """aiohttp's, but the parent's handlers are not left standing, and two signals need no loop that still turns."""
+        """Set aiohttp's signal handlers, without the parent's, and three that work while the loop is blocked."""
         for number in Arbiter.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         super().init_signals()
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal says it to all; the parent replaces us
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to all processes; the parent replaces us
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # the parent's way to end all at once
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGQUIT})  # blocked as END is, but only until here
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGQUIT})  # blocked like END_SIGNALS, but only until here
         signal.signal(signal.SIGABRT, signal.SIG_DFL)  # the parent ends a frozen worker with it:
-        faulthandler.disable()  # what the environment may have turned on, and aiohttp has just replaced
-        faulthandler.enable()  # say where it stood
+        faulthandler.disable()  # the environment may have enabled it, and aiohttp has just replaced its handler
+        faulthandler.enable()  # print the stack
 
     def load_wsgi(self) -> None:
         multiprocess_metrics.write_as(self.slot, self.app.folder)
@@ -56,29 +62,30 @@ class Worker(GunicornUVLoopWebWorker):
         gc.freeze()
 
     async def runner(self) -> Runner:
-        """What aiohttp's worker asks for first in its loop, then sets up, gives the listener to, and cleans up."""
-        self.loop.set_exception_handler(logs.of_loop)
+        """Return the runner that aiohttp's worker sets up, gives the listener to, and cleans up."""
+        self.loop.set_exception_handler(logs.log_loop_error)
         self.loop.set_debug(self.app.settings.debug)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, END)  # a uvloop that does not run yet would lose them
-        return Runner(self.service, beside=[(build_metrics_app(self.service), other) for other in self.app.beside])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)  # a uvloop that does not run yet would lose them
+        metrics_app = build_metrics_app(self.service)
+        return Runner(self.service, others=[(metrics_app, other) for other in self.app.metrics_listeners])
 
     def notify(self) -> None:
-        """Tell the parent that the loop turns; for the first time when the listener is served."""
+        """Send a heartbeat to the parent; the first one when the listener is served."""
         is_first = not self.is_ready
         super().notify()
         if is_first:
             for listener in self.sockets:
-                listener.listen(BACKLOG)  # aiohttp has made it 128, for all workers
+                listener.listen(BACKLOG)  # aiohttp has set it to 128, for all workers
             self.service[METRICS].worker_deaths.inc(self.deaths)
             if self.age == 1:
                 self.app.on_ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End now: aiohttp's own would only be noticed at the next heartbeat, up to a second later."""
+        """End now: aiohttp's own handler is only noticed at the next heartbeat, up to a second later."""
         self.handle_quit(sig, frame)
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """End politely, with heartbeats: aiohttp's stop here, and draining may take longer than a frozen worker has."""
+        """End gracefully, with heartbeats: aiohttp's stop here, and draining may outlast the timeout."""
         if self.alive:
             self._beat()
         super().handle_quit(sig, frame)

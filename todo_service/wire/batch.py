@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from todo_service.config.settings import Settings
 from todo_service.errors import FieldError, ValidationFailed
-from todo_service.queries.tasks import Changes, TaskRow
+from todo_service.queries.task_rows import Changes, TaskRow
 from todo_service.wire import codec
 from todo_service.wire.codec import Input, Model, Output
 from todo_service.wire.schemas import DescribedAs
@@ -175,7 +175,7 @@ class _Reader:
     def part(self, model: type[Model], part: object, path: str) -> Model | None:
         """What is at `path` as a checked model, or None if it fails."""
         try:
-            return codec.check(model, part, context=self._settings)
+            return codec.validate(model, part, context=self._settings)
         except ValidationFailed as refused:
             for error in refused.errors:
                 field = path if error.code == "object_expected" else f"{path}.{error.field}"

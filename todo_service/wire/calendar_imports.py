@@ -15,7 +15,7 @@ from icalendar import Component, Todo, vBroken, vDDDTypes
 
 from todo_service.errors import FieldError, MalformedBody, invalid
 from todo_service.wire.imported_tasks import Record
-from todo_service.wire.tasks import read_task_id
+from todo_service.wire.tasks import parse_task_id
 from todo_service.wire.time_zones import Zones
 
 UID_NAMESPACE = UUID("5d0c2f0e-6f0b-5c7e-9a41-3d6f1e2b7a90")  # ids of UIDs that are no UUIDs; it never changes
@@ -180,7 +180,7 @@ def _identify(task: dict[str, Any]) -> None:
     if instance is not None:
         uid = f"{uid}\n{instance}"
     if uid:
-        task["id"] = str(read_task_id(uid) or uuid5(UID_NAMESPACE, uid))
+        task["id"] = str(parse_task_id(uid) or uuid5(UID_NAMESPACE, uid))
 
 
 def _tags(values: list[Any]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from icalendar import Calendar, Todo, vCategory, vText
 
-from todo_service.queries.tasks import TaskRow
+from todo_service.queries.task_rows import TaskRow
 
 PRIORITIES = {"URGENT": 1, "HIGH": 3, "MEDIUM": 5, "LOW": 7}
 STATUSES = {"TODO": "NEEDS-ACTION", "IN_PROGRESS": "IN-PROCESS", "COMPLETED": "COMPLETED"}

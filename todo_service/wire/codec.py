@@ -134,7 +134,7 @@ def _marks(raw: bytes) -> int:
     return sum(raw.count(mark) for mark in (b",", b"[", b"{"))
 
 
-def check(
+def validate(
     model: type[Model],
     document: object,
     *,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from todo_service.errors import FieldError, MalformedBody, invalid
-from todo_service.queries.tasks import TaskRow
+from todo_service.queries.task_rows import TaskRow
 from todo_service.wire.imported_tasks import Record
 from todo_service.wire.tasks import document
 
@@ -116,7 +116,7 @@ def _record(place: str, fields: list[str], cells: list[str]) -> Record:
                 task[field] = CLEARED_WHEN_EMPTY[field] if field != "tags" else []
         elif field in COLUMNS:
             try:
-                task[field] = READERS.get(field, str)(cell)
+                task[field] = IMPORT_READER.get(field, str)(cell)
             except csv.Error as error:
                 wrong.append(FieldError(field, _told(error), "csv"))
     return Record(place, task, tuple(wrong))
@@ -133,7 +133,7 @@ def _told(error: csv.Error) -> str:
     return f"is not CSV: {error}. Quotes inside quoted text are doubled"
 
 
-READERS: dict[str, Callable[[str], object]] = {
+IMPORT_READER: dict[str, Callable[[str], object]] = {
     "title": unguarded,
     "description": unguarded,
     "tags": _tags,

@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 from pydantic import ConfigDict, Field
 
-from todo_service.queries.task_lists import Asked, Page
+from todo_service.queries.task_lists import ListSpec, Page
 from todo_service.wire import tasks
 from todo_service.wire.codec import Naming, Output
 from todo_service.wire.tasks import Task
@@ -24,7 +24,7 @@ class Family:
     name: str
     prefix: str
     naming: Naming
-    envelope: Callable[[orjson.Fragment, int, Asked, str | None], object]
+    envelope: Callable[[orjson.Fragment, int, ListSpec, str | None], object]
     list_document: Any
     invalid_status: int
     page_size: int | None
@@ -35,13 +35,13 @@ class Family:
         """What the names of its own schemas begin with."""
         return "" if self.naming == "snake" else self.name.title()
 
-    def described(self, answer: Any) -> Any:
-        """What describes an answer of this family."""
+    def describe(self, answer: Any) -> Any:
+        """Return the model of an answer in this family."""
         return self.list_document if answer == list[Task] else answer
 
-    async def task_list(self, page: Page, asked: Asked, next_cursor: str | None) -> object:
+    async def task_list(self, page: Page, spec: ListSpec, next_cursor: str | None) -> object:
         """The JSON value that answers a list."""
-        return self.envelope(await tasks.array(page.tasks, self.naming), page.total, asked, next_cursor)
+        return self.envelope(await tasks.array(page.tasks, self.naming), page.total, spec, next_cursor)
 
 
 class TaskPage(Output):
@@ -69,21 +69,21 @@ class CountedTasks(Output):
     count: int = Field(ge=0, description="How many tasks match, on all pages.")
 
 
-def _paged(documents: orjson.Fragment, total: int, asked: Asked, next_cursor: str | None) -> object:
+def _paged(documents: orjson.Fragment, total: int, spec: ListSpec, next_cursor: str | None) -> object:
     return {
         "tasks": documents,
         "total": total,
-        "skip": asked.skip,
-        "limit": asked.limit,
+        "skip": spec.skip,
+        "limit": spec.limit,
         "next_cursor": next_cursor,
     }
 
 
-def _counted(documents: orjson.Fragment, total: int, asked: Asked, next_cursor: str | None) -> object:
+def _counted(documents: orjson.Fragment, total: int, spec: ListSpec, next_cursor: str | None) -> object:
     return {"tasks": documents, "count": total}
 
 
-def _bare(documents: orjson.Fragment, total: int, asked: Asked, next_cursor: str | None) -> object:
+def _bare(documents: orjson.Fragment, total: int, spec: ListSpec, next_cursor: str | None) -> object:
     return documents
 
 

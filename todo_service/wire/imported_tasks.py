@@ -9,7 +9,7 @@ import uuid_utils.compat
 
 from todo_service.config.settings import Settings
 from todo_service.errors import FieldError, ValidationFailed
-from todo_service.queries.transfers import SentTask
+from todo_service.queries.transfers import ImportTask
 from todo_service.wire import codec
 from todo_service.wire.due_dates import Moment
 from todo_service.wire.tasks import TaskCreate
@@ -36,8 +36,8 @@ class ImportedTask(TaskCreate):
     updated_at: Moment = None
     completed_at: Moment = None
 
-    def sent_task(self) -> SentTask:
-        return SentTask(
+    def sent_task(self) -> ImportTask:
+        return ImportTask(
             id=self.id or uuid_utils.compat.uuid7(),
             title=self.title,
             sets_description="description" in self.model_fields_set,
@@ -55,13 +55,13 @@ class ImportedTask(TaskCreate):
         )
 
 
-def check(records: Iterable[Record], *, settings: Settings) -> list[SentTask]:
+def check(records: Iterable[Record], *, settings: Settings) -> list[ImportTask]:
     """The tasks of all records. Raises `ValidationFailed` that names every record that is wrong."""
     limit = settings.max_tasks_per_user
     found = list(islice(records, limit + 1))
     if len(found) > limit:
         raise ValidationFailed((FieldError("tasks", f"must be at most {limit:,}", "too_many_tasks"),))
-    tasks: list[SentTask] = []
+    tasks: list[ImportTask] = []
     errors: list[FieldError] = []
     others: list[str] = []
     ids: set[UUID] = set()
@@ -85,9 +85,9 @@ def check(records: Iterable[Record], *, settings: Settings) -> list[SentTask]:
     return tasks
 
 
-def _task(record: Record, settings: Settings) -> SentTask:
+def _task(record: Record, settings: Settings) -> ImportTask:
     try:
-        task = codec.check(ImportedTask, record.document, context=settings)
+        task = codec.validate(ImportedTask, record.document, context=settings)
     except ValidationFailed as failed:
         known = {error.field for error in record.unreadable}
         raise ValidationFailed(

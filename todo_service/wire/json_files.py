@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from todo_service import errors
-from todo_service.queries.tasks import TaskRow
+from todo_service.queries.task_rows import TaskRow
 from todo_service.wire import codec
 from todo_service.wire.imported_tasks import Record
 from todo_service.wire.tasks import document

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, 
 from pydantic_core import PydanticCustomError
 
 from todo_service import __version__
-from todo_service.queries.task_lists import Asked, Filter, Position
+from todo_service.queries.task_lists import Filter, ListSpec, Position
 from todo_service.wire import cursors, due_dates
 from todo_service.wire.codec import Input
 from todo_service.wire.tasks import MAX_TAGS, Priority, Status, Tag
@@ -103,28 +103,26 @@ class ListQuery(Input):
             text=self.q or None,
         )
 
-    def asked(self, *, limit: int | None, after: Position | None) -> Asked:
-        return Asked(self.sort, self.filter(), self.skip, limit, after)
+    def spec(self, *, limit: int | None, after: Position | None) -> ListSpec:
+        return ListSpec(self.sort, self.filter(), self.skip, limit, after)
 
-    def position(self, whose: str | None) -> Position | None:
-        """Where the cursor says the page before ended; None if there is no cursor. Raises `ValueError` for one of
-        another question.
-        """
+    def position(self, owner_id: str | None) -> Position | None:
+        """Return the end of the last page, None without a cursor. Raises `ValueError` for a cursor of another list."""
         if not self.cursor:
             return None
-        found = cursors.read(self.cursor, sort=self.sort, digest=self.question(whose))
-        if found is None:
+        position = cursors.read(self.cursor, sort=self.sort, digest=self.digest(owner_id))
+        if position is None:
             raise ValueError
-        return found
+        return position
 
-    def question(self, whose: str | None) -> str:
-        """A digest of what a cursor is bound to: whose tasks (None: everybody's), order and filters."""
-        return _digest("cursor", whose, self.sort, self.filter())
+    def digest(self, owner_id: str | None) -> str:
+        """Return the digest that binds a cursor to its list: the owner (None for every owner), order and filters."""
+        return _digest("cursor", owner_id, self.sort, self.filter())
 
 
-def tag_digest(family: str, whose: str, asked: Asked) -> str:
-    """A digest of what a list's tag is bound to: family, user, question, and the release, which may write it anew."""
-    return _digest(__version__, family, whose, asked)
+def tag_digest(family: str, owner_id: str, spec: ListSpec) -> str:
+    """Return the digest that binds a tag to its list and to the release, which may render the list differently."""
+    return _digest(__version__, family, owner_id, spec)
 
 
 def _digest(*parts: object) -> str:

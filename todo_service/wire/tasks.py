@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from todo_service.queries.tasks import Changes, NewTask, TaskRow
+from todo_service.queries.task_rows import Changes, NewTask, TaskRow
 from todo_service.wire import codec, due_dates
 from todo_service.wire.codec import Input, Naming, Output
 from todo_service.wire.due_dates import DueDate
@@ -31,13 +31,13 @@ COMPLETED = "COMPLETED"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
-def read_task_id(text: object) -> UUID | None:
+def parse_task_id(text: object) -> UUID | None:
     """The UUID in its one canonical spelling (RFC 9562 section 4, either case), else None."""
     return UUID(text) if isinstance(text, str) and _UUID.fullmatch(text) else None
 
 
 def _client_id(value: object) -> UUID:
-    found = read_task_id(value)
+    found = parse_task_id(value)
     if found is None:
         raise PydanticCustomError("uuid", "must be a UUID such as 018f3c1e-7a52-7b6e-9d2f-3f1f0f1f2a3b")
     return found

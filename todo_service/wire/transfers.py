@@ -13,8 +13,8 @@ from todo_service import errors
 from todo_service.config.settings import Settings
 from todo_service.errors import Overloaded
 from todo_service.queries import transfers
-from todo_service.queries.tasks import TaskRow
-from todo_service.queries.transfers import Merged, Sent
+from todo_service.queries.task_rows import TaskRow
+from todo_service.queries.transfers import ImportFile, ImportResult
 from todo_service.wire import calendar_imports, calendars, csv_files, imported_tasks, json_files, tasks
 from todo_service.wire.codec import Input, Output
 from todo_service.wire.imported_tasks import ImportedTask, Record
@@ -111,23 +111,23 @@ FORMATS = {
 BY_MEDIA_TYPE = {file.media_type: file for file in FORMATS.values()}
 
 
-def read(raw: bytes, media_type: str, settings: Settings) -> Sent:
+def read(raw: bytes, media_type: str, settings: Settings) -> ImportFile:
     """The tasks of a file, checked and packed. Takes a second for a big one. Raises `MalformedBody`, `ValidationFailed`
     that names every row that is wrong.
     """
     if not raw:
         raise errors.invalid("body", "is missing: send the file as the body", "missing")
     file = BY_MEDIA_TYPE[media_type]
-    return transfers.packed(imported_tasks.check(file.read(raw), settings=settings), precision=file.precision)
+    return transfers.pack(imported_tasks.check(file.read(raw), settings=settings), precision=file.precision)
 
 
-def answer(merged: Merged) -> dict[str, int]:
+def answer(result: ImportResult) -> dict[str, int]:
     """What an import answers."""
-    changed = merged.created + merged.updated
-    return {"imported": changed + merged.unchanged, **merged._asdict()}
+    changed = result.created + result.updated
+    return {"imported": changed + result.unchanged, **result._asdict()}
 
 
-class Readers:
+class ImportReader:
     """Reads files off the event loop, in a thread of their own with a bounded queue; `close` it."""
 
     def __init__(self, settings: Settings) -> None:
@@ -135,7 +135,7 @@ class Readers:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="import")
         self._waiting = 0
 
-    async def read(self, raw: bytes, media_type: str) -> Sent:
+    async def read(self, raw: bytes, media_type: str) -> ImportFile:
         """What `read` says; raises `Overloaded` when the queue is full."""
         if self._waiting == MAX_WAITING:
             raise Overloaded("Too many imports at once. Wait as long as `Retry-After` says and try again.")
@@ -146,9 +146,12 @@ class Readers:
         finally:
             self._waiting -= 1
 
-    def close(self) -> None:
-        """Let the file being read end and drop the waiting ones."""
+    async def open(self) -> None:
+        """Do nothing: the thread starts with the first file."""
+
+    async def close(self) -> None:
+        """Let the current file be read to its end and drop the waiting ones."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-READERS = web.AppKey("readers", Readers)
+IMPORT_READER = web.AppKey("import_reader", ImportReader)

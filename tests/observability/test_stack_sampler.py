@@ -5,10 +5,9 @@ import threading
 import time
 from typing import Any
 
-from todo_service.limits.load import Life
-from todo_service.observability.event_loop import watch
+from todo_service.limits.load import Load
+from todo_service.observability.event_loop import StackSampler, monitor
 from todo_service.observability.metrics import Metrics
-from todo_service.observability.watchdog import Watchdog
 
 
 def dawdle() -> None:
@@ -17,7 +16,7 @@ def dawdle() -> None:
 
 async def test_a_stall_is_logged_with_the_place_it_stood_at(logged: list[Any]) -> None:
     threads = threading.active_count()  # other services in this process have their own
-    watching = asyncio.create_task(watch(Metrics(), Life(most_busy=1), lambda: None))
+    watching = asyncio.create_task(monitor(Metrics(), Load(max_busy=1), lambda: None))
     await asyncio.sleep(0.3)
     dawdle()
     await asyncio.sleep(0.3)
@@ -29,10 +28,10 @@ async def test_a_stall_is_logged_with_the_place_it_stood_at(logged: list[Any]) -
 
 
 def test_it_sees_nothing_while_there_are_turns() -> None:
-    with Watchdog(0.4) as watchdog:
+    with StackSampler(0.4) as sampler:
         for _ in range(4):
             time.sleep(0.15)
-            assert watchdog.turn() is None
+            assert sampler.tick() is None
         time.sleep(0.8)
-        assert "test_it_sees_nothing" in (watchdog.turn() or "")
-        assert watchdog.turn() is None
+        assert "test_it_sees_nothing" in (sampler.tick() or "")
+        assert sampler.tick() is None

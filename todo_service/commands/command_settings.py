@@ -1,0 +1,45 @@
+"""Settings of the operator's commands: the part of the environment that each of them reads."""
+
+from typing import ClassVar
+
+from pydantic import SecretStr, ValidationInfo, field_validator, model_validator
+
+from todo_service.config.settings import Settings
+
+NEEDED_BY_COMMANDS = frozenset(
+    {"environment", "app_name", "data_dir", "password_min_length", "bcrypt_rounds", "max_tasks_per_user"}
+)
+
+
+class CommandSettings(Settings):
+    """What a command of an operator needs: the database, and the rules for tasks and passwords. Everything else in the
+    environment is passed over, right or wrong; above all no signing secret has to be there.
+    """
+
+    needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_what_is_needed(cls, values: dict[str, object]) -> dict[str, object]:
+        return {name: value for name, value in values.items() if name in cls.needed or name.startswith("database_")}
+
+    @field_validator("database_url")
+    @classmethod
+    def _present_outside_development(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """As for the service, but for the secrets."""
+        if value is None and info.data.get("environment") in {"staging", "production"}:
+            raise ValueError("must be set outside development")
+        return value
+
+
+class EncryptionSettings(CommandSettings):
+    """The same for a command that encrypts: the keys have to be there."""
+
+    needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS | {"encryption_key"}
+
+    @field_validator("encryption_key")
+    @classmethod
+    def _present(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            raise ValueError("must be set")
+        return value

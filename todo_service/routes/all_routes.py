@@ -1,0 +1,40 @@
+"""Every row of the service, and which of them the settings turn on."""
+
+from todo_service.config.settings import Settings
+from todo_service.routes.auth import AUTH
+from todo_service.routes.batch import BATCH
+from todo_service.routes.docs import DOCS, FILES
+from todo_service.routes.openapi import OPENAPI
+from todo_service.routes.problems import PROBLEMS
+from todo_service.routes.sync import SYNC
+from todo_service.routes.system import METRICS_ROUTES, SYSTEM
+from todo_service.routes.table import Route, expand
+from todo_service.routes.tasks import TASKS
+from todo_service.routes.transfers import TRANSFERS
+from todo_service.routes.user_api_keys import USER_API_KEYS
+from todo_service.routes.users import USERS
+
+ROUTES: tuple[Route, ...] = (
+    *AUTH,
+    *expand(TASKS),
+    *BATCH,
+    *SYNC,
+    *TRANSFERS,
+    *USER_API_KEYS,
+    *USERS,
+    *PROBLEMS,
+    *OPENAPI,
+    *SYSTEM,
+)
+PAGES: tuple[Route, ...] = (*DOCS, *FILES)
+
+
+def api_routes(settings: Settings) -> tuple[Route, ...]:
+    """Return the rows of the API, which its description lists."""
+    routes = ROUTES if settings.docs_enabled else tuple(route for route in ROUTES if route not in OPENAPI)
+    return routes if settings.metrics_port else (*routes, *METRICS_ROUTES)
+
+
+def page_routes(settings: Settings) -> tuple[Route, ...]:
+    """Return the rows of pages and their files, which are for people and not in the description."""
+    return PAGES if settings.docs_enabled else FILES
