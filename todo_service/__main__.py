@@ -1,7 +1,7 @@
-"""`python -m todo_service` serves the API; what it does is in `commands/serve.py`.
+"""`python -m todo_service` serves the API; see `commands/serve.py`.
 
-As process 1 of a container it would not hear a SIGTERM that comes while the imports go on, and a Ctrl-C would print
-where they are; hence the order here.
+Signal handlers are set before the imports: process 1 of a container would ignore a SIGTERM until then, and a Ctrl-C
+would print a traceback.
 """
 
 import signal
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 def end(number: int, _: FrameType | None) -> None:
-    """End with the status that a shell gives a signal."""
+    """Exit with the status that a shell gives a signal."""
     sys.exit(128 + number)
 
 

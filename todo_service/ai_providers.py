@@ -1,6 +1,6 @@
-"""AI providers: what a key of each looks like, and how it is asked whether one is good. A further provider is one row.
+"""AI providers: the form of their API keys, and how to validate one. Another provider is one more row.
 
-Where a provider is asked is the operator's choice alone; a key goes there in a header, never in an address.
+Only the operator chooses the address of a provider; a key is sent in a header, never in the address.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, S
 from todo_service.config.settings import Settings
 from todo_service.errors import ProviderUnreachable
 
-SECONDS = 10.0  # that a provider has for its whole answer
+SECONDS = 10.0  # for the whole answer of a provider
 MAX_BYTES = 64 * 1024  # of an answer
 
 log = structlog.get_logger()
 
 
 class Verdict(Enum):
-    """What a provider says of a key: good, no key of anybody, or good but with nothing left to spend."""
+    """A provider's verdict on a key: valid, invalid, or valid with an exhausted quota."""
 
     VALID = "valid"
     INVALID = "invalid"
@@ -33,8 +33,14 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider: the `form` of its keys, the `address` where a `question` that costs next to nothing is
-    asked with the key in a `header`, and the word in its 400 that tells a bad key from another bad request.
+    """One provider.
+
+    Attributes:
+        form: The form of its keys.
+        address: The address of a request that costs next to nothing.
+        header: The header for the key.
+        question: The body of that request.
+        refusal: A word in its 400 that marks an invalid key, as opposed to another bad request.
     """
 
     name: str
@@ -62,11 +68,11 @@ DEFAULT = _ROWS[0].name
 
 
 class AnswerError(Exception):
-    """An answer that says nothing of the key; the text says why and holds no word of the answer."""
+    """An answer without a verdict; the text is the reason and holds no part of the answer."""
 
 
 class ApiKeyValidator:
-    """Asks providers about keys, each within so many `seconds`. `open` and `close` it."""
+    """Validates keys with their providers, each within `seconds`, between `open` and `close`."""
 
     def __init__(self, settings: Settings, *, seconds: float = SECONDS) -> None:
         self._settings = settings
@@ -74,28 +80,28 @@ class ApiKeyValidator:
         self._session: ClientSession | None = None
 
     async def open(self) -> None:
-        """Be ready to ask. Nothing is connected before the first question."""
+        """Create the client. No connection is opened before the first request."""
         self._session = ClientSession(
-            connector=TCPConnector(force_close=True),  # none that the provider may have closed meanwhile
-            timeout=ClientTimeout(total=self._seconds, ceil_threshold=math.inf),  # to the moment, not rounded up
+            connector=TCPConnector(force_close=True),  # a kept connection may have been closed by the provider
+            timeout=ClientTimeout(total=self._seconds, ceil_threshold=math.inf),  # exact, not rounded up
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,
             trust_env=True,
         )
 
     async def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         if self._session is not None:
             await self._session.close()
 
     async def validate(self, provider: Provider, api_key: str) -> Verdict:
-        """What the provider says of a key of its form. Raises `ProviderUnreachable` if it does not say it."""
+        """Return the provider's verdict on a key of its form. Raises `ProviderUnreachable` if there is none."""
         try:
             return await self._ask(provider, api_key)
         except AnswerError as error:
             reason = str(error)
         except (ClientError, OSError, TimeoutError, ValueError) as error:
-            reason = type(error).__name__  # what it says may repeat headers
+            reason = type(error).__name__  # the message may repeat headers
         log.warning("provider_unreachable", provider=provider.name, reason=reason)
         raise ProviderUnreachable(
             f"{provider.title} did not say whether the API key is good. {ProviderUnreachable.remedy}"
@@ -121,7 +127,7 @@ class ApiKeyValidator:
 
 
 async def _body(content: StreamReader) -> bytes:
-    """The whole of an answer's body. Raises `AnswerError` for a longer one than is read."""
+    """Return the body of an answer. Raises `AnswerError` if it is too large."""
     try:
         await content.readexactly(MAX_BYTES + 1)
     except asyncio.IncompleteReadError as error:

@@ -1,7 +1,7 @@
-"""Every way a request can be refused, and what a broken database constraint means to the caller.
+"""The errors of the API, and the database constraints that become one of them.
 
 Each concrete child of `ApiError` is one problem type of RFC 9457: `name` is the last segment of its stable `type` URI
-`/problems/{name}`, where `meaning`, `when` and `remedy` can be read. Raised anywhere, answered in one place
+`/problems/{name}`, the address of its `meaning`, `when` and `remedy`. Raised anywhere, answered in one place
 (`middleware/errors.py`).
 """
 
@@ -417,7 +417,7 @@ CONSTRAINTS: Mapping[str, type[ApiError]] = {
 
 
 def from_constraint(name: str | None) -> ApiError | None:
-    """What a broken constraint means to the caller; None if only a defect of ours can break it."""
+    """Return the error for a violated constraint; None if only a defect of ours can violate it."""
     error = CONSTRAINTS.get(name or "")
     return error() if error else None
 

@@ -1,7 +1,7 @@
-"""Files that pages are made of: kept whole in memory, each at an address with the digest of its bytes in it.
+"""The files of the pages, kept in memory, each at an address with the digest of its bytes.
 
-So what is at an address never changes, and nothing but what is listed here can be asked for. Those of others are in
-`static/vendor`, which `bin/vendor-docs` writes; a `.gz` beside a file is the same compressed.
+So the content of an address never changes, and no other file can be requested. Third-party files are in
+`static/vendor`, written by `bin/vendor-docs`; a `.gz` beside a file is the same compressed.
 """
 
 import gzip
@@ -23,7 +23,7 @@ REDOC = ("vendor/redoc/redoc.standalone.js", "redoc-init.js")
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """One file: `path` is where it is asked for, `digest` tells its bytes from others, `gzipped` is it compressed."""
+    """One file: `path` is its address, `digest` identifies its bytes."""
 
     path: str
     content_type: str
@@ -33,14 +33,14 @@ class StaticFile:
 
 
 def by_path(*, docs: bool) -> Mapping[str, StaticFile]:
-    """Every asset by its path; those of the documentation only where there is one."""
+    """Return the files by their paths; those of the documentation only with `docs`."""
     names = (STYLE, *SWAGGER_UI, *REDOC) if docs else (STYLE,)
     return {asset.path: asset for asset in map(read, names)}
 
 
 @cache
 def read(name: str) -> StaticFile:
-    """The asset of this name below `static`."""
+    """Return the file of this name below `static`."""
     file = FOLDER / name
     body, beside = file.read_bytes(), file.with_name(file.name + ".gz")
     digest = hashlib.sha256(body).hexdigest()[:16]

@@ -29,8 +29,8 @@ class Access(Enum):
 async def owner_for_admin(request: web.Request, task_id: UUID, admin_id: str) -> str:
     """Return the owner of the task that an administrator addresses.
 
-    That is the user in the query (`user_id`), else the administrator, else the only user who has a task with this id.
-    Without such a task it is one of the first two, so that the handler does not find it.
+    That is the user in the query (`user_id`), else the administrator, else the only user with this task id. Without
+    such a task it is one of the first two, so that the handler does not find it.
 
     Raises:
         AmbiguousTask: Several other users have a task with this id.

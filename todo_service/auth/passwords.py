@@ -83,7 +83,7 @@ class BcryptPool:
 
 
 class PasswordHasher:
-    """Hashes and checks passwords for one client; `is_connected` tells whether the client still waits."""
+    """Hashes and checks passwords for one client; `is_connected` returns whether the client still waits."""
 
     def __init__(self, pool: BcryptPool, is_connected: Callable[[], bool] = lambda: True) -> None:
         self._pool = pool

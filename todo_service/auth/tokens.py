@@ -23,7 +23,7 @@ MAX_LIFETIME = 24 * 60 * 60  # seconds; the longest that the settings allow
 NOT_OURS = "The token is not an access token of this service."
 MAX_LENGTH = 8 * 1024  # characters; a longer token is refused unread
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{43,86}", re.ASCII)
-USER_ID = re.compile(r"[^\0\ud800-\udfff]{1,255}", re.DOTALL)  # what the database can hold
+USER_ID = re.compile(r"[^\0\ud800-\udfff]{1,255}", re.DOTALL)  # text that PostgreSQL can store
 _REQUIRED = ["sub", "user_id", "role", "iss", "aud", "iat", "nbf", "exp", "jti", "gen", "sid"]
 _CLAIM_TYPES = {
     "sub": str,

@@ -1,1 +1,1 @@
-"""What an operator can run: each module is one command, started by the script of the same name in `bin/`."""
+"""The operator's commands: one module for each script of the same name in `bin/`."""

@@ -12,7 +12,7 @@ COMMANDS = ("backup", "create-admin", "migrate", "new-epoch", "purge", "reencryp
 
 
 def main() -> int:
-    """Returns the command's own status, 1 if its output cannot be written, 130 after Ctrl-C, 141 if nobody reads it."""
+    """Return the command's status: 1 if its output cannot be written, 130 after Ctrl-C, 141 if its reader has gone."""
     name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
     if name not in COMMANDS:
         print(f"usage: python -m todo_service.commands NAME …; NAME is one of {', '.join(COMMANDS)}", file=sys.stderr)
@@ -40,7 +40,7 @@ def _run(name: str) -> int:
 
 
 def _drop_output() -> None:
-    """Else Python would write what is left of it at its end, and fail once more."""
+    """Drop the unwritten output; Python would write it at its end and fail once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

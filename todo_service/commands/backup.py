@@ -1,7 +1,7 @@
-"""`bin/backup`: write every table of the service into one file, as it is at one moment, while the service runs. The
-file is whole or it is not there, readable by its owner alone, and holds password hashes: keep it like the database.
+"""`bin/backup`: write every table of the service into one file, as of one moment, while the service runs. The file is
+complete or absent, readable by its owner alone, and holds password hashes: protect it like the database.
 
-Not in it: a table `user_sessions` that an auth server made; its own backup has it.
+It leaves out a table `user_sessions` that an auth server created; that server's backup has it.
 """
 
 import argparse
@@ -38,7 +38,7 @@ EXAMPLES = (
 
 
 def main() -> int:
-    """Returns 0 when done, 1 if it could not be, 2 for misuse."""
+    """Return 0 when done, 1 for a failure, 2 for misuse."""
     parser = command.Parser(prog="bin/backup", description=__doc__, examples=EXAMPLES)
     parser.add_argument("file", nargs="?", metavar="FILE", help="default: todo-<moment>.dump; - is standard output")
     parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
@@ -69,7 +69,7 @@ async def _to_file(arguments: argparse.Namespace, path: Path, settings: Settings
 
 @contextmanager
 def _part(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
-    """A file `….part` for the block, which becomes `path` at its end and is removed if the block fails."""
+    """Yield a file `….part`, which becomes `path` at the end of the block and is removed if the block fails."""
     if path.exists() and not (replace and stat.S_ISREG(path.stat().st_mode)):
         raise DumpError(f"{path} is there already. Name another file, or add --force to replace a backup.")
     part = path.with_name(f"{path.name}.part")
@@ -91,7 +91,7 @@ def _part(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let the new name survive a crash of the machine."""
+    """Flush the folder, so that the new name survives a crash of the machine."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -100,7 +100,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 async def _dump(settings: Settings, target: IO[bytes]) -> list[str]:
-    """Write the backup; returns the tables that are left out."""
+    """Write the backup; return the tables that are left out."""
     where = dump_files.session(settings)
     async with single_connection(database_options(settings)) as db:
         version = await catalog.select_server_version(db)
@@ -116,7 +116,7 @@ async def _dump(settings: Settings, target: IO[bytes]) -> list[str]:
 
 
 async def _shown(dumping: Coroutine[None, None, None], target: IO[bytes]) -> None:
-    """Wait for the dump and show on standard error how much was written; of a pipe that is not known."""
+    """Wait for the dump and report the bytes written on standard error; for a pipe they are unknown."""
     columns = (SpinnerColumn(), TextColumn("backup"), DownloadColumn(), TimeElapsedColumn())
     task, console = asyncio.create_task(dumping), Console(stderr=True)
     try:
@@ -126,5 +126,5 @@ async def _shown(dumping: Coroutine[None, None, None], target: IO[bytes]) -> Non
                 await asyncio.wait([task], timeout=SHOW_SECONDS)
                 progress.update(bar, completed=os.fstat(target.fileno()).st_size)
     finally:
-        task.cancel()  # asked to stop: so is the program
+        task.cancel()  # the command was asked to stop, and so is the program
         await task

@@ -1,4 +1,4 @@
-"""What all commands of an operator share: options, settings, a database, and one line instead of a traceback."""
+"""The common parts of all commands: options, settings, a database, and one line instead of a traceback."""
 
 import argparse
 import asyncio
@@ -28,7 +28,7 @@ EXPECTED = (
     ApiError, DumpError, MigrationError, EmbeddedError, CannotConnectError, ProgramError, asyncpg.PostgresError,
     asyncpg.InterfaceError, OSError,
 )  # fmt: skip
-LONG = 60.0  # seconds: a command may wait longer for a connection or a statement than a request
+LONG = 60.0  # seconds: a command may wait longer than a request for a connection or a statement
 STATUS = (
     "exit status: 0 done, 1 it could not be done, 2 wrong usage or settings, 130 Ctrl-C, 141 nobody reads what is "
     "written; the reason is one line on standard error"
@@ -47,17 +47,22 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see --help.\n")
 
     def add_json(self) -> None:
-        """The option `--json`."""
+        """Add the option `--json`."""
         self.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else")
 
     def add_folder(self) -> None:
-        """Where relative paths begin: the script tells where it was called, for it runs in the project's folder."""
+        """Add the folder in which relative paths start.
+
+        The script passes it, because it runs in the project's folder.
+        """
         self.add_argument("--folder", type=Path, default=Path(), help=argparse.SUPPRESS)
 
 
 def run(act: Callable[[Settings], Awaitable[int]], *, needed: type[CommandSettings] = CommandSettings) -> int:
-    """Do something with the settings that the command needs; returns the exit status: the act's own, 1 for a failure, 2
-    for wrong settings or values. The embedded PostgreSQL of a service that is running is used as well.
+    """Run `act` with the command's settings, on the embedded PostgreSQL of a running service if there is one.
+
+    Returns:
+        The exit status: that of `act`, 1 for a failure, 2 for wrong settings or values.
     """
     logs.silence()
     try:
@@ -67,7 +72,7 @@ def run(act: Callable[[Settings], Awaitable[int]], *, needed: type[CommandSettin
         return fail(str(error), status=2)
     except asyncpg.UndefinedTableError:
         return fail("The database has not all tables of this release. Run bin/migrate up.")
-    except BrokenPipeError:  # nobody reads what we write; a database ends otherwise
+    except BrokenPipeError:  # the reader of our output has gone; a lost database is another error
         raise
     except EXPECTED as error:
         return fail(str(error) or type(error).__name__)
@@ -76,7 +81,7 @@ def run(act: Callable[[Settings], Awaitable[int]], *, needed: type[CommandSettin
 def run_with_database(
     act: Callable[[Settings, Database], Awaitable[int]], *, needed: type[CommandSettings] = CommandSettings
 ) -> int:
-    """The same, with an open pool whose deadlines suit a command."""
+    """Run `act` as `run` does, with an open pool and deadlines for commands."""
 
     async def with_database(settings: Settings) -> int:
         patient = {"database_statement_timeout": LONG, "database_acquire_timeout": LONG, "database_pool_min": 0}
@@ -91,18 +96,18 @@ def run_with_database(
 
 
 def fail(reason: str, *, status: int = 1) -> int:
-    """Say on standard error why not; returns the exit status."""
+    """Print the reason of a failure on standard error; return the exit status."""
     print(reason, file=sys.stderr)
     return status
 
 
 def tell(document: dict[str, object], *lines: str, as_json: bool) -> None:
-    """Say what was done on standard output: as one JSON document, or in words."""
+    """Print the result on standard output: as one JSON document, or as lines of text."""
     print(json.dumps(document) if as_json else "\n".join(lines))
 
 
 def text(argument: str) -> str:
-    """What an option's value has to be that is compared with text."""
+    """Return an option's value that is compared with text; for argparse."""
     try:
         argument.encode()
     except UnicodeEncodeError:
@@ -111,12 +116,12 @@ def text(argument: str) -> str:
 
 
 def request_id() -> str:
-    """What stands for the request in the audit log when a command acts."""
+    """Return the id that stands for the request in the audit log."""
     return f"command-{secrets.token_hex(8)}"
 
 
 def password_from(path: Path) -> str:
-    """The password that a file holds alone; one line end is dropped. Raises `OSError` or `UnicodeDecodeError`."""
+    """Return the password in a file, without one line end. Raises `OSError` or `UnicodeDecodeError`."""
     return path.read_text().removesuffix("\n")
 
 

@@ -12,8 +12,9 @@ NEEDED_BY_COMMANDS = frozenset(
 
 
 class CommandSettings(Settings):
-    """What a command of an operator needs: the database, and the rules for tasks and passwords. Everything else in the
-    environment is passed over, right or wrong; above all no signing secret has to be there.
+    """The settings of most commands: the database, and the rules for tasks and passwords.
+
+    The rest of the environment is ignored, valid or not; above all no signing secret is required.
     """
 
     needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS
@@ -26,14 +27,14 @@ class CommandSettings(Settings):
     @field_validator("database_url")
     @classmethod
     def _present_outside_development(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """As for the service, but for the secrets."""
+        """Require the database outside development, but no secrets."""
         if value is None and info.data.get("environment") in {"staging", "production"}:
             raise ValueError("must be set outside development")
         return value
 
 
 class EncryptionSettings(CommandSettings):
-    """The same for a command that encrypts: the keys have to be there."""
+    """The settings of a command that encrypts: the keys are required."""
 
     needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS | {"encryption_key"}
 

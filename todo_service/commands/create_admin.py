@@ -1,4 +1,4 @@
-"""`bin/create-admin`: make an account that is an administrator. The password is asked for, or read from a file."""
+"""`bin/create-admin`: create an administrator's account. The password is typed, or read from a file."""
 
 import argparse
 import getpass
@@ -23,7 +23,7 @@ EXAMPLES = (
 
 
 def main() -> int:
-    """Returns 0 when made, 1 if it could not be, 2 for misuse."""
+    """Return 0 when done, 1 for a failure, 2 for misuse."""
     parser = command.Parser(prog="bin/create-admin", description=__doc__, examples=EXAMPLES)
     parser.add_argument("email")
     parser.add_argument("--name", help="the full name")
@@ -64,7 +64,7 @@ async def _create(
 
 
 def _asked() -> str:
-    """The password from the terminal. Raises `ValueError` with the reason why there is none."""
+    """Return the password from the terminal. Raises `ValueError` with the reason if there is none."""
     try:
         with warnings.catch_warnings(action="error", category=getpass.GetPassWarning):
             password, again = getpass.getpass("Password: "), getpass.getpass("The same again: ")

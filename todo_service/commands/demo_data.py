@@ -1,4 +1,4 @@
-"""What a demonstration is made of: people and tasks as they might be, the same for the same seed and day."""
+"""Demonstration data: plausible people and tasks, the same for the same seed and day."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from random import Random
@@ -6,7 +6,7 @@ from uuid import UUID
 
 from todo_service.queries.task_rows import TaskRow
 
-DAYS = 120  # how long ago the oldest task was made
+DAYS = 120  # the age of the oldest task
 FIRST_NAMES = (
     "Ada", "Amir", "Bao", "Carla", "Chidi", "Dana", "Elif", "Emil", "Fatou", "Greta", "Hana", "Ines", "Ivan", "Jun",
     "Kofi", "Lena", "Maja", "Noor", "Olu", "Priya",
@@ -39,21 +39,21 @@ NOTES = (
     "See the mail from {who}.", "Not before {n} o'clock.", "Ask {who} first, then decide.", "Costs about {n} euros.",
     "• list what is missing\n• compare prices\n• tell {who}", "It has waited long enough.", "https://example.com/{n}",
 )  # fmt: skip
-# What is more frequent stands there more often.
+# More frequent values occur more often.
 PRIORITIES = ("URGENT", *["HIGH"] * 3, *["MEDIUM"] * 8, *["LOW"] * 4)
 STATUSES = (*["TODO"] * 5, *["IN_PROGRESS"] * 2, *["COMPLETED"] * 4)
 TAG_COUNTS = (*[0] * 4, *[1] * 5, *[2] * 3, *[3] * 2, 5)
 
 
 def person(seed: int, number: int, today: date) -> tuple[str, str, datetime]:
-    """The id (a UUIDv7), full name and moment of sign-up of the demonstration's account of this number."""
+    """Return the id (a UUIDv7), full name and moment of sign-up of the demonstration's account of this number."""
     random = Random(f"{seed} person {number}")  # noqa: S311
     since = datetime.combine(today, time(), UTC) - timedelta(days=DAYS, seconds=random.randrange(86_400))
     return str(_uuid7(random, since)), f"{random.choice(FIRST_NAMES)} {random.choice(LAST_NAMES)}", since
 
 
 def tasks_of(user_id: str, count: int, seed: int, number: int, today: date) -> tuple[TaskRow, ...]:
-    """So many tasks of this account, in the order in which they were last changed: that is their `version`, from 1."""
+    """Return `count` tasks of this account in the order of their last changes, which is their `version`, from 1."""
     random = Random(f"{seed} tasks {number}")  # noqa: S311
     midnight = datetime.combine(today, time(), UTC)
     moments = []
@@ -86,7 +86,7 @@ def _task(random: Random, user_id: str, version: int, made: datetime, changed: d
 
 
 def _due(random: Random, made: datetime) -> tuple[datetime | None, date | None]:
-    """A moment, a whole day, or neither; some are over."""
+    """Return a moment, a whole day, or neither; some are over."""
     kind, later = random.random(), made + timedelta(days=random.randrange(1, 2 * DAYS))
     if kind < 0.3:
         return later.replace(
@@ -107,6 +107,6 @@ def _filled(random: Random, text: str) -> str:
 
 
 def _uuid7(random: Random, moment: datetime) -> UUID:
-    """A UUIDv7 (RFC 9562, 5.7) of this moment, whose other bits are drawn."""
+    """Return a UUIDv7 (RFC 9562, 5.7) of this moment with random other bits."""
     bits = int(moment.timestamp() * 1000) << 80 | random.getrandbits(80)
     return UUID(int=bits & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62)

@@ -1,4 +1,4 @@
-"""What production is given and development makes for itself: a database and a secret, kept in the data folder."""
+"""The database and the secret that development creates for itself, kept in the data folder."""
 
 import secrets
 from collections.abc import Iterator
@@ -13,11 +13,15 @@ from todo_service.postgres import embedded
 
 @contextmanager
 def prepared(settings: Settings, *, join: bool = False) -> Iterator[Settings]:
-    """The settings with `database_url` and a secret filled in, as long as the block lasts.
+    """Yield the settings with `database_url` and a secret filled in.
 
-    `join` uses the embedded PostgreSQL of a service that is running; otherwise that is an error.
-    Without a `DATABASE_URL` an embedded PostgreSQL runs that long. Raises `embedded.EmbeddedError` if the data folder
-    cannot hold them.
+    Without a `DATABASE_URL` an embedded PostgreSQL runs until the end of the block.
+
+    Args:
+        join: Use the embedded PostgreSQL of a running service, which is an error otherwise.
+
+    Raises:
+        embedded.EmbeddedError: The data folder cannot hold them.
     """
     in_development = settings.environment == "development"
     if in_development and settings.secret_key is None and settings.better_auth_secret is None:
@@ -37,7 +41,7 @@ def prepared(settings: Settings, *, join: bool = False) -> Iterator[Settings]:
 
 
 def _kept_secret(folder: Path) -> str:
-    """The secret of this data folder, made on first use and readable by its owner alone."""
+    """Return the secret of this data folder, created on first use and readable by its owner alone."""
     try:
         return _secret_of(folder)
     except OSError as error:
@@ -53,7 +57,7 @@ def _secret_of(folder: Path) -> str:
         fresh = folder / f"secret_key.{secrets.token_hex(8)}"
         fresh.touch(mode=0o600)
         fresh.write_text(secrets.token_hex(32))
-        with suppress(FileExistsError):  # another process was faster: its secret is the one
+        with suppress(FileExistsError):  # another process was faster: its secret is used
             path.hardlink_to(fresh)
         fresh.unlink()
     return path.read_text()

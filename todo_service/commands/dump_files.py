@@ -1,7 +1,8 @@
-"""Backups as files: written by `pg_dump`, read by `pg_restore`, loaded over a connection of ours.
+"""Backup files: written by `pg_dump`, read by `pg_restore`, loaded over a connection of ours.
 
-`pg_restore` only turns the file into SQL and rows here; it never connects. So all that a restore does, what comes after
-the file's content included, is in one transaction of one connection, opened like every other connection of ours.
+`pg_restore` only turns the file into SQL and rows here; it never connects. So everything that a restore does, before
+and after the file is loaded, is in one transaction of one connection, opened like every other connection of the
+service.
 """
 
 import asyncio
@@ -25,21 +26,21 @@ from todo_service.postgres.migrations import Migration, MigrationError
 from todo_service.queries import catalog
 from todo_service.queries.catalog import Table
 
-NEEDED = frozenset({"users", "task_clocks", "tasks", "schema_migrations"})  # without them a file is no backup
+NEEDED = frozenset({"users", "task_clocks", "tasks", "schema_migrations"})  # a file without them is not a backup
 PIECE = 1024 * 1024  # bytes
-LOCK_SECONDS = 60  # how long a dump waits for a table that a migration holds
+LOCK_SECONDS = 60  # how long a dump waits for a table that a migration has locked
 COPY = re.compile(rb"COPY (\S+)\.(\S+) \((.*)\) FROM stdin;\n")
-# Words to psql, and a setting that servers before 17 do not know.
+# Directives for psql, and a setting that servers before 17 do not have.
 NOT_FOR_SERVERS = re.compile(rb"\\(un)?restrict .*\n|SET transaction_timeout = 0;\n")
 
 
 class DumpError(Exception):
-    """A file is no backup that can be restored here; the text says why."""
+    """A file is not a backup that can be restored here; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """A backup that can be read: the tables that it has, and the server's major version it was made on."""
+    """A readable backup: its tables, and the major version of its server."""
 
     path: Path
     tables: frozenset[str]
@@ -48,7 +49,7 @@ class Dump:
 
 
 def session(settings: Settings) -> Dsn:
-    """Where the database is, for who needs a session of their own. Raises `DumpError` for a transaction pooler."""
+    """Return the connection string of a database with sessions. Raises `DumpError` for a transaction pooler."""
     where = database_options(settings).dsn
     if where.pooled:
         raise DumpError(
@@ -59,9 +60,11 @@ def session(settings: Settings) -> Dsn:
 
 
 async def own_tables(db: Connection, known: tuple[Migration, ...]) -> list[Table]:
-    """The tables that the service has in a database, those made by an auth server marked as shared.
+    """Return the service's tables in a database; those that an auth server created are marked as shared.
 
-    Raises `MigrationError` for the database of a newer release, `DumpError` if other tables have our names.
+    Raises:
+        MigrationError: The database is of a newer release.
+        DumpError: Other tables have the names of ours.
     """
     try:
         state = await migrations.state(db, known)
@@ -77,8 +80,11 @@ async def own_tables(db: Connection, known: tuple[Migration, ...]) -> list[Table
 
 
 async def dump(where: Dsn, program: Program, tables: Collection[Table], target: IO[bytes] | int) -> None:
-    """Write these tables as they are at one moment, whatever is written meanwhile. Raises `ProgramError`, or
-    `BrokenPipeError` if nobody reads the `target`.
+    """Write these tables as of one moment, while the service writes.
+
+    Raises:
+        ProgramError: `pg_dump` failed.
+        BrokenPipeError: The reader of `target` has gone.
     """
     options = ["--format=custom", "--encoding=UTF8", "--no-password", f"--lock-wait-timeout={LOCK_SECONDS}s"]
     named = [f"--table={table.qualified}" for table in tables]
@@ -93,7 +99,7 @@ async def dump(where: Dsn, program: Program, tables: Collection[Table], target: 
 
 
 async def open_archive(path: Path) -> Dump:
-    """Read the contents of a file. Raises `DumpError`, or `ProgramError` if no `pg_restore` is there."""
+    """Read the contents of a file. Raises `DumpError`, or `ProgramError` if there is no `pg_restore`."""
     program = client_binaries.newest("pg_restore")
     try:
         path.open("rb").close()
@@ -106,16 +112,17 @@ async def open_archive(path: Path) -> Dump:
 
 
 async def applied_migrations(archive: Dump) -> dict[int, str]:
-    """The migrations that the backup's database had: the SHA-256 of each by its number."""
+    """Return the migrations of the backup's database: the SHA-256 of each by its number."""
     rows = await _output(archive.program, "--data-only", "--table=schema_migrations", "--file=-", str(archive.path))
     lines = rows.partition("FROM stdin;\n")[2].partition("\\.\n")[0].splitlines()
     return {int(number): sha256 for number, _, sha256, *_ in (line.split("\t") for line in lines)}
 
 
 async def load(db: Connection, archive: Dump) -> None:
-    """Make the file's tables and fill them, inside the caller's transaction.
+    """Create the file's tables and fill them, in the caller's transaction.
 
-    Raises what asyncpg raises, or `ProgramError` if the file turns out to be broken: then nothing may be committed.
+    Raises:
+        ProgramError: The file is broken; nothing may be committed. Exceptions of asyncpg mean the same.
     """
     options = ["--no-owner", "--no-privileges", "--no-tablespaces", "--exit-on-error", "--file=-"]
     pipe = asyncio.subprocess.PIPE
@@ -131,12 +138,12 @@ async def load(db: Connection, archive: Dump) -> None:
                 await _copied(db, db.copy_to_table(table[0], schema_name=schema[0], columns=columns, source=rows))
             elif not NOT_FOR_SERVERS.fullmatch(line):
                 statements += line
-        await _ended(process, "pg_restore")  # before the last statements: a broken file ends early
+        await _ended(process, "pg_restore")  # before the last statements, because a broken file ends early
         await _execute(db, statements)
 
 
 async def _copied(db: Connection, copying: Coroutine[Any, Any, object]) -> None:
-    """Wait for a COPY. asyncpg itself waits for ever if the connection is lost while it may not write."""
+    """Wait for a COPY. asyncpg itself waits for ever if the connection is lost while it cannot write."""
     task = asyncio.create_task(copying)
 
     def cancel(_: object) -> None:
@@ -154,27 +161,27 @@ async def _copied(db: Connection, copying: Coroutine[Any, Any, object]) -> None:
 
 
 async def _execute(db: Connection, statements: bytes | bytearray) -> None:
-    """Run what stands between two tables, unless it is comments alone."""
+    """Run the statements between two tables, unless they are only comments."""
     if any(line and not line.startswith(b"--") for line in statements.splitlines()):
         await db.execute(statements.decode())
 
 
 class _Script:
-    """What `pg_restore` writes: lines of SQL, and behind a line with COPY the rows up to a line `\\.`."""
+    """The output of `pg_restore`: lines of SQL, and after a line with COPY the rows up to the line that ends them."""
 
     def __init__(self, stream: asyncio.StreamReader) -> None:
         self._stream = stream
-        self._buffer = b""  # begins with a line
+        self._buffer = b""  # starts with a line
 
     async def line(self) -> bytes:
-        """The next line with its end, or nothing at the end of the script."""
+        """Return the next line with its end, or nothing at the end of the script."""
         while b"\n" not in self._buffer and await self._more():
             pass
         line, end, self._buffer = self._buffer.partition(b"\n")
         return line + end
 
     async def rows(self) -> AsyncIterator[bytes]:
-        """The rows, many at a time. Raises `ProgramError` if the script ends among them."""
+        """Yield the rows, many at a time. Raises `ProgramError` if the script ends among them."""
         while not self._buffer.startswith(b"\\.\n"):
             if (end := self._buffer.find(b"\n\\.\n")) < 0:
                 end = self._buffer.rfind(b"\n")
@@ -205,7 +212,7 @@ async def _output(program: Program, *arguments: str) -> str:
 
 @asynccontextmanager
 async def _running(program: Path, *arguments: str, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A program for as long as the block lasts; it does not outlive it."""
+    """Run a program until the end of the block at the latest."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         str(program), *arguments, **{"stdin": asyncio.subprocess.DEVNULL, "stderr": pipe, **options}
@@ -219,7 +226,7 @@ async def _running(program: Path, *arguments: str, **options: Any) -> AsyncItera
 
 
 async def _ended(process: asyncio.subprocess.Process, name: str) -> None:
-    """Wait for a program; raise `ProgramError` with what it said if it failed."""
+    """Wait for a program; raise `ProgramError` with its error message if it failed."""
     assert process.stderr is not None
     said = (await process.stderr.read()).decode(errors="replace")
     if await process.wait() != 0:

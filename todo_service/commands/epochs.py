@@ -1,4 +1,4 @@
-"""A new history of changes for every user, in batches: what `bin/new-epoch` does, and `bin/restore` at its end."""
+"""A new history of changes for every user, in batches, for `bin/new-epoch` and `bin/restore`."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -13,8 +13,9 @@ BATCH = 10_000
 
 
 async def renew(connection: Callable[[], AbstractAsyncContextManager[Connection]]) -> int:
-    """Give every user's history a new epoch and show how far it is on standard error; returns how many there were.
-    `connection` lends one for each batch.
+    """Give every user's history a new epoch, with progress on standard error; return the number of users.
+
+    `connection` provides a connection for each batch.
     """
     renewed, last = 0, ""
     async with connection() as db:

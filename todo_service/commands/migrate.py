@@ -1,4 +1,4 @@
-"""`bin/migrate`: bring the database to the schema of this release, or back, or say where it stands."""
+"""`bin/migrate`: bring the database to the schema of this release, or back, or report its state."""
 
 import argparse
 from functools import partial
@@ -20,7 +20,7 @@ EXAMPLES = (
 
 
 def main() -> int:
-    """Run one action; returns 0 when done, 1 if it failed or `--check` found something to do, 2 for misuse."""
+    """Run one action; return 0 when done, 1 if it failed or `--check` has a finding, 2 for misuse."""
     parser = _parser()
     arguments = parser.parse_args()
     if (arguments.action is None) != arguments.check:

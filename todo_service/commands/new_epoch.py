@@ -1,6 +1,8 @@
-"""`bin/new-epoch`: begin a new history of changes for every user. Run it once a backup was restored by other means than
-bin/restore, before the service is started: clients of delta sync then start over, instead of going on from changes that
-are lost, and no version that was given for one of these is given again. Running it twice does no harm.
+"""`bin/new-epoch`: start a new history of changes for every user.
+
+Run it after a backup was restored by other means than bin/restore, before the service is started: clients of delta sync
+then start over, instead of continuing from changes that are lost, and no version of a lost change is assigned again.
+Running it twice does no harm.
 """
 
 import argparse
@@ -14,7 +16,7 @@ EXAMPLES = ("bin/new-epoch --yes", "bin/new-epoch --yes --json")
 
 
 def main() -> int:
-    """Returns 0 when done, 1 if it could not be, 2 for misuse."""
+    """Return 0 when done, 1 for a failure, 2 for misuse."""
     parser = command.Parser(prog="bin/new-epoch", description=__doc__, examples=EXAMPLES)
     parser.add_argument("--yes", action="store_true", required=True, help="yes, let every client sync from the start")
     parser.add_json()

@@ -1,4 +1,4 @@
-"""`bin/purge`: delete what has expired, in small batches. Safe at any time, and twice at once."""
+"""`bin/purge`: delete expired rows, in small batches. Safe at any time, and twice at once."""
 
 import argparse
 import asyncio
@@ -16,8 +16,8 @@ from todo_service.postgres.pool import Database
 from todo_service.queries import idempotency_keys, refresh_tokens, tombstones
 
 BATCH = 1000
-TRIES = 5  # how often rows that are in use are tried again
-PAUSE = 0.2  # seconds before that
+TRIES = 5  # attempts at rows that are in use
+PAUSE = 0.2  # seconds between them
 EXAMPLES = ("bin/purge", "bin/purge --json", "bin/purge --batch 100   # where 1,000 rows at once hold others up")
 
 
@@ -26,7 +26,7 @@ class _Delete(Protocol):
 
 
 class Kind(NamedTuple):
-    """One kind of rows that expire: how to count those that have, and to delete some that nobody is at."""
+    """A kind of rows that expire: how to count the expired ones, and how to delete some that are not in use."""
 
     name: str
     expired: Callable[[Connection], Awaitable[int]]
@@ -41,7 +41,7 @@ KINDS = (
 
 
 def main() -> int:
-    """Returns 0 when done, 1 if it could not be, 2 for misuse."""
+    """Return 0 when done, 1 for a failure, 2 for misuse."""
     parser = command.Parser(prog="bin/purge", description=__doc__, examples=EXAMPLES)
     parser.add_argument("--batch", type=int, default=BATCH, help=f"rows in one statement (default: {BATCH})")
     parser.add_json()
@@ -54,7 +54,7 @@ def main() -> int:
 async def _purge(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
     expired = [(kind, await _count(kind, database)) for kind in KINDS]
     console = Console(stderr=True)
-    # Cron mails whatever is said.
+    # Cron mails any output.
     with Progress(console=console, disable=not console.is_terminal) as progress:
         done = [await _purge_kind(kind, left, arguments.batch, database, progress) for kind, left in expired]
     outcome = list(zip(KINDS, done, strict=True))
@@ -71,7 +71,7 @@ def _line(kind: Kind, deleted: int, left: int) -> str:
 
 
 async def _purge_kind(kind: Kind, left: int, batch: int, database: Database, progress: Progress) -> tuple[int, int]:
-    """Delete what can be deleted of the rows that are left; returns how many that were, and how many are left now."""
+    """Delete expired rows; return how many were deleted, and how many are left."""
     deleted, tries = 0, TRIES
     bar = progress.add_task(kind.name, total=left)
     while left and tries:

@@ -1,6 +1,6 @@
-"""`bin/reencrypt`: encrypt every stored API key under the first key of ENCRYPTION_KEY, so that the others can be taken
-out of it. Run it once every replica has the new list. It is safe while the service runs and twice at once; stopped
-half-way it goes on when it is run again. At its end it reads every row once more and tells only what it has seen.
+"""`bin/reencrypt`: encrypt every stored API key under the first key of ENCRYPTION_KEY, so that the others can be
+removed from it. Run it when every replica has the new list. It is safe while the service runs and twice at once; when
+it is interrupted, run it again. At its end it reads every row once more and reports the result.
 """
 
 import argparse
@@ -29,7 +29,7 @@ EXAMPLES = (
 
 @dataclass
 class Found:
-    """What the second look has seen: rows under the first key, rows under another one, rows that no key opens."""
+    """The result of the verification: rows under the first key, rows under another one, rows that no key decrypts."""
 
     current: int = 0
     older: int = 0
@@ -37,7 +37,7 @@ class Found:
 
 
 def main() -> int:
-    """Returns 0 when every row is under the first key, 1 if not, 2 for misuse."""
+    """Return 0 when every row is under the first key, 1 if not, 2 for misuse."""
     parser = command.Parser(prog="bin/reencrypt", description=__doc__, examples=EXAMPLES)
     parser.add_argument("--batch", type=int, default=BATCH, help=f"rows in one transaction (default: {BATCH})")
     parser.add_json()
@@ -66,7 +66,7 @@ async def _reencrypt(arguments: argparse.Namespace, settings: Settings, database
 
 
 async def _pages(database: Database, size: int) -> AsyncIterator[list[ApiKeyRow]]:
-    """All rows in the order of their owners, so many at a time."""
+    """Yield all rows in the order of their owners, `size` at a time."""
     after = ("", "")
     while True:
         async with database.connection() as db:
@@ -78,7 +78,10 @@ async def _pages(database: Database, size: int) -> AsyncIterator[list[ApiKeyRow]
 
 
 async def _renew(database: Database, cipher: ApiKeyCipher, rows: list[ApiKeyRow]) -> int:
-    """Renew what is not under the first key; returns how many that were. What was replaced meanwhile stays as it is."""
+    """Reencrypt the rows under older keys and return their number.
+
+    Rows that are replaced meanwhile stay as they are.
+    """
     older = [(row, cipher.reencrypt(row.ciphertext, _context(row))) for row in rows if not _is_current(cipher, row)]
     renewed = 0
     if older:
@@ -119,7 +122,7 @@ def _tell(arguments: argparse.Namespace, renewed: int, found: Found) -> None:
 
 
 def _verdict(found: Found) -> int:
-    """The exit status, with a reason on standard error where it is not 0."""
+    """Return the exit status, with a reason on standard error if it is not 0."""
     if found.older:
         return command.fail(
             f"{found.older} API keys were stored under an older key meanwhile: restart every replica with the new"

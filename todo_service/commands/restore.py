@@ -1,8 +1,8 @@
-"""`bin/restore`: bring a backup of bin/backup into a database. Stop every running service first.
+"""`bin/restore`: load a backup of bin/backup into a database. Stop every running service first.
 
-All of it is one transaction: what is there is dropped (only with --replace --yes), the file is loaded, pending
-migrations are applied, the counts are checked, and every user's history gets a new epoch, so that clients of delta sync
-start over. Whatever ends it before, power included, leaves the database as it was.
+It is one transaction: existing tables are dropped (only with --replace --yes), the file is loaded, pending migrations
+are applied, the counts are checked, and every user's history gets a new epoch, so that clients of delta sync start
+over. If it is interrupted, even by a power failure, the database is as before.
 """
 
 import argparse
@@ -40,7 +40,7 @@ EXAMPLES = (
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did: what there is now, and how many tables were dropped and migrations applied for it."""
+    """The result of a restore: the totals, and the number of dropped tables and applied migrations."""
 
     totals: Totals
     dropped: int
@@ -49,7 +49,7 @@ class Restored:
 
 
 def main() -> int:
-    """Returns 0 when done, 1 if it could not be, 2 for misuse."""
+    """Return 0 when done, 1 for a failure, 2 for misuse."""
     parser = command.Parser(prog="bin/restore", description=__doc__, examples=EXAMPLES)
     parser.add_argument("file", type=Path, metavar="FILE", help="what bin/backup wrote")
     parser.add_argument("--replace", action="store_true", help="drop the tables of ours that are there; needs --yes")
@@ -82,7 +82,7 @@ async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _check(archive: Dump, applied: dict[int, str], known: tuple[Migration, ...]) -> None:
-    """Raise `DumpError` if this is no backup of ours, or not one that this release can bring up to date."""
+    """Raise `DumpError` if this is not a backup of ours, or not one that this release can bring up to date."""
     if missing := dump_files.NEEDED - archive.tables:
         raise DumpError(f"{archive.path} is no backup of Todo Service: it has no table {', '.join(sorted(missing))}.")
     if others := archive.tables - set(migrations.tables(known)):
@@ -97,7 +97,7 @@ def _check(archive: Dump, applied: dict[int, str], known: tuple[Migration, ...])
 
 
 async def _exchange(db: Connection, archive: Dump, known: tuple[Migration, ...], *, replace: bool) -> Restored:
-    """Everything, inside the caller's transaction."""
+    """Drop, load, migrate and check, in the caller's transaction."""
     await migrations.lock(db)
     own = [table for table in await dump_files.own_tables(db, known) if not table.is_shared]
     if own and not replace:

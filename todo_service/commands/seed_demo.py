@@ -1,5 +1,5 @@
-"""`bin/seed-demo`: fill the database with accounts and tasks to look at: demo-0001@example.com and so on, all with one
-password. Who is there already stays as they are, so that it may be run again with more users.
+"""`bin/seed-demo`: fill the database with demonstration accounts and tasks: demo-0001@example.com and so on, all with
+one password. Existing accounts stay as they are, so it may be run again with more users.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from todo_service.queries.task_rows import TaskRow
 from todo_service.wire import codec
 from todo_service.wire.users import Registration
 
-ROWS = 20_000  # tasks in one transaction, about
+ROWS = 20_000  # tasks in one transaction, roughly
 MOST_USERS = 1_000_000
 EXAMPLES = (
     "bin/seed-demo",
@@ -35,7 +35,7 @@ EXAMPLES = (
 
 
 def main() -> int:
-    """Returns 0 when done, 1 if it could not be, 2 for misuse."""
+    """Return 0 when done, 1 for a failure, 2 for misuse."""
     parser = command.Parser(prog="bin/seed-demo", description=__doc__, examples=EXAMPLES)
     parser.add_argument("--users", type=int, default=10, help="how many accounts there shall be (default: 10)")
     parser.add_argument("--tasks", type=int, default=50, help="tasks of each new account (default: 50)")
@@ -87,7 +87,7 @@ async def _seed(arguments: argparse.Namespace, password: str, settings: Settings
 
 
 async def _fill(arguments: argparse.Namespace, password: str, settings: Settings) -> int:
-    """Make the accounts that are missing; returns how many. Each batch is a transaction of its own."""
+    """Create the missing accounts and return their number. Each batch is a transaction of its own."""
     pool = BcryptPool(rounds=settings.bcrypt_rounds)
     made = 0
     async with single_connection(database_options(settings)) as db:
@@ -123,5 +123,5 @@ def _tasks(arguments: argparse.Namespace, user: DemoUser, number: int) -> tuple[
 
 
 def _email(number: int) -> str:
-    """The email, which is also how it is compared: small letters, ASCII."""
+    """Return the email, which is also its key: lower case, ASCII."""
     return f"demo-{number:04}@example.com"

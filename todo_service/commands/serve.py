@@ -1,4 +1,4 @@
-"""`bin/serve`: read the settings, make ready what development lacks, serve."""
+"""`bin/serve`: read the settings, create the resources that development lacks, serve."""
 
 import asyncio
 import errno
@@ -45,7 +45,7 @@ REMEDIES = {
 
 
 def main() -> int:
-    """Run the service; returns 0 after a polite end, 1 if it could not start, 2 for wrong settings."""
+    """Run the service; return 0 after a graceful shutdown, 1 if it could not start, 2 for wrong settings."""
     parser = command.Parser(
         prog="bin/serve",
         examples=("bin/serve", "SERVER_PORT=9000 bin/serve"),
@@ -85,12 +85,12 @@ def _run(settings: Settings) -> int:
             asyncio.run(_migrate(complete))
         announce = partial(_announce, complete) if complete.environment == "development" else lambda: None
         if complete.web_concurrency > 1:
-            os.environ["WEB_CONCURRENCY"] = str(complete.web_concurrency)  # gunicorn reads it, when it is imported
+            os.environ["WEB_CONCURRENCY"] = str(complete.web_concurrency)  # gunicorn reads it when it is imported
             from todo_service.server import arbiter
 
             return arbiter.run(complete, listeners, on_ready=announce)
         app = build_app(complete)
-        gc.freeze()  # what is here stays: looking through it again would stall everybody for 50 ms now and then
+        gc.freeze()  # the objects of the start stay: collecting them would stall all requests for 50 ms now and then
         others = [(build_metrics_app(app), listener) for listener in listeners[1:]]
         runner.run(runner.serve(app, listeners[0], on_ready=announce, others=others), debug=complete.debug)
     return 0
@@ -109,7 +109,7 @@ def _announce(settings: Settings) -> None:
 
 
 def _say(line: str) -> None:
-    """Progress is for people: it stays apart from the log lines on standard output."""
+    """Print a message for people, apart from the log lines on standard output."""
     print(line, file=sys.stderr, flush=True)
 
 

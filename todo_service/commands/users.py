@@ -1,4 +1,4 @@
-"""`bin/users`: list accounts, deactivate, activate, give a role, end sessions. Every change is in the audit log."""
+"""`bin/users`: list accounts, deactivate, activate, set a role, end sessions. Every change is in the audit log."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ EXAMPLES = (
 
 
 def main() -> int:
-    """Returns 0 when done, 1 if it could not be, 2 for misuse."""
+    """Return 0 when done, 1 for a failure, 2 for misuse."""
     arguments = _parser().parse_args()
     act: Callable[[argparse.Namespace, Settings, Database], Awaitable[int]] = arguments.act
     return command.run_with_database(partial(act, arguments))
@@ -88,7 +88,7 @@ async def _revoke(arguments: argparse.Namespace, _: Settings, database: Database
 
 
 async def _found(database: Database, who: str) -> str:
-    """The id of whoever has this id or this email."""
+    """Return the id of the user with this id or this email."""
     async with database.connection() as db:
         email_key = SignIn(email=who, password="").email_key
         user = await users.select(db, user_id=who) or await users.select_by_email_key(db, email_key=email_key)

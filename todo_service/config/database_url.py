@@ -1,9 +1,8 @@
-"""The connection string as people have it, turned into what a connection needs.
+"""DATABASE_URL: the connection strings of hosting platforms, ORMs and poolers, parsed into one form.
 
-Hosting platforms, ORMs and poolers each write their own dialect of libpq's URI (PostgreSQL manual, 34.1.1.2). Every
-parameter is mapped, dropped with a note, or refused with the words to write instead; nothing is lost silently.
-An error never repeats a piece of the URL's credentials: an unescaped `@`, `/`, `?` or `#` in a password moves the rest
-of it into the host, port or parameters, so those are not repeated either.
+They are dialects of libpq's URI (PostgreSQL manual, 34.1.1.2). Every parameter is mapped, dropped with a note, or
+refused with a correction; nothing is lost silently. An error never repeats a part of the credentials: an unescaped `@`,
+`/`, `?` or `#` in a password moves the rest of it into the host, port or parameters, so those are not repeated either.
 """
 
 import re
@@ -27,13 +26,17 @@ _EXAMPLE = "postgresql://user:password@host:5432/database"
 
 @dataclass(frozen=True, slots=True)
 class Dsn:
-    """Where PostgreSQL is and how to speak to it.
+    """A parsed connection string.
 
-    `hosts` are (name, address or socket folder, port) in the order to try; empty, like an absent user, password or
-    database, means libpq's defaults (`PGHOST`, `PGUSER`, `PGPASSWORD`, `~/.pgpass`…). `sslmode` is None when nobody
-    said; `sslrootcert` is a file or `system`, the machine's trust store. `connect_timeout` is seconds for one host.
-    `server_settings` were asked for on purpose and are sent even through a pooler. `pooled` means that one server
-    connection is shared by transaction. `notes` say what was repaired or left out.
+    Attributes:
+        hosts: Pairs of a name, address or socket folder and a port, in the order to try. Empty, like an absent user,
+            password or database, means libpq's defaults (`PGHOST`, `PGUSER`, `PGPASSWORD`, `~/.pgpass`…).
+        sslmode: None if it is not set.
+        sslrootcert: A file, or `system` for the machine's trust store.
+        connect_timeout: Seconds for one host.
+        server_settings: Sent even through a pooler.
+        pooled: A server connection is shared by transaction.
+        notes: The repaired and the dropped parts.
     """
 
     hosts: tuple[tuple[str, int], ...] = ()
@@ -56,7 +59,7 @@ class Dsn:
 
     @property
     def needs_tls(self) -> bool:
-        """Whether a connection without TLS is out of the question."""
+        """Whether a connection without TLS is refused."""
         return self.sslmode in TLS_MODES
 
     @property
@@ -66,7 +69,7 @@ class Dsn:
 
 
 def parse(url: str) -> Dsn:
-    """Read a connection URL; raise `ValueError` with one sentence that holds nothing of the password."""
+    """Parse a connection URL. Raises `ValueError` with one sentence that holds no part of the password."""
     draft = Draft()
     address, _, query = _after_scheme(url, draft).partition("?")
     authority, _, path = address.partition("/")
@@ -167,7 +170,7 @@ def _port(text: str) -> int:
 
 
 def _settle_tls(values: dict[str, Any], notes: list[str]) -> None:
-    """Choose the mode that what was given asks for, and the trust store when no certificate was named."""
+    """Set the mode that the given certificates ask for, and the trust store if no certificate is given."""
     for name in TLS_FILES:
         if name not in values or (name == "sslrootcert" and values[name] == SYSTEM_TRUST):
             continue
@@ -192,7 +195,7 @@ def _settle_tls(values: dict[str, Any], notes: list[str]) -> None:
 
 
 def _is_pooler(host: str, port: int) -> bool:
-    """Whether this is a hosting platform's transaction pooler, by the names and ports they document."""
+    """Return whether this is a hosting platform's transaction pooler, by its documented names and ports."""
     return (
         re.search(r"-pooler\.([\w-]+\.)*neon\.(tech|build)$", host) is not None
         or (port == 6543 and host.endswith((".supabase.com", ".supabase.co")))

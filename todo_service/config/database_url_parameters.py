@@ -1,6 +1,6 @@
-"""The parameters of a connection string, `?name=value&…`, and what becomes of each.
+"""The parameters of a connection string, `?name=value&…`: one table with the treatment of each.
 
-One table of all names that libpq, the drivers, ORMs and poolers are known to use; to support another, add a row.
+It has the parameters of libpq and asyncpg, and those in the copy buttons of hosting platforms.
 """
 
 import re
@@ -22,7 +22,7 @@ ESCAPE = (
 
 @dataclass(slots=True)
 class Draft:
-    """What has been read so far: `values` are fields of the `Dsn` under their names."""
+    """The parts parsed so far: `values` are fields of the `Dsn` under their names."""
 
     values: dict[str, Any] = field(default_factory=dict)
     server_settings: dict[str, str] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Draft:
 
 
 def read(query: str, draft: Draft) -> None:
-    """Enter what a URL's query says into the draft; raise `ValueError` with one sentence."""
+    """Parse a URL's query into the draft. Raises `ValueError` with one sentence."""
     for name, value in _given(query):
         _PARAMETERS[name](draft, name, value)
 
@@ -64,7 +64,7 @@ def _unknown(name: str, *, has_secret: bool) -> str:
 
 
 def decoded(text: str) -> str:
-    """Undo the percent-encoding of a part of the URL."""
+    """Decode the percent-encoding of a part of the URL."""
     if re.search(r"%(?![0-9A-Fa-f]{2})", text):
         raise ValueError(ESCAPE)
     try:
@@ -77,7 +77,7 @@ def decoded(text: str) -> str:
     return decoded
 
 
-# What each parameter does.
+# The treatments.
 
 
 def _keep(draft: Draft, name: str, value: str) -> None:
@@ -177,7 +177,7 @@ def _client_encoding(draft: Draft, name: str, value: str) -> None:
 
 
 def _options(draft: Draft, _: str, value: str) -> None:
-    """Translate `-c name=value`, `-cname=value` and `--name=value`; Neon's `endpoint=` is told by TLS."""
+    """Parse `-c name=value`, `-cname=value` and `--name=value`; Neon's `endpoint=` is sent by TLS (SNI)."""
     words = re.sub(r"(^|[+ ])-c[+ ]*", r"\1--", value)
     for word in re.findall(r"(?:\\.|[^\s\\])+", re.sub(r"\+(?=--)", " ", words)):
         setting = re.fullmatch(r"--([A-Za-z_][\w.-]*)=(.*)", re.sub(r"\\(.)", r"\1", word))

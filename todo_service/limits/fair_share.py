@@ -1,4 +1,4 @@
-"""Fair shares: a user who sends much at once queues behind their own requests, never in front of other users'."""
+"""Fair shares: a user with many requests queues behind their own, never in front of other users'."""
 
 import asyncio
 from collections import Counter

@@ -1,7 +1,7 @@
 """Sliding windows in the memory of one process.
 
 Time is `time.monotonic`, so setting the wall clock changes nothing. Keys are kept in the order of their last admission:
-each admission evicts up to two keys at the front whose window has passed.
+each admission evicts up to two expired windows at the front.
 """
 
 import time

@@ -6,7 +6,7 @@ the answers, so a hit costs one round trip and requests never touch the connecti
 Time is the clock of Redis; the clocks of the processes do not count.
 
 A refusal stays true until the oldest hit leaves its window. Until then it is repeated from local memory, so a client
-that keeps sending costs Redis nothing, and nobody is admitted or refused whom Redis would treat otherwise.
+that keeps sending costs Redis nothing, and every decision is the one that Redis would make.
 """
 
 import asyncio

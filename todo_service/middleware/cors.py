@@ -1,7 +1,7 @@
-"""Which pages of other origins may read our answers (CORS): aiohttp-cors decides, for `CORS_ORIGINS` alone.
+"""CORS: aiohttp-cors decides which pages of other origins may read our answers, for `CORS_ORIGINS` alone.
 
-It knows single resources. `_Everywhere` makes it decide for every request, so that what no route answers is decided on
-as well; `answer_options` asks it about preflights and puts its answers into the shapes of this service.
+aiohttp-cors knows single resources. `_Everywhere` applies it to every request, including those that no route matches;
+`answer_options` lets it answer preflights and gives its answers the form of this service.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from todo_service.config.allowlists import ANY
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import PreflightRefused
 
-MAX_AGE = 2 * 60 * 60  # seconds for which a browser may remember a preflight; Chromium remembers no longer
+MAX_AGE = 2 * 60 * 60  # seconds for which a browser may cache a preflight; Chromium caches no longer
 EXPOSED = (
     "ETag", "X-Request-ID", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining",
     "X-RateLimit-Reset", "Retry-After", "Link", "X-Total-Count", "Location", "Idempotency-Replayed",
@@ -32,7 +32,7 @@ Preflight = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class _Everywhere(AbstractRouterAdapter):
-    """Tells aiohttp-cors that one configuration holds for every path, and which methods a path has."""
+    """Applies one configuration to every path, and finds the methods of a path."""
 
     preflight: Preflight
 
@@ -43,7 +43,7 @@ class _Everywhere(AbstractRouterAdapter):
         self.preflight = handler
 
     def set_config_for_routing_entity(self, routing_entity: object, config: object) -> None:
-        """There is one configuration for all."""
+        """Ignore it: there is one configuration for all."""
 
     def is_preflight_request(self, request: web.Request) -> bool:
         return is_preflight(request)
@@ -73,7 +73,8 @@ def set_up(app: web.Application) -> None:
 
 
 async def answer_options(request: web.Request) -> web.Response | None:
-    """Answer OPTIONS on every path there is: with its methods, and for a preflight with what a page may send.
+    """Answer OPTIONS on every path there is: with its methods, and for a preflight with the methods and headers for
+    pages.
 
     None for other requests. Credentials are not read: browsers send preflights without them.
 
@@ -95,7 +96,7 @@ async def answer_options(request: web.Request) -> web.Response | None:
 
 
 def is_preflight(request: web.Request) -> bool:
-    """Whether a browser asks on behalf of a page whether it may send a request (Fetch, section 3.2.2)."""
+    """Return whether a browser asks for a page's permission to send a request (Fetch, section 3.2.2)."""
     return (
         request.method == hdrs.METH_OPTIONS
         and hdrs.ORIGIN in request.headers
@@ -104,7 +105,7 @@ def is_preflight(request: web.Request) -> bool:
 
 
 def methods_of_path(request: web.Request) -> Sequence[str] | None:
-    """The methods that an OPTIONS request's path answers to; None if there is no such path."""
+    """Return the methods of an OPTIONS request's path; None if there is no such path."""
     error = request.match_info.http_exception
     return sorted(error.allowed_methods) if isinstance(error, web.HTTPMethodNotAllowed) else None
 
@@ -117,7 +118,7 @@ def _options(origin: str) -> Any:
 
 
 def _completed(granted: web.Response, methods: Sequence[str]) -> web.Response:
-    """What was granted for one method and some headers, for all of the path: then one preflight is enough."""
+    """The grant for one method and some headers, extended to the whole path: then one preflight is enough."""
     granted.set_status(204)
     granted.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = ", ".join(methods)
     granted.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = ", ".join(ACCEPTED)

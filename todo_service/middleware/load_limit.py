@@ -71,7 +71,7 @@ class LoadShedder:
 
 
 class _PreparedResponse(web.StreamResponse):
-    """A response whose head and body are one piece of bytes."""
+    """A response with head and body in one piece of bytes."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(status=Overloaded.status)

@@ -1,6 +1,6 @@
 """The event-loop monitor: how late the loop wakes, where it is blocked, and the gauges that are read at every tick.
 
-A delay of the loop is a delay of every request. The loop cannot tell where it is blocked, so a thread takes its stack.
+A delay of the loop is a delay of every request. A blocked loop cannot report its stack, so a thread samples it.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""What is counted and measured, for Prometheus: each metric's name, labels and buckets.
+"""Prometheus metrics: the name, the labels and the buckets of each.
 
-A label is a route's template, a statement's name or a word from a fixed list, never what a caller chose: so the number
-of series has a bound. Nothing here is shared between two applications of one process.
+A label is a route's template, a statement's name or a word from a fixed list, never a caller's text, so the number of
+series is bounded. Two applications of one process share nothing here.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,15 +17,15 @@ from prometheus_client.registry import Collector
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10)  # seconds, as all buckets here
 STATEMENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-FAILURES = (500, 503)  # of a count that begins with its first failure, Prometheus would not see that one
-OTHER = "other"  # every method beyond these
-UNMATCHED = "unmatched"  # every path that no route takes
-SHED = "shed"  # what was refused before anybody looked which route takes it
+FAILURES = (500, 503)  # Prometheus would miss the first failure of a count that starts with it
+OTHER = "other"  # every other method
+UNMATCHED = "unmatched"  # every path without a route
+SHED = "shed"  # requests that were refused before their route was matched
 
 
 class Metrics:
-    """The metrics of one application. `source` gives what is shown: without one, what was counted here; with several
-    workers, the sum of all (see `metric_files.py`).
+    """The metrics of one application. `source` is exposed: its own registry, or the sum of several workers (see
+    `multiprocess_metrics.py`).
     """
 
     def __init__(self, *, version: str = "", source: Collector | None = None) -> None:
@@ -101,14 +101,14 @@ class Metrics:
             self._durations[method, route].observe(seconds)
 
     def statement(self, name: str, seconds: float) -> None:
-        """A statement of this name has ended."""
+        """Count a statement of this name."""
         duration = self._statements.get(name)
         if duration is None:
             duration = self._statements[name] = self._statement_seconds.labels(name)
         duration.observe(seconds)
 
     def auth_event(self, event: str, outcome: str) -> None:
-        """Something happened to a credential: `event` is `sign_in`, `registration`, `refresh` or `token`."""
+        """Count an event of a credential: `event` is `sign_in`, `registration`, `refresh` or `token`."""
         self._word(self._auth, event, outcome).inc()
 
     @contextmanager
@@ -125,35 +125,35 @@ class Metrics:
             self.auth_event(event, outcome)
 
     def limited(self, name: str) -> None:
-        """A request was refused by the limit of this name."""
+        """Count a request that the limit of this name refused."""
         self._word(self._limited, name).inc()
 
     def key_validated(self, provider: str, outcome: str) -> None:
-        """A provider was asked about an API key: `valid`, `invalid`, `quota_exceeded` or `unreachable`."""
+        """Count the verdict of a provider on an API key: `valid`, `invalid`, `quota_exceeded` or `unreachable`."""
         self._word(self._validations, provider, outcome).inc()
 
     def redis_error(self) -> None:
-        """Redis did not answer in time, or could not be reached."""
+        """Count a late answer of Redis, or a failed connection."""
         self.redis_errors.inc()
 
     def redis_up(self, up: bool) -> None:
-        """Whether Redis answers. Without this call, as without Redis, there is no such series."""
+        """Set whether Redis answers. Without a call, as without Redis, there is no such series."""
         if self._redis_up is None:
             self._redis_up = self._gauge("todo_rate_limit_redis_up", "1 if Redis answers every worker.", "livemin")
         self._redis_up.set(up)
 
     def list_answered(self, outcome: str) -> None:
-        """A list was answered: `hit` (from what is kept), `miss` (read anew) or `not_modified` (the client has it)."""
+        """Count an answer to a list: `hit` (from the cache), `miss` (read from the database) or `not_modified`."""
         self._word(self._lists, outcome).inc()
 
     def families(self) -> list[Metric]:
-        """Everything counted so far, in all workers. Takes milliseconds: not for the event loop."""
+        """Return everything counted so far, in all workers. Takes milliseconds: not on the event loop."""
         return list(self._source.collect())
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """The same as an `Accept` header asks for it, OpenMetrics or Prometheus's own, and its content type.
+        """Return the exposition for an `Accept` header, OpenMetrics or Prometheus's own, and its content type.
 
-        The library's own choice fails over a strange header.
+        The library's own choice fails over a malformed header.
         """
         if openmetrics.CONTENT_TYPE_LATEST.partition(";")[0] in accept:
             write: Callable[[Collector], bytes] = openmetrics.generate_latest

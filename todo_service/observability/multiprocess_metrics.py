@@ -1,7 +1,7 @@
-"""One truth from several workers: each writes its numbers to files in one folder, and any of them adds all up.
+"""The metrics of several workers: each writes its own to files in one folder, and any of them adds all up.
 
-A worker writes as one of a few numbered slots. When it dies its counts stay, and whoever has the slot next goes on
-from them; so there are never more files than there were workers at once, however often one dies.
+A worker writes to one of a few numbered slots. When it dies its counts stay, and its successor in the slot continues
+them, so there are never more files than there were workers at once, however often one dies.
 """
 
 import fcntl
@@ -27,9 +27,10 @@ log = structlog.get_logger()
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """An empty folder, in memory if possible, removed at the end. Folders of services that were killed are removed too.
+    """Yield an empty folder, in memory if possible, and remove it. Folders of killed services are removed too.
 
-    Raises `OSError` if there is no place for one.
+    Raises:
+        OSError: There is no place for one.
     """
     place = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     for abandoned in place.glob(f"{PREFIX}*"):
@@ -45,7 +46,7 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def _held(path: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the workers inherit. Raises `OSError` if somebody else lives who holds it."""
+    """Hold the folder's lock, which the workers inherit. Raises `OSError` if another living process holds it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -55,7 +56,7 @@ def _held(path: Path) -> Iterator[None]:
 
 
 def write_as(slot: int, path: Path) -> None:
-    """Let the metrics that this process makes from now on write to `path`, going on from the counts of this slot."""
+    """Let this process write its metrics to `path`, continuing the counts of this slot."""
     forget(slot, path)
     for file in path.glob(f"*_{slot}.db"):
         if not is_sound(file):
@@ -66,27 +67,29 @@ def write_as(slot: int, path: Path) -> None:
 
 
 def forget(slot: int, path: Path) -> None:
-    """Take what a dead worker had at hand out of the sums; what it counted stays in them."""
+    """Remove a dead worker's gauges from the sums; its counts stay."""
     multiprocess.mark_process_dead(slot, str(path))  # type: ignore[no-untyped-call]
 
 
 class MetricFiles(Collector):
-    """The sums over all workers, dead ones included."""
+    """The sums over all workers, including dead ones."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: set[bytes] = set()
 
     def collect(self) -> Iterable[Metric]:
-        """Read the files. One that a worker was killed over is passed over."""
+        """Read the files, skipping one that was damaged when its worker was killed."""
         sound = [str(file) for file in self._path.glob("*.db") if is_sound(file, self._known)]
         merge: Callable[[list[str]], Iterable[Metric]] = multiprocess.MultiProcessCollector.merge
         return merge(sound)
 
 
 def is_sound(file: Path, known: set[bytes] | None = None) -> bool:
-    """Whether a file can be read to its end: the library fails over one that cannot, or never ends. Names of series
-    that are `known` to be sound are not looked at again.
+    """Return whether a file can be read to its end; the library fails over a damaged one, or never ends.
+
+    Args:
+        known: Series names that are sound; they are not parsed again.
     """
     known = set() if known is None else known
     try:

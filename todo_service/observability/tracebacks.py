@@ -1,7 +1,7 @@
-"""Tracebacks as the log has them: where, in which lines of code and which kind of error; never what users sent.
+"""Tracebacks for the log: the place, the lines of code and the kind of error, never the text of users.
 
-What an error says may be data: PostgreSQL repeats rows in its details, asyncpg arguments, Python the text that is no
-number. So an error's words are told only where they speak of code or of the network; values of variables never are.
+The message of an error may hold data: PostgreSQL repeats rows in its details, asyncpg arguments, Python the text that
+is not a number. So only messages about code or the network are logged; values of variables never are.
 """
 
 import ssl
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import asyncpg
 
-# These say what is wrong with the code, with a file or with a connection.
+# Their messages are about the code, a file or a connection.
 SPOKEN = (AttributeError, NameError, TypeError, ImportError, AssertionError, RuntimeError, OSError)
 FIELDS = ("sqlstate", "schema_name", "table_name", "column_name", "constraint_name", "data_type_name")
 MAX_WORDS = 300  # characters
@@ -20,12 +20,12 @@ Failure = tuple[type[BaseException], BaseException, object]
 
 
 def written(failure: Failure) -> str:
-    """The traceback of an error and of those it came from, innermost cause first."""
+    """Return the traceback of an error and of its causes, innermost first."""
     return "\n".join(_chain(failure[1], MAX_DEPTH))
 
 
 def described(error: BaseException) -> str:
-    """One line: the kind of error and what may be told of it."""
+    """Return one line: the kind of error and the loggable part of its message."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     words = _words(error)

@@ -1,1 +1,1 @@
-"""The description of the API, OpenAPI 3.1, made of the rows of the routes and of the wire models."""
+"""The description of the API, OpenAPI 3.1, generated from the rows of the routes and the wire models."""

@@ -1,4 +1,4 @@
-"""The whole document: what surrounds the operations."""
+"""The whole document: the frame around the operations."""
 
 import sys
 from collections import Counter
@@ -37,7 +37,7 @@ To begin, make an account (`POST /api/v1/auth/register`), sign in (`POST /api/v1
 
 
 def document(routes: Sequence[Route], settings: Settings) -> dict[str, Any]:
-    """The OpenAPI document of the rows, for a service with these settings."""
+    """Return the OpenAPI document of the rows, for a service with these settings."""
     schemas = Schemas(settings)
     shared: dict[str, Any] = {}
     paths: dict[str, dict[str, Any]] = {}
@@ -68,7 +68,7 @@ def document(routes: Sequence[Route], settings: Settings) -> dict[str, Any]:
 
 
 def _traits(family: Family) -> tuple[str, ...]:
-    """What tells a family from the others, in words: address, names, list, length of a list, status."""
+    """Return the traits of a family in words: address, names, list, length of a list, status."""
     fields = getattr(family.list_document, "model_fields", None)
     return (
         f"`{family.prefix}/tasks`",
@@ -80,7 +80,7 @@ def _traits(family: Family) -> tuple[str, ...]:
 
 
 def _tags(routes: Iterable[Route]) -> list[dict[str, str]]:
-    """Each tag with the first sentence of the module that its handlers are in."""
+    """Return each tag with the first sentence of its handlers' module."""
     found: dict[str, str] = {}
     for route in routes:
         about = sys.modules[route.handler.__module__].__doc__ or ""

@@ -52,23 +52,23 @@ COMPONENTS: dict[str, Any] = {
 
 
 def refer(*names: str) -> dict[str, Any]:
-    """The headers by name, as a response has them."""
+    """Return references to headers by name."""
     usual = [name.replace("Etag", ETAG) for name in names]
     return {name: {"$ref": f"#/components/headers/{name}"} for name in usual}
 
 
 def is_limited(route: Route) -> bool:
-    """Whether requests to the row are counted."""
+    """Return whether requests to the row count against a rate limit."""
     return route.limit is not Limit.NONE
 
 
 def of_every_answer(route: Route) -> dict[str, Any]:
-    """What is on every answer of a row."""
+    """Return the headers of every answer of a row."""
     return refer(REQUEST_ID, *(LIMITED if is_limited(route) else ()))
 
 
 def of_success(route: Route, status: int) -> dict[str, Any]:
-    """What is on an answer of success besides."""
+    """Return the further headers of a success."""
     names = [name for name in route.description.response_headers if name != hdrs.LOCATION or status == 201]
     if IDEMPOTENCY_KEY in route.description.request_headers:
         names.extend(REPLAYED)

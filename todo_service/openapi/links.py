@@ -1,4 +1,4 @@
-"""What can be asked next: links from an answer that makes something to the operations on it."""
+"""Links from an answer that creates a resource to the operations on it."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ STATUSES = {"201"}
 
 
 def of(route: Route, routes: Sequence[Route], name: Callable[[Route], str]) -> dict[str, Any]:
-    """The links of a row that makes things: to every row about one of them, whose id is the answer's."""
+    """Return the links of a row that creates a resource: to every row about one of them, with the answer's id."""
     if route.method != "POST" or 201 not in route.description.answers:
         return {}
     one = re.compile(re.escape(route.path) + r"/{(\w+)}(/.*)?")

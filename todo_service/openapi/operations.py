@@ -16,7 +16,7 @@ BOTH_SPELLINGS = "Names may be in snake_case or in camelCase, but no field in bo
 
 
 def operation(route: Route, routes: Sequence[Route], schemas: Schemas, shared: dict[str, Any]) -> dict[str, Any]:
-    """What there is to say of a row; refusals that rows have in common go to `shared`."""
+    """Describe a row; refusals that rows have in common go to `shared`."""
     found: dict[str, Any] = {
         "operationId": operation_id(route),
         "summary": route.summary,
@@ -36,20 +36,20 @@ def operation(route: Route, routes: Sequence[Route], schemas: Schemas, shared: d
 
 
 def operation_id(route: Route) -> str:
-    """A name for the function that a generated client has for it: `list_tasks`, `owner_list_tasks`."""
+    """Return the name of the operation, and of the function in generated clients: `list_tasks`, `owner_list_tasks`."""
     name = route.name or route.handler.__name__
     return f"{route.family.name}_{name}" if route.family and route.family.name != "v1" else name
 
 
 def tag(route: Route) -> str:
-    """What it is listed under: its family, or the module of its handler."""
+    """Return the tag of a row: its family, or the module of its handler."""
     if route.family:
         return "tasks" if route.family.name == "v1" else f"tasks: {route.family.name}"
     return route.handler.__module__.rpartition(".")[2].replace("_", "-")
 
 
 def _description(route: Route) -> str:
-    """What the handler says of itself, without what it raises: the answers tell that."""
+    """The handler's docstring, without the exceptions, which the answers show."""
     said = inspect.getdoc(route.handler) or ""
     said = " ".join(said.partition("Raises")[0].split())
     return f"{said} {FOR_ADMINS}" if is_for_admins(route) else said

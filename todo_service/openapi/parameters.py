@@ -1,4 +1,4 @@
-"""What a request carries besides its body: variables of the path, the query, headers."""
+"""The parameters of a request besides its body: variables of the path, the query, headers."""
 
 import re
 from collections.abc import Iterator
@@ -33,12 +33,12 @@ WHOSE = "For administrators: whose task is meant, if several users chose its id.
 
 
 def parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
-    """All parameters of a row, in the order of path, query, headers."""
+    """Return all parameters of a row, in the order of path, query, headers."""
     return [*_path(route), *_query(route, schemas), *_headers(route)]
 
 
 def is_for_admins(route: Route) -> bool:
-    """Whether administrators get something else here."""
+    """Return whether an administrator is served differently."""
     return route.any_owner or route.admin_handler is not None
 
 

@@ -1,4 +1,4 @@
-"""What may be answered: success as the row says, and every refusal that follows from what the row is."""
+"""The answers of a row: its successes, and every refusal that follows from the row."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +40,7 @@ OF_STATUS: Mapping[int, tuple[str, ...]] = {
 
 
 def responses(route: Route, schemas: Schemas, shared: dict[str, Any]) -> dict[str, Any]:
-    """All answers of a row, by status. Refusals that rows have in common are in `shared`."""
+    """Return all answers of a row by status. Refusals that rows have in common are in `shared`."""
     prefix = route.family.schema_prefix if route.family else ""
     found = {status: _success(route, status, schemas, prefix) for status in route.description.answers}
     if hdrs.IF_NONE_MATCH in route.description.request_headers:
@@ -51,7 +51,7 @@ def responses(route: Route, schemas: Schemas, shared: dict[str, Any]) -> dict[st
         refusals[status_of(route, kind)].append(kind)
     for status, kinds in refusals.items():
         refusal = _refusal(route, status, kinds, schemas)
-        if status in found:  # an answer that says more than a problem document does
+        if status in found:  # an answer with more in it than a problem document
             found[status] = refusal | {"content": refusal["content"] | found[status]["content"]}
         else:
             name = "Or".join(kind.__name__ for kind in kinds) + ("" if is_limited(route) else "Unlimited")
@@ -61,7 +61,7 @@ def responses(route: Route, schemas: Schemas, shared: dict[str, Any]) -> dict[st
 
 
 def refusals_of(route: Route) -> Iterator[type[ApiError]]:
-    """Every problem type that a request to the row may be answered with."""
+    """Yield every problem type that may answer a request to the row."""
     yield from ANY_REQUEST
     yield from route.description.errors
     if is_limited(route):
@@ -94,12 +94,12 @@ def _by_what_is_sent(route: Route) -> Iterator[type[ApiError]]:
 
 
 def status_of(route: Route, kind: type[ApiError]) -> int:
-    """The status of a refusal; that of an invalid body is the family's."""
+    """Return the status of a refusal; that of an invalid body is the family's."""
     return route.invalid_status if kind is errors.ValidationFailed else kind.status
 
 
 def content(media: Mapping[str, Any], schema: Callable[[Any], Schema]) -> dict[str, Any]:
-    """Media types with what is in each. The example of a schema without a name is shown beside it."""
+    """Return media types with their schemas. The example of a schema without a name is shown beside it."""
     schemas = {name: schema(kind) for name, kind in media.items()}
     return {
         name: {"schema": kind} | ({"example": kind["examples"][0]} if "examples" in kind else {})

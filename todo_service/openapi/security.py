@@ -1,4 +1,4 @@
-"""Who may: the credentials there are, and which of them a row takes."""
+"""The security schemes, and those that a row accepts."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ ANYONE: list[dict[str, list[str]]] = [ACCOUNT, {"sessionToken": []}, {"serviceTo
 
 
 def of(route: Route) -> list[dict[str, list[str]]]:
-    """One of these is needed; an empty one: none is."""
+    """Return the alternatives, one of which is required; an empty one requires nothing."""
     if route.access is Access.PUBLIC:
         return [{}, ACCOUNT] if route.description.may_identify else []
     return ANYONE if route.access is Access.USER else [ACCOUNT]

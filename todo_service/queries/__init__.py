@@ -1,4 +1,4 @@
-"""What we say to PostgreSQL: one module a table, each statement a constant beside the one function that runs it."""
+"""SQL: one module for each table, each statement a constant beside the one function that runs it."""
 
 import importlib
 import pkgutil
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 
 def statement_names() -> dict[str, str]:
-    """Every SQL text of this room, with its name as logs and metrics say it: `tasks.insert`."""
+    """Return every SQL text of this room with its name for logs and metrics, such as `tasks.insert`."""
     modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
     return {
         sql: f"{module.__name__.rpartition('.')[2]}.{name.lower()}{variant}"
@@ -18,7 +18,7 @@ def statement_names() -> dict[str, str]:
 
 
 def _texts(constant: object) -> Iterator[tuple[str, str]]:
-    """A statement, or each variant of one with what tells it apart."""
+    """Yield a statement, or each variant of one with the suffix of its name."""
     if isinstance(constant, str):
         yield "", constant
     elif isinstance(constant, Mapping):

@@ -1,4 +1,4 @@
-"""`audit_log`: who did what to whom. A row is written by the transaction of the act, and never changed."""
+"""`audit_log`: acts of one user on another. A row is written by the transaction of the act, and never changed."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from todo_service.postgres.connector import Connection
 
 
 class AuditEntry(NamedTuple):
-    """One act: a word for it, the user who acts, the request, and the details in words."""
+    """One act: a word for it, its actor, its request, and its details in words."""
 
     action: str
     actor_id: str

@@ -1,18 +1,19 @@
-"""PostgreSQL's own catalog: which tables of ours a database has, and what is done to tables as a whole."""
+"""PostgreSQL's own catalog: the service's tables in a database, and operations on whole tables."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from todo_service.postgres.connector import Connection
 
-_MADE_BY_US = "made by todo-service"  # the comment that migration 0008 leaves on a table that might be somebody else's
+_MADE_BY_US = "made by todo-service"  # the comment of migration 0008
 _OFTEN_SHARED = "user_sessions"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that is there: its name, and the same with its schema, quoted. `is_shared` says that an auth server made
-    it, and that it is not ours to copy or drop.
+    """A table: its name, and its quoted name with the schema.
+
+    `is_shared` marks a table that an auth server created, which is not ours to copy or drop.
     """
 
     name: str
@@ -30,7 +31,7 @@ ORDER BY class.relname"""
 
 
 async def select_tables(db: Connection, *, names: Collection[str]) -> list[Table]:
-    """Those of the named tables that the connection finds, by name."""
+    """Return those of the named tables that the connection finds, by name."""
     return [Table(*row) for row in await db.fetch(SELECT_TABLES, list(names))]
 
 
@@ -38,7 +39,7 @@ SELECT_SERVER_VERSION = "SELECT current_setting('server_version_num')::integer /
 
 
 async def select_server_version(db: Connection) -> int:
-    """The server's major version, as in `18`."""
+    """Return the server's major version, such as `18`."""
     version: int = await db.fetchval(SELECT_SERVER_VERSION)
     return version
 
@@ -47,7 +48,7 @@ SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', '2s', true)"
 
 
 async def update_lock_timeout(db: Connection) -> None:
-    """Wait for no table longer than 2 seconds, until the transaction ends."""
+    """Set a lock timeout of 2 seconds until the transaction ends."""
     await db.execute(SET_LOCK_TIMEOUT)
 
 
@@ -55,7 +56,7 @@ SELECT_SEARCH_PATH = "SELECT current_setting('search_path')"
 
 
 async def select_search_path(db: Connection) -> str:
-    """Where names without a schema are looked for."""
+    """Return the schemas in which unqualified names are looked up."""
     path: str = await db.fetchval(SELECT_SEARCH_PATH)
     return path
 
@@ -64,18 +65,21 @@ UPDATE_SEARCH_PATH = "SELECT set_config('search_path', $1, true)"
 
 
 async def update_search_path(db: Connection, path: str) -> None:
-    """Look there, until the transaction ends."""
+    """Set the search path until the transaction ends."""
     await db.execute(UPDATE_SEARCH_PATH, path)
 
 
 async def drop(db: Connection, *, tables: Collection[Table]) -> None:
-    """Drop tables, all or none. Raises asyncpg's `DependentObjectsStillExistError` if somebody else builds on one."""
+    """Drop tables, all or none.
+
+    Raises asyncpg's `DependentObjectsStillExistError` if a foreign object depends on one.
+    """
     if tables:
         await db.execute(f"DROP TABLE {_list(tables)}")
 
 
 async def analyze(db: Connection, *, tables: Collection[Table]) -> None:
-    """Let the planner know tables that were just filled."""
+    """Update the planner's statistics of tables that were just filled."""
     await db.execute(f"ANALYZE {_list(tables)}")
 
 

@@ -1,7 +1,8 @@
-"""Changes of a user's tasks since a version, for delta sync: `tasks` that were written, `task_tombstones` of deletions.
+"""The changes of a user's tasks since a version, for delta sync: `tasks` that were written, `task_tombstones` of
+deletions.
 
-A change raises the clock and is committed with it, and the next one waits for that. So whoever sees the clock at a
-version sees every change up to it, and none above it: a position in that order misses nothing.
+A change raises the clock and is committed with it, and the next change waits for that commit. A reader of the clock at
+some version therefore sees every change up to it and none above it: a position in that order misses nothing.
 """
 
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChangePage:
-    """Some changes in the order of their versions, whether there are more, and the clock of the same moment: deletions
-    up to `sync_floor` may be forgotten.
+    """Changes in the order of their versions, and the clock at the same moment; deletions up to `sync_floor` may be
+    purged.
     """
 
     epoch: int
@@ -38,7 +39,7 @@ class ChangePage:
     has_more: bool
 
 
-# With nothing new the clock's row is all that is read: both branches ask the clock before they begin.
+# Without changes the clock's row is all that is read: both branches check the clock first.
 SELECT_PAGE = f"""
 SELECT clock.epoch, clock.version, clock.sync_floor, {TASK_COLUMNS.of("change")}
 FROM task_clocks AS clock
@@ -61,8 +62,10 @@ ORDER BY change.version"""
 async def select_page(
     db: Connection, *, owner_id: str, position: int, deletions_since: int | None, limit: int
 ) -> ChangePage | None:
-    """The first `limit` changes above version `position`, of deletions only those above `deletions_since` too (None:
-    none at all). None if this user has no clock.
+    """Return the first `limit` changes above version `position`, or None if this user has no clock.
+
+    Args:
+        deletions_since: Deletions must be above this version too; None leaves out all deletions.
     """
     rows = await db.fetch(SELECT_PAGE, owner_id, position, deletions_since, limit + 1)
     if not rows:

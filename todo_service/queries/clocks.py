@@ -8,12 +8,12 @@ SELECT_VERSION = "SELECT version FROM task_clocks WHERE user_id = $1"
 
 
 async def select_version(db: Connection, *, owner_id: str) -> int | None:
-    """How many changes this user's tasks have seen, or None if there is no such user."""
+    """Return the number of changes that this user's tasks have seen, or None if there is no such user."""
     version: int | None = await db.fetchval(SELECT_VERSION, owner_id)
     return version
 
 
-# The user's row comes before the clock's, as in a deletion, so that the two never wait for each other.
+# The user's row is locked before the clock's, as in a deletion, so that the two never deadlock.
 LOCK = """
 WITH owner AS MATERIALIZED (
     SELECT id FROM users WHERE id = $1 FOR KEY SHARE
@@ -23,12 +23,15 @@ FOR UPDATE OF clock"""
 
 
 async def lock(db: Connection, *, owner_id: str) -> int | None:
-    """Hold off every other change of this user's tasks until the transaction ends. What `select_version` says."""
+    """Lock this user's tasks against other changes until the transaction ends.
+
+    Returns the version as `select_version` does.
+    """
     version: int | None = await db.fetchval(LOCK, owner_id)
     return version
 
 
-# The update changes nothing: it locks a clock that somebody else has made meanwhile.
+# The update changes nothing: it locks a clock that another transaction has created meanwhile.
 LOCK_FIRST = """
 WITH newcomer AS (
     INSERT INTO users (id, email) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id
@@ -40,7 +43,7 @@ RETURNING clock.version"""
 
 
 async def lock_first(db: Connection, *, owner_id: str, email: str | None) -> int:
-    """The same for an owner who had no row just now: it is made, with this email."""
+    """Lock as `lock` does, for an owner without a row: it is created with this email."""
     version: int = await db.fetchval(LOCK_FIRST, owner_id, email)
     return version
 
@@ -49,12 +52,12 @@ COUNT_CLOCKS = "SELECT count(user_id) FROM task_clocks"
 
 
 async def count_clocks(db: Connection) -> int:
-    """How many users have a clock."""
+    """Return the number of users with a clock."""
     count: int = await db.fetchval(COUNT_CLOCKS)
     return count
 
 
-# More than the changes of one user that can be lost with a restore: no version is given twice.
+# More than the changes of one user that a restore can lose, so that no version is assigned twice.
 _LEAP = 1_000_000
 
 UPDATE_EPOCHS = f"""
@@ -67,8 +70,9 @@ SELECT count(user_id), max(user_id) FROM renewed"""
 
 
 async def update_epochs(db: Connection, *, after: str, at_most: int) -> tuple[int, str | None]:
-    """Draw new epochs for some clocks, the first ones after this user's, and let their versions go on a million higher,
-    so that none that was given for a lost change is given again. Returns how many, and whose was the last.
+    """Draw new epochs for the first clocks after this user's, and raise their versions by a million.
+
+    No version that was assigned to a lost change is assigned again. Returns the number of clocks and the last user.
     """
     [(count, last)] = await db.fetch(UPDATE_EPOCHS, after, at_most)
     return count, last
@@ -76,8 +80,11 @@ async def update_epochs(db: Connection, *, after: str, at_most: int) -> tuple[in
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What there is, and for how many users it does not agree with their clocks: another number of tasks than the
-    clock says, or a task or tombstone of a version that the clock has not reached.
+    """The contents of the database, and how many users disagree with their clocks.
+
+    Attributes:
+        miscounted: Users with another number of tasks than their clock has.
+        ahead: Users with a task or tombstone of a version that their clock has not reached.
     """
 
     users: int
@@ -103,7 +110,7 @@ LEFT JOIN buried ON buried.user_id = clock.user_id"""
 
 
 async def select_totals(db: Connection) -> Totals:
-    """Count everything and compare it with the clocks: reads every task, so only for an operator."""
+    """Count everything and compare it with the clocks. Reads every task, so only for an operator."""
     row = await db.fetchrow(SELECT_TOTALS)
     assert row is not None
     return Totals(*row)

@@ -1,4 +1,4 @@
-"""Accounts and tasks that no request made: many at once, by COPY, with clocks that agree with them."""
+"""Accounts and tasks for demonstrations: many at once, by COPY, with clocks that agree with them."""
 
 import itertools
 from collections.abc import Collection, Sequence
@@ -11,7 +11,7 @@ from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
 
 
 class DemoUser(NamedTuple):
-    """An account as it is stored, the columns of `users` by their names."""
+    """An account to store: the columns of `users` by their names."""
 
     id: str
     email: str
@@ -26,13 +26,17 @@ SELECT_TAKEN = "SELECT email_key FROM users WHERE email_key = ANY ($1::text[])"
 
 
 async def select_taken(db: Connection, *, email_keys: Collection[str]) -> set[str]:
-    """Those of these emails, as they are compared, that have an account."""
+    """Return those of these email keys that have an account."""
     return {row[0] for row in await db.fetch(SELECT_TAKEN, list(email_keys))}
 
 
 async def copy(db: Connection, *, users: Sequence[DemoUser], tasks: Sequence[tuple[TaskRow, ...]]) -> None:
-    """Store accounts, each with its tasks, inside the caller's transaction. The tasks of each have the versions 1, 2, 3
-    and so on. Raises the violation of `users_email_key_unique` if an email is taken.
+    """Store accounts, each with its tasks, in the caller's transaction.
+
+    The versions of a user's tasks are 1, 2, 3 and so on.
+
+    Raises:
+        asyncpg.UniqueViolationError: An email has an account (`users_email_key_unique`).
     """
     await db.copy_records_to_table("users", records=users, columns=DemoUser._fields)
     clocks = [(user.id, len(own), len(own)) for user, own in zip(users, tasks, strict=True)]

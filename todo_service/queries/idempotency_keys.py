@@ -1,7 +1,7 @@
-"""`idempotency_keys`: answers of requests that named an `Idempotency-Key`, for 24 hours.
+"""`idempotency_keys`: answers of requests with an `Idempotency-Key`, for 24 hours.
 
-A row is made by the transaction that makes the change, so there is an answer if and only if there is a change. A repeat
-waits on the row until that transaction ends.
+A row is created by the transaction of the change, so there is an answer if and only if there is a change. A repeated
+request waits on the row until that transaction ends.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _EXPIRED = "kept.created_at < statement_timestamp() - interval '24 hours'"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer as it was sent: `headers` as JSON, `body` as bytes."""
+    """A stored answer: `headers` as JSON, `body` as bytes."""
 
     status: int
     headers: str
@@ -24,8 +24,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What is kept under a key: the fingerprint of the request that was first, and its answer; None if this request is
-    the first, and must `store` its own.
+    """The contents of a key: the fingerprint of its first request, and its answer, or None if this is the first
+    request.
     """
 
     fingerprint: bytes
@@ -41,8 +41,8 @@ ON CONFLICT (user_id, key) DO UPDATE SET
     body = CASE WHEN {_EXPIRED} THEN NULL ELSE kept.body END
 RETURNING fingerprint, status, headers, body"""
 
-# The user's row comes before the key's, as in a deletion, so that the two never wait for each other: an expired key is
-# taken over without its foreign key being asked.
+# The user's row is locked before the key's, as in a deletion, so that the two never deadlock: an expired key is reused
+# without a check of its foreign key.
 CLAIM = f"""
 INSERT INTO idempotency_keys AS kept (user_id, key, fingerprint, created_at)
 SELECT id, $2, $3, statement_timestamp() FROM users WHERE id = $1 FOR KEY SHARE
@@ -50,7 +50,7 @@ SELECT id, $2, $3, statement_timestamp() FROM users WHERE id = $1 FOR KEY SHARE
 
 
 async def claim(db: Connection, *, user_id: str, key: str, fingerprint: bytes) -> Claim | None:
-    """Take a key, or find what is kept under it; None if there is no such user. Within the change's transaction."""
+    """Claim a key, or return its contents; None if there is no such user. Needs the transaction of the change."""
     return _claim(await db.fetchrow(CLAIM, user_id, key, fingerprint))
 
 
@@ -67,7 +67,7 @@ FROM (SELECT count(*) FROM newcomer) AS made, (SELECT count(*) FROM held) AS her
 
 
 async def claim_first(db: Connection, *, user_id: str, email: str | None, key: str, fingerprint: bytes) -> Claim | None:
-    """The same for a user who may have no row yet: it is made, with this email, in the same statement."""
+    """Claim a key as `claim` does, for a user without a row: it is created with this email."""
     return _claim(await db.fetchrow(CLAIM_FIRST, user_id, key, fingerprint, email))
 
 
@@ -82,7 +82,7 @@ STORE = "UPDATE idempotency_keys SET status = $3, headers = $4, body = $5 WHERE 
 
 
 async def store(db: Connection, *, user_id: str, key: str, answer: Answer) -> None:
-    """Keep the answer under the key that was claimed in this transaction."""
+    """Store the answer under the key that was claimed in this transaction."""
     await db.execute(STORE, user_id, key, answer.status, answer.headers, answer.body)
 
 
@@ -90,7 +90,7 @@ COUNT_EXPIRED = f"SELECT count(user_id) FROM idempotency_keys AS kept WHERE {_EX
 
 
 async def count_expired(db: Connection) -> int:
-    """How many are older than that."""
+    """Return the number of expired keys."""
     count: int = await db.fetchval(COUNT_EXPIRED)
     return count
 
@@ -108,6 +108,6 @@ SELECT count(*) FROM gone"""
 
 
 async def delete_expired(db: Connection, *, at_most: int) -> int:
-    """Delete some of them, the oldest first, passing over those somebody else is at; returns how many."""
+    """Delete the oldest expired keys, skipping locked ones, and return their number."""
     count: int = await db.fetchval(DELETE_EXPIRED, at_most)
     return count

@@ -1,7 +1,7 @@
 """`refresh_tokens`: sessions. Rows of one `family_id` descend from one sign-in and end together at `expires_at`.
 
-Whatever starts, rotates or ends sessions of a user locks that user's row first, so that ending them misses no successor
-that is being made at that moment.
+Every start, rotation and end of a session locks the user's row first, so that an end misses no successor that is being
+created at that moment.
 """
 
 from dataclasses import dataclass
@@ -21,14 +21,18 @@ RETURNING true"""
 async def insert(
     db: Connection, *, token_hash: bytes, user_id: str, family_id: UUID, lifetime: int, generation: int
 ) -> bool:
-    """Begin a session that ends `lifetime` seconds from now; False if the user's sessions were ended meanwhile."""
+    """Start a session that ends `lifetime` seconds from now; False if the user's sessions were ended meanwhile."""
     return await db.fetchval(INSERT, token_hash, user_id, family_id, lifetime, generation) is True
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What came of showing a refresh token: `successor` is the hash of the token to give, None if it was used too long
-    ago, which must end the family. The user is as the rotation found them.
+    """The result of presenting a refresh token.
+
+    Attributes:
+        successor: The hash of the token to return, or None if the presented one was used too long ago: the family must
+            end.
+        user: The user as read by the rotation.
     """
 
     family_id: UUID
@@ -63,8 +67,14 @@ FROM presented"""
 async def rotate(
     db: Connection, *, token_hash: bytes, successor: bytes, possible_successors: list[bytes], reuse_seconds: float
 ) -> Rotation | None:
-    """Use a token. The first use makes `successor`; another one within `reuse_seconds` finds what the first one made
-    among `possible_successors`. None if the token is unknown, expired, ended, or of an inactive user.
+    """Use a token.
+
+    The first use creates `successor`; another one within `reuse_seconds` returns the one that was created.
+
+    None if the token is unknown, expired, ended, or belongs to an inactive user.
+
+    Args:
+        possible_successors: The hashes that the first use may have created, one for each key of the server.
     """
     row = await db.fetchrow(ROTATE, token_hash, successor, possible_successors, reuse_seconds)
     if row is None:
@@ -79,13 +89,13 @@ DELETE_OTHERS = "DELETE FROM refresh_tokens WHERE user_id = $1 AND family_id IS 
 
 
 async def delete_family(db: Connection, *, user_id: str, family_id: UUID) -> None:
-    """End one session. Within a transaction."""
+    """End one session. Needs a transaction."""
     await db.execute(LOCK_USER, user_id)
     await db.execute(DELETE_FAMILY, user_id, family_id)
 
 
 async def delete_others(db: Connection, *, user_id: str, family_id: UUID | None) -> None:
-    """End every session but this one (None: all). Within a transaction, after the user's row was changed."""
+    """End every session but this one (None: all). Needs a transaction, in which the user's row was changed."""
     await db.execute(DELETE_OTHERS, user_id, family_id)
 
 
@@ -93,7 +103,7 @@ SELECT_FAMILY = "SELECT user_id, family_id FROM refresh_tokens WHERE token_hash 
 
 
 async def select_family(db: Connection, *, token_hash: bytes) -> tuple[str, UUID] | None:
-    """The user and the session of a token, used or not."""
+    """Return the user and the session of a token, used or not."""
     row = await db.fetchrow(SELECT_FAMILY, token_hash)
     return (row[0], row[1]) if row else None
 
@@ -102,7 +112,7 @@ COUNT_EXPIRED = "SELECT count(token_hash) FROM refresh_tokens WHERE expires_at <
 
 
 async def count_expired(db: Connection) -> int:
-    """How many tokens there are that no longer hold."""
+    """Return the number of expired tokens."""
     count: int = await db.fetchval(COUNT_EXPIRED)
     return count
 
@@ -118,6 +128,6 @@ SELECT count(*) FROM gone"""
 
 
 async def delete_expired(db: Connection, *, at_most: int) -> int:
-    """Delete some of them, the oldest first, passing over those somebody else is at; returns how many."""
+    """Delete the oldest expired tokens, skipping locked ones, and return their number."""
     count: int = await db.fetchval(DELETE_EXPIRED, at_most)
     return count

@@ -1,7 +1,7 @@
-"""Lists of tasks: a page in one of ten orders, with or without filters, from its beginning or after a position.
+"""Lists of tasks: a page in one of ten orders, with or without filters, from the start or after a position.
 
-Each order is served by an index of its own, so a page costs what it holds. All statements are made here, at import:
-for each sort one from the beginning and one `after` a position, each for all tasks and `filtered`.
+Each order is served by an index of its own, so the cost of a page depends on its size only. All statements are made at
+import: for each sort one from the start and one `after` a position, each for all tasks and `filtered`.
 """
 
 from collections.abc import Mapping
@@ -20,9 +20,7 @@ _DUE = "coalesce(due_at, due_on::timestamp AT TIME ZONE 'UTC'{})"
 
 
 class _Order(NamedTuple):
-    """An order of a list: its key, the value of that kind which a position brings (`{}` is its parameter), and what
-    comes after it.
-    """
+    """An order of a list: its key, the expression of a position's value (`{}` is its parameter), and its comparison."""
 
     key: str
     position: str
@@ -46,8 +44,10 @@ SORTS = tuple(_ORDERS)
 
 
 class Filter(NamedTuple):
-    """Which tasks; None leaves a filter out. `tags` must all be there; `text` is in title or description, letter case
-    aside. A task due on a whole day is due at the beginning of it, in UTC. Before and after are exclusive.
+    """The filters of a list; None leaves a filter out.
+
+    All of `tags` must be there; `text` is a case-insensitive substring of title or description. A task that is due on a
+    whole day is due at its start in UTC. Before and after are exclusive.
     """
 
     status: str | None = None
@@ -74,7 +74,7 @@ _CONDITIONS = (
 
 
 class Position(NamedTuple):
-    """Where a page ends: what its last task has as the key of the order (None: no due date), and which task it is."""
+    """The end of a page: the last task's key in the order (None: no due date), and the last task."""
 
     key: datetime | int | str | None
     task_id: UUID
@@ -82,7 +82,7 @@ class Position(NamedTuple):
 
 
 class Stamp(NamedTuple):
-    """The state of all of a user's tasks: equal stamps, equal tasks."""
+    """The state of all tasks of a user: equal stamps mean equal tasks."""
 
     epoch: int
     version: int
@@ -90,7 +90,7 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ListSpec:
-    """What a list is spec for: `limit` tasks (None: all) after the first `skip`, or after a position."""
+    """The specification of a list: `limit` tasks (None: all) after the first `skip`, or after a position."""
 
     sort: str
     filter: Filter = EVERYTHING
@@ -105,8 +105,11 @@ class ListSpec:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a list: how many tasks match in all, whether there are more after these, and the stamp (of one user's
-    list) it was read at.
+    """A page of a list.
+
+    Attributes:
+        total: Matches on all pages.
+        stamp: The state at which it was read; None for a list of every owner.
     """
 
     tasks: list[TaskRow]
@@ -115,11 +118,11 @@ class Page:
     stamp: Stamp | None = None
 
 
-NO_TASKS = Stamp(0, 0)  # of a user who has no row yet
+NO_TASKS = Stamp(0, 0)  # of a user without a row
 
 
 def position(sort: str, task: TaskRow) -> Position:
-    """The position of a task in a list of this order."""
+    """Return the position of a task in a list of this order."""
     match sort.removeprefix("-"):
         case "due_date":
             due_on = datetime.combine(task.due_on, datetime.min.time(), UTC) if task.due_on else None
@@ -136,7 +139,7 @@ def _named(sort: str, *, after: bool, filtered: bool) -> str:
 
 
 def _conditions(first: int) -> str:
-    """The filters as SQL, their parameters numbered from `first` on."""
+    """Return the filters as SQL, their parameters numbered from `first` on."""
     return " AND ".join(condition.format(f"${first + n}") for n, condition in enumerate(_CONDITIONS))
 
 
@@ -164,8 +167,9 @@ ORDER BY {_by(order, "id")}"""
 
 
 def _owners_filtered_page(order: _Order, *, after: bool) -> str:
-    """The filters are spec once of each task: the total has to look at all of them anyway. Within one statement a row
-    keeps its place (`ctid`), so what is wanted is found again without an index.
+    """The filters are evaluated once for each task, since the total needs all of them anyway.
+
+    Within one statement a row keeps its place (`ctid`), so the tasks of the page are fetched without an index.
     """
     by = f"key {order.direction}, id {order.direction}"
     where = f"WHERE (key, id) {order.sign} ({order.position.format('$5')}, $6::uuid)" if after else ""
@@ -213,8 +217,9 @@ SELECT_PAGE_ANY_OWNER: Mapping[str, str] = {
 
 
 async def select_page(db: Connection, *, owner_id: str, spec: ListSpec, unless: Stamp | None = None) -> Page | None:
-    """A page of the owner's tasks, with total and stamp of the same moment; None if the stamp is still the one `known`:
-    then no task is read.
+    """Return a page of the owner's tasks, with total and stamp of the same moment.
+
+    None, without reading a task, if the stamp is still `unless`.
     """
     after = spec.after[:2] if spec.after else (spec.skip,)
     epoch, version = unless or (None, None)
@@ -228,14 +233,14 @@ async def select_page(db: Connection, *, owner_id: str, spec: ListSpec, unless: 
 
 
 async def select_page_any_owner(db: Connection, *, spec: ListSpec) -> Page:
-    """The same over everybody's tasks, for administrators. It has no stamp."""
+    """Return a page of every owner's tasks, for administrators, without a stamp."""
     after = spec.after or (spec.skip,)
     rows = await db.fetch(SELECT_PAGE_ANY_OWNER[spec.statement], _one_more(spec), *after, *_filters(spec))
     return _page(spec, rows[0][0], [row[1:] for row in rows])
 
 
 def _one_more(spec: ListSpec) -> int | None:
-    """One task beyond the page tells whether there is a next one."""
+    """One task beyond the page shows whether there is a next page."""
     return spec.limit and spec.limit + 1
 
 

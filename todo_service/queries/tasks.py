@@ -81,7 +81,7 @@ WITH {_EXISTING}, newcomer AS (
 async def insert_first(
     db: Connection, *, owner_id: str, email: str | None, max_tasks: int, task: NewTask
 ) -> Inserted | None:
-    """Create a task as `insert` does, for an owner who may have no row yet: it is created with this email.
+    """Create a task as `insert` does, for an owner without a row: it is created with this email.
 
     None only if the owner holds `max_tasks` (1 or more).
     """
@@ -239,5 +239,5 @@ SELECT_OWNERS = "SELECT user_id FROM tasks WHERE id = $1 LIMIT 10"
 
 
 async def select_owners(db: Connection, *, task_id: UUID) -> list[str]:
-    """Return the users (ten at most) who have a task with this id; clients choose ids, so it may be several."""
+    """Return the users (ten at most) with a task of this id; clients choose ids, so it may be several."""
     return [row[0] for row in await db.fetch(SELECT_OWNERS, task_id)]

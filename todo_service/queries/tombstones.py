@@ -1,4 +1,4 @@
-"""`task_tombstones`: what was deleted, for delta sync. Only `tasks.DELETE` makes them."""
+"""`task_tombstones`: deleted tasks, for delta sync. Only `tasks.DELETE` creates them."""
 
 from todo_service.postgres.connector import Connection
 
@@ -8,13 +8,13 @@ COUNT_EXPIRED = f"SELECT count(user_id) FROM task_tombstones WHERE {_EXPIRED}"
 
 
 async def count_expired(db: Connection) -> int:
-    """How many are older than 30 days."""
+    """Return the number of tombstones older than 30 days."""
     count: int = await db.fetchval(COUNT_EXPIRED)
     return count
 
 
-# Whoever is writing tasks holds the clock: they are passed over, and nobody waits for anybody. The arrays are for the
-# planner, which takes a LIMIT it does not know for a tenth of the table. Tombstones are never updated: a ctid stays.
+# A writer of tasks holds the clock and is skipped, so that neither waits for the other. The arrays are for the planner,
+# which takes an unknown LIMIT for a tenth of the table. Tombstones are never updated, so a ctid stays valid.
 DELETE_EXPIRED = f"""
 WITH expired AS MATERIALIZED (
     SELECT tombstone.ctid, tombstone.user_id, tombstone.version
@@ -33,8 +33,9 @@ SELECT count(*) FROM gone"""
 
 
 async def delete_expired(db: Connection, *, at_most: int) -> int:
-    """Delete some of them, the oldest first, and raise their users' floor of sync to the highest version deleted; users
-    whose tasks are being written are passed over. Returns how many.
+    """Delete the oldest expired tombstones, and raise their users' sync floor to the highest deleted version.
+
+    Users with a write in progress are skipped. Returns the number of deleted tombstones.
     """
     count: int = await db.fetchval(DELETE_EXPIRED, at_most)
     return count

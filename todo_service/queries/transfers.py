@@ -1,7 +1,7 @@
-"""Tasks leaving and arriving by the file: pages of an export, and all rows of an import in one statement.
+"""Export and import: pages of all tasks, and all tasks of a file in one statement.
 
-An import is two statements of one transaction. The first locks the clock, as every change does; so the second, with a
-snapshot of its own, sees the tasks as the last committed change left them, and nobody changes them meanwhile.
+An import is two statements of one transaction. The first locks the clock, as every change does; the second, with a
+snapshot of its own, sees the tasks as the last committed change left them, and no other change intervenes.
 """
 
 from collections.abc import Iterable
@@ -24,13 +24,15 @@ LIMIT $4::bigint"""
 
 
 async def select_page(db: Connection, *, owner_id: str, after: tuple[datetime, UUID], limit: int) -> list[TaskRow]:
-    """At most `limit` of the owner's tasks, oldest first, behind the one of that `created_at` and id."""
+    """Return at most `limit` of the owner's tasks, oldest first, after the one with this `created_at` and id."""
     return [TaskRow(*row) for row in await db.fetch(SELECT_PAGE, owner_id, *after, limit)]
 
 
 class ImportTask(NamedTuple):
-    """A task as a file has it. None is "not said": a new task gets the default, one that is there stays as it is;
-    description and due are set, even to null, if flagged.
+    """A task in a file.
+
+    A field that is None is absent: a new task gets the default, an existing one keeps its value. Description and due
+    date are set, even to null, if flagged.
     """
 
     id: UUID
@@ -50,20 +52,20 @@ class ImportTask(NamedTuple):
 
 
 class ImportFile(NamedTuple):
-    """All tasks of a file, packed, and what its moments are exact to: `microseconds` or `second`."""
+    """All tasks of a file as one parameter, and the precision of its moments: `microseconds` or `second`."""
 
     tasks: str
     precision: str
 
 
 def pack(tasks: Iterable[ImportTask], *, precision: str) -> ImportFile:
-    """The tasks as the one parameter of an import. Ten thousand take some 30 ms: not for the event loop."""
-    documents = b",".join(orjson.dumps(task._asdict()) for task in tasks)  # one by one: a thread can be interrupted
+    """Pack the tasks. Ten thousand take about 30 ms, so not on the event loop."""
+    documents = b",".join(orjson.dumps(task._asdict()) for task in tasks)  # one by one: interruptible
     return ImportFile(f"[{documents.decode()}]", precision)
 
 
 class ImportResult(NamedTuple):
-    """What an import came to: how many tasks were new, changed and as they were, and the owner's version after it."""
+    """The result of an import: the number of new, changed and unchanged tasks, and the owner's version after it."""
 
     created: int
     updated: int
@@ -82,13 +84,13 @@ _OLD_CONTENT = ", ".join(f"old_{name}" for name in _CONTENT.split(", "))
 
 
 def _kept(name: str) -> str:
-    """The stored moment if the file's is the same to its precision, else the file's, else the stored one."""
+    """The stored moment if the file's equals it to the file's precision, else the file's, else the stored one."""
     return f"""CASE
             WHEN date_trunc($4, old.{name}) = sent.{name} THEN old.{name} ELSE coalesce(sent.{name}, old.{name})
         END"""
 
 
-# `merged` is each task as it is to be, beside what it is; `settled` are those that differ, with the moment of their
+# `merged` has each task as it will be beside the stored one; `settled` are those that differ, with the moment of their
 # change. Versions follow the order of the file, and a task that does not differ gets none.
 MERGE = f"""
 WITH clock AS MATERIALIZED (
@@ -167,8 +169,9 @@ SELECT created, updated, unchanged, version FROM totals, raised"""
 
 
 async def merge(db: Connection, *, owner_id: str, max_tasks: int, file: ImportFile) -> ImportResult | None:
-    """Create and change the owner's tasks, whose clock is locked, as the file says; None, with nothing done, if there
-    would be more than `max_tasks`. No id may be there twice.
+    """Create and change the tasks of an owner, with the clock locked, as in the file.
+
+    None, without a change, if there would be more than `max_tasks`. No id may occur twice.
     """
     row = await db.fetchrow(MERGE, owner_id, max_tasks, file.tasks, file.precision)
     return ImportResult(*row) if row else None

@@ -1,4 +1,4 @@
-"""`user_api_keys`: one encrypted key of each user for each AI provider. What a ciphertext says is not known here."""
+"""`user_api_keys`: one encrypted key of each user for each AI provider; the ciphertext is opaque here."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +10,7 @@ from todo_service.queries.statements import Columns
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyRow:
-    """One stored key; `validation_status` is what the provider said of it at `last_validated_at`."""
+    """One stored key; `validation_status` is the provider's verdict at `last_validated_at`."""
 
     user_id: str
     provider: str
@@ -39,11 +39,11 @@ SELECT id, $2, $3, $4, now() FROM owner
 
 
 async def upsert(db: Connection, *, owner_id: str, provider: str, ciphertext: str, validation_status: str) -> bool:
-    """Keep a key that was validated just now, in place of the one before it; False if there is no such user."""
+    """Store a key that was validated just now, in place of the last one; False if there is no such user."""
     return await db.fetchval(UPSERT, owner_id, provider, ciphertext, validation_status) is True
 
 
-# Who was there, or was deleted this minute, is no newcomer: a provider's answer may come after the end of the account.
+# A user with a row, or deleted this minute, is no newcomer: the verdict may arrive after the end of the account.
 UPSERT_FIRST = f"""
 WITH newcomer AS (
     INSERT INTO users (id, email)
@@ -63,8 +63,10 @@ SELECT $1, $2, $3, $4, now() FROM (SELECT count(*) FROM newcomer) AS made
 async def upsert_first(
     db: Connection, *, owner_id: str, email: str | None, provider: str, ciphertext: str, validation_status: str
 ) -> None:
-    """The same for an owner who may have no row yet: it is made, with this email, in the same statement. Raises the
-    violation of `user_api_keys_user_fkey` if the user is deleted meanwhile.
+    """Store a key as `upsert` does, for an owner without a row: it is created with this email.
+
+    Raises:
+        asyncpg.ForeignKeyViolationError: The user is deleted meanwhile (`user_api_keys_user_fkey`).
     """
     await db.execute(UPSERT_FIRST, owner_id, provider, ciphertext, validation_status, email)
 
@@ -73,12 +75,12 @@ SELECT = f"SELECT {API_KEY_COLUMNS} FROM user_api_keys WHERE user_id = $1 AND pr
 
 
 async def select(db: Connection, *, owner_id: str, provider: str) -> ApiKeyRow | None:
-    """The owner's key for a provider."""
+    """Return the owner's key for a provider."""
     row = await db.fetchrow(SELECT, owner_id, provider)
     return ApiKeyRow(*row) if row else None
 
 
-# One statement, so that nobody has a key whose reading is not written down.
+# One statement, so that no key is read without a record of it.
 SELECT_AUDITED = f"""
 WITH found AS MATERIALIZED (
     SELECT {API_KEY_COLUMNS} FROM user_api_keys WHERE user_id = $1 AND provider = $2
@@ -90,7 +92,7 @@ SELECT {API_KEY_COLUMNS} FROM found"""
 
 
 async def select_audited(db: Connection, act: AuditEntry, *, owner_id: str, provider: str) -> ApiKeyRow | None:
-    """The same for somebody who is told the key itself: the act is in the audit log if there is one."""
+    """Return the key as `select` does, for a service that receives it in clear; the audit log records the act."""
     row = await db.fetchrow(SELECT_AUDITED, owner_id, provider, *act)
     return ApiKeyRow(*row) if row else None
 
@@ -107,7 +109,7 @@ COUNT_ANY_OWNER = "SELECT count(user_id) FROM user_api_keys"
 
 
 async def count_any_owner(db: Connection) -> int:
-    """How many keys there are."""
+    """Return the number of keys."""
     count: int = await db.fetchval(COUNT_ANY_OWNER)
     return count
 
@@ -117,7 +119,7 @@ SELECT {API_KEY_COLUMNS} FROM user_api_keys WHERE (user_id, provider) > ($1, $2)
 
 
 async def select_page_any_owner(db: Connection, *, after: tuple[str, str], at_most: int) -> list[ApiKeyRow]:
-    """Some keys, by user and provider, the first ones after these; ("", "") comes before all."""
+    """Return some keys by user and provider, the first ones after these; ("", "") comes before all."""
     return [ApiKeyRow(*row) for row in await db.fetch(SELECT_PAGE_ANY_OWNER, *after, at_most)]
 
 
@@ -126,5 +128,5 @@ UPDATE user_api_keys SET ciphertext = $4 WHERE user_id = $1 AND provider = $2 AN
 
 
 async def update_ciphertext(db: Connection, row: ApiKeyRow, *, ciphertext: str) -> bool:
-    """Keep the same key in another form; False if it was replaced or deleted since the row was read."""
+    """Replace the ciphertext of the same key; False if it was replaced or deleted since the row was read."""
     return await db.fetchval(UPDATE_CIPHERTEXT, row.user_id, row.provider, row.ciphertext, ciphertext) is True

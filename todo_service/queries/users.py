@@ -1,4 +1,4 @@
-"""`users`: who owns tasks. Accounts made here have an email key and a password hash; others have neither."""
+"""`users`: the owners of tasks. Accounts made here have an email key and a password hash; others have neither."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +10,7 @@ from todo_service.queries.statements import Columns
 
 @dataclass(frozen=True, slots=True)
 class UserRow:
-    """One user. `generation` is the lowest one an access token may carry; the hash never leaves the process."""
+    """One user. `generation` is the lowest one that an access token may carry; the hash never leaves the process."""
 
     id: str
     email: str | None
@@ -39,7 +39,10 @@ SELECT {USER_COLUMNS} FROM account"""
 async def insert(
     db: Connection, *, user_id: str, email: str, email_key: str, password_hash: str, full_name: str | None
 ) -> UserRow:
-    """Make an account and its change counter. Raises the violation of `users_email_key_unique` if it is taken."""
+    """Create an account and its change counter.
+
+    Raises the violation of `users_email_key_unique` if the email is taken.
+    """
     row = await db.fetchrow(INSERT, user_id, email, email_key, password_hash, full_name)
     assert row is not None
     return UserRow(*row)
@@ -49,7 +52,7 @@ SELECT = f"SELECT {USER_COLUMNS} FROM users WHERE id = $1"
 
 
 async def select(db: Connection, *, user_id: str) -> UserRow | None:
-    """One user by id."""
+    """Return one user by id."""
     row = await db.fetchrow(SELECT, user_id)
     return UserRow(*row) if row else None
 
@@ -58,7 +61,7 @@ SELECT_BY_EMAIL_KEY = f"SELECT {USER_COLUMNS} FROM users WHERE email_key = $1"
 
 
 async def select_by_email_key(db: Connection, *, email_key: str) -> UserRow | None:
-    """The password account with this email as compared."""
+    """Return the password account with this email key."""
     row = await db.fetchrow(SELECT_BY_EMAIL_KEY, email_key)
     return UserRow(*row) if row else None
 
@@ -117,13 +120,13 @@ SELECT id AS user_id FROM users WHERE role = 'admin' AND is_active ORDER BY id F
 
 
 async def lock_active_admins(db: Connection) -> list[str]:
-    """The ids of all active administrators; none of them changes before this transaction ends."""
+    """Return the ids of all active administrators, locked until the transaction ends."""
     return [row[0] for row in await db.fetch(LOCK_ACTIVE_ADMINS)]
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """From when on a user's access tokens hold: from `generation` on, of an inactive account after it."""
+    """The first valid generation of access tokens; of an inactive account the first one after it."""
 
     user_id: str
     generation: int
@@ -148,15 +151,17 @@ FROM (VALUES (1)) AS always LEFT JOIN (
 async def select_revoked(
     db: Connection, *, since: datetime | None, at_most: float
 ) -> tuple[datetime, list[Revocation]]:
-    """The database's time, and whose access tokens were ended since a moment of that same clock; for None in the last
-    `at_most` seconds, and everybody who is inactive.
+    """Return the database's time, and the revocations since a moment of that clock.
+
+    Args:
+        since: None for the last `at_most` seconds, and every inactive user.
     """
     rows = await db.fetch(SELECT_REVOKED, since, at_most)
     return rows[0][0], [Revocation(*row[1:]) for row in rows if row[1] is not None]
 
 
 class Filter(NamedTuple):
-    """Which users: `q` is a substring of email or name, letter case aside. None: all."""
+    """The filters of a list of users: `q` is a case-insensitive substring of email or name; None leaves one out."""
 
     q: str | None = None
     role: str | None = None
@@ -178,14 +183,14 @@ ORDER BY page.created_at DESC, page.id DESC"""
 
 
 async def select_page(db: Connection, wanted: Filter, *, skip: int, limit: int) -> tuple[list[UserRow], int]:
-    """`limit` users after the first `skip`, newest first, and how many match."""
+    """Return `limit` users after the first `skip`, newest first, and the number of matches."""
     rows = await db.fetch(SELECT_PAGE, *wanted, limit, skip)
     matches, first_id = rows[0][:2]
     return [UserRow(*row[1:]) for row in rows] if first_id else [], matches
 
 
 class UserChanges(NamedTuple):
-    """What an administrator changes. None leaves a field alone; the name is set, even to null, if flagged."""
+    """An administrator's changes. None leaves a field alone; the name is set, even to null, if flagged."""
 
     role: str | None = None
     is_active: bool | None = None
@@ -211,7 +216,7 @@ LOCK = f"SELECT {USER_COLUMNS} FROM users WHERE id = $1 FOR NO KEY UPDATE"
 
 
 async def lock(db: Connection, *, user_id: str) -> UserRow | None:
-    """One user, who stays so until the transaction ends."""
+    """Return one user, locked until the transaction ends."""
     row = await db.fetchrow(LOCK, user_id)
     return UserRow(*row) if row else None
 

@@ -1,1 +1,1 @@
-"""What can be asked, by whom, and in what order we answer."""
+"""The endpoints: one row each, and their handlers."""

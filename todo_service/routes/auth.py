@@ -1,4 +1,7 @@
-"""Accounts made here: register, sign in, who am I. Under `/api/v1` for new clients, else for older ones."""
+"""Accounts made here: register, sign in, read and change one's profile.
+
+`/api/v1` is for new clients, the rest for older ones.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -76,8 +79,10 @@ async def refresh(request: web.Request, body: Refresh) -> web.Response:
 
 @describe({204: None}, errors=(NoPasswordAccount,), may_identify=True)
 async def log_out(request: web.Request, body: SignOut) -> web.Response:
-    """End the session of a refresh token. With `everywhere`, end all sessions of the user whom the refresh token or
-    the access token names. A session that is over already is no error.
+    """End the session of a refresh token.
+
+    With `everywhere`, end all sessions of the user of the refresh token or of the access token. A session that is over
+    already is no error.
     """
     sessions = request.app[SESSIONS]
     session = await sessions.find(body.refresh_token) if body.refresh_token else None
@@ -139,14 +144,14 @@ async def delete_me(request: web.Request, body: Confirmation) -> web.Response:
 
 @describe({200: Verified})
 async def verify(request: web.Request) -> web.Response:
-    """Say whose token this is, for a front end that checks it at start."""
+    """Return the caller's id and email, for a front end that checks its token at the start."""
     user, caller = await _user(request), request[CALLER]
     email = (user.email if user else None) or caller.email
     return responses.json({"user_id": caller.user_id, "email": email, "verified": True}, headers=responses.PRIVATE)
 
 
 async def _user(request: web.Request) -> UserRow | None:
-    """The caller's row; None for a caller from elsewhere who has none yet."""
+    """The caller's row; None for a caller from elsewhere without one."""
     if request[CALLER].kind is Kind.ACCOUNT:
         return await accounts.read(request.app[DATABASE], request[OWNER])
     async with request.app[DATABASE].connection() as db:
@@ -179,7 +184,7 @@ def _hasher(request: web.Request) -> PasswordHasher:
 
 
 def _tokens(request: web.Request, session: Session, *, status: int = 200) -> web.Response:
-    """The token answer, rendered as the matched row says."""
+    """The token answer, in the format of the matched row."""
     tokens, user, row = request.app[TOKENS], session.user, matched_row(request)
     access_token = tokens.issue(
         user_id=user.id, email=user.email, role=user.role, generation=user.generation, session_id=session.id
@@ -199,7 +204,7 @@ def _public(
     older: Mapping[int, Any] | None = None,
     name: str = "",
 ) -> Route:
-    """A public row; `older` are the answers of a path whose clients read `token`."""
+    """A public row; `older` are the answers of a path for clients that read `token`."""
     render = older_token_answer if older else None
     return Route(
         "POST", path, handler, Access.PUBLIC, summary, body=body, limit=limit, render=render, answers=older, name=name

@@ -1,4 +1,4 @@
-"""The service explains itself to people: Swagger UI to try it out, ReDoc to read it, and the files both are made of."""
+"""Documentation for people: Swagger UI to try the API, ReDoc to read it, and their files."""
 
 from aiohttp import hdrs, web
 
@@ -31,7 +31,7 @@ async def read_redoc(request: web.Request) -> web.Response:
 
 
 async def read_asset(request: web.Request) -> web.Response:
-    """A file of these pages, compressed for who takes that."""
+    """A file of these pages, compressed if the client accepts gzip."""
     asset = request.app[STATIC_FILES].get("/assets/{digest}/{name}".format_map(request.match_info))
     if asset is None:
         raise NotFound
@@ -47,7 +47,7 @@ async def read_asset(request: web.Request) -> web.Response:
 
 
 def _document(request: web.Request) -> str:
-    """Where the page finds the OpenAPI document: beside itself."""
+    """The path of the OpenAPI document, beside that of the page."""
     return template(request).rpartition("/")[0] + "/openapi.json"
 
 

@@ -1,4 +1,4 @@
-"""What the errors mean, for people and for programs: the addresses that their `type` names."""
+"""The meaning of the errors, for people and for programs: the addresses in their `type`."""
 
 from aiohttp import hdrs, web
 
@@ -29,7 +29,7 @@ async def list_problems(request: web.Request) -> web.Response:
 
 @describe({200: {JSON: Explanation, HTML: str}})
 async def read_problem(request: web.Request) -> web.Response:
-    """Say what a problem type means, when it happens and what to do."""
+    """Read the meaning of a problem type, its occasion and its remedy."""
     kind = KINDS.get(request.match_info["name"])
     if kind is None:
         raise NotFound(f"There is no such problem type. Known are: {', '.join(sorted(KINDS))}.")

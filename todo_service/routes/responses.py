@@ -13,7 +13,7 @@ RETRY = {"Retry-After": "2"}
 
 
 class StreamedResponse(web.StreamResponse):
-    """A response whose body is made while it is sent, by `middleware/streaming.py`."""
+    """A response with a body that is made while it is sent, by `middleware/streaming.py`."""
 
     def __init__(self, chunks: AsyncIterable[bytes], *, headers: dict[str, str], content_type: str) -> None:
         super().__init__(headers=headers)
@@ -28,7 +28,7 @@ def json(value: Any, *, status: int = 200, headers: dict[str, str] | None = None
 
 
 def json_bytes(body: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """Return a response whose body is JSON already."""
+    """Return a response with a body that is JSON already."""
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 

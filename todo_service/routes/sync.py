@@ -15,8 +15,9 @@ from todo_service.wire.sync import SyncPage, SyncQuery, document
 
 @describe({200: SyncPage}, errors=(CursorExpired,))
 async def sync_tasks(request: web.Request, query: SyncQuery) -> web.Response:
-    """Read what has changed in your own tasks since a cursor, in the order of the changes; without a cursor, all.
-    Go on with the `cursor` of the answer, at once while `has_more` is true.
+    """Read the changes of your own tasks since a cursor, in their order; without a cursor, all.
+
+    Continue with the `cursor` of the answer, at once while `has_more` is true.
     """
     cursor = query.start(request[OWNER])
     async with request.app[DATABASE].connection() as db:

@@ -1,4 +1,4 @@
-"""The service about itself: what it is, whether it is well, what it has counted."""
+"""The service about itself: its version, its health, its metrics."""
 
 import asyncio
 
@@ -34,7 +34,7 @@ LINKS = {
 
 @describe({200: Root})
 async def read_root(request: web.Request) -> web.Response:
-    """Say what this is and where to go on."""
+    """Read the name, the version, and links to other addresses."""
     settings = request.app[SETTINGS]
     links = (DOCS_LINKS if settings.docs_enabled else {}) | LINKS
     return responses.json({"name": settings.app_name, "version": __version__, "links": links})
@@ -42,7 +42,7 @@ async def read_root(request: web.Request) -> web.Response:
 
 @describe({200: Health, 503: Unhealthy})
 async def read_health(request: web.Request) -> web.Response:
-    """Say whether the service and its database are well."""
+    """Check the service and its database."""
     up = await request.app[DATABASE].ping()
     document = {
         "status": "healthy" if up else "unhealthy",
@@ -55,13 +55,13 @@ async def read_health(request: web.Request) -> web.Response:
 
 @describe({200: Alive})
 async def read_live(request: web.Request) -> web.Response:
-    """Say that the process can answer."""
+    """Check that the process can answer."""
     return responses.json({"status": "alive"})
 
 
 @describe({200: Ready, 503: NotReady})
 async def read_ready(request: web.Request) -> web.Response:
-    """Say whether to send requests here, and if not, why."""
+    """Check whether to send requests here; if not, the answer has the reason."""
     reason = await _not_ready(request.app)
     if reason is None:
         return responses.json({"status": "ready"})
@@ -70,7 +70,7 @@ async def read_ready(request: web.Request) -> web.Response:
 
 @describe({200: {"text/plain": str, "application/openmetrics-text": str, "application/json": Summary}})
 async def read_metrics(request: web.Request) -> web.Response:
-    """Show what was counted: as `Accept` says Prometheus text, OpenMetrics, or a summary in JSON."""
+    """Read the metrics: Prometheus text, OpenMetrics, or a summary in JSON, by `Accept`."""
     metrics, accept = request.app[METRICS], ",".join(request.headers.getall(hdrs.ACCEPT, []))
     metrics.in_flight.set(request.app[LOAD].in_flight)
     async with request.app[SCRAPE]:  # it takes milliseconds, so a thread does it

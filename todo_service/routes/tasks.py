@@ -63,8 +63,9 @@ async def update_task(request: web.Request, body: TaskUpdate) -> web.Response:
 
 @describe({200: Task}, request_headers=(hdrs.IF_MATCH, IDEMPOTENCY_KEY), response_headers=(hdrs.ETAG,))
 async def complete_task(request: web.Request, body: TaskCompletion | None) -> web.Response:
-    """Complete or reopen the task as the body says; without a body, toggle it. Give a toggle an `Idempotency-Key`, so
-    that sending it again does not toggle it back.
+    """Complete or reopen the task by `completed`; without a body, toggle it.
+
+    Give a toggle an `Idempotency-Key`, so that sending it again does not toggle it back.
     """
     changes = Changes(completed=body.completed) if body else Changes(toggles_completed=True)
     return await run_idempotent(request, _change, _task_id(request), changes, "task_completed")

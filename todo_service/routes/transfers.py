@@ -41,8 +41,8 @@ async def export_tasks(request: web.Request, query: ExportQuery) -> web.StreamRe
 
 @describe({200: Imported}, request_headers=(IDEMPOTENCY_KEY,), errors=(QuotaExceeded,))
 async def import_tasks(request: web.Request, body: bytes) -> web.Response:
-    """Take over a file's tasks: all of them, or none if one is wrong. A task with an `id` that you have is set to
-    what the file says.
+    """Take over a file's tasks: all of them, or none if one is wrong. A task with the `id` of one of yours replaces its
+    fields.
     """
     file = await request.app[IMPORT_READER].read(body, request.content_type)
     return await run_idempotent(request, _import, file, transactional=True)

@@ -48,7 +48,7 @@ log = structlog.get_logger()
 
 @describe({201: ApiKeyStored}, errors=(EncryptionNotConfigured, InvalidApiKey, ProviderUnreachable, ApiKeyRejected))
 async def store_api_key(request: web.Request, body: ApiKeyInput) -> web.Response:
-    """Let the provider look at a key, and keep it if it is good, in place of the one before it."""
+    """Validate a key with its provider, and store it if it is valid, in place of the last one."""
     cipher, provider = _cipher(request), PROVIDERS[body.provider]
     api_key = body.key_for(provider)
     verdict = await _validate(request, provider, api_key)
@@ -62,7 +62,7 @@ async def store_api_key(request: web.Request, body: ApiKeyInput) -> web.Response
 
 @describe({200: ApiKeyTested}, errors=(EncryptionNotConfigured, InvalidApiKey, ProviderUnreachable))
 async def try_api_key(request: web.Request, body: ApiKeyInput) -> web.Response:
-    """Let the provider look at a key and say what it thinks; nothing is kept."""
+    """Validate a key with its provider; nothing is stored."""
     _cipher(request)
     provider = PROVIDERS[body.provider]
     verdict = await _validate(request, provider, body.key_for(provider))
@@ -71,7 +71,7 @@ async def try_api_key(request: web.Request, body: ApiKeyInput) -> web.Response:
 
 @describe({200: ApiKeyState}, errors=(EncryptionNotConfigured,))
 async def read_api_key(request: web.Request, query: ApiKeyQuery) -> web.Response:
-    """Answer what is stored: masked to its owner, in clear to a service that acts for them."""
+    """Read the stored key: masked for its owner, in clear for a service that acts for them."""
     cipher = _cipher(request)
     row = await _select(request, query.provider)
     if row is None:
@@ -87,7 +87,7 @@ async def read_api_key(request: web.Request, query: ApiKeyQuery) -> web.Response
 
 @describe({200: ApiKeyDeleted}, errors=(EncryptionNotConfigured, NotFound))
 async def delete_api_key(request: web.Request, query: ApiKeyQuery) -> web.Response:
-    """Delete what is stored."""
+    """Delete the stored key."""
     _cipher(request)
     async with request.app[DATABASE].connection() as db:
         was_there = await user_api_keys.delete(db, owner_id=request[OWNER], provider=query.provider)

@@ -11,7 +11,7 @@ from todo_service.server.arbiter import GunicornLog, ServiceArbiter
 from todo_service.server.worker import Worker
 
 worker_class = Worker
-timeout = 30  # seconds; a worker whose event loop is blocked for longer is killed
+timeout = 30  # seconds; a worker with a longer blocked event loop is killed
 logger_class = GunicornLog
 control_socket_disable = True
 

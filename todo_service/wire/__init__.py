@@ -1,1 +1,1 @@
-"""What JSON looks like, coming in and going out."""
+"""JSON, CSV and iCalendar: the documents that come in and go out."""

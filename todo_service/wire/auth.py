@@ -1,4 +1,4 @@
-"""Sessions as JSON: what signing in gives, and what refreshing and signing out take."""
+"""Sessions as JSON: the answer of a sign-in, and the bodies of refreshing and signing out."""
 
 from typing import ClassVar, Literal, Protocol, Self
 
@@ -54,7 +54,7 @@ class OlderTokens(Tokens):
 
 
 class Verified(Output):
-    """Whose token it is."""
+    """The caller of a token."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"user_id": PROFILE["id"], "email": PROFILE["email"], "verified": True}]}
@@ -74,7 +74,7 @@ class Refresh(Input):
 
 
 class SignOut(Input):
-    """What to end: the session of a refresh token, or every session."""
+    """The session of a refresh token, or every session."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -106,7 +106,7 @@ class TokenAnswer(Protocol):
 
 
 def token_answer(user: UserRow, *, access_token: str, refresh_token: str, expires_in: int) -> dict[str, object]:
-    """What a sign-in gives."""
+    """Return the answer to a sign-in; `expires_in` in seconds."""
     return {
         "access_token": access_token,
         "refresh_token": refresh_token,
@@ -117,7 +117,7 @@ def token_answer(user: UserRow, *, access_token: str, refresh_token: str, expire
 
 
 def older_token_answer(user: UserRow, *, access_token: str, refresh_token: str, expires_in: int) -> dict[str, object]:
-    """The same and four fields more: what the client of `signup` and `signin` reads."""
+    """Return the answer for the older client of `signup` and `signin`, with four fields more."""
     return token_answer(user, access_token=access_token, refresh_token=refresh_token, expires_in=expires_in) | {
         "token": access_token,
         "user_id": user.id,

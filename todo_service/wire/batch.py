@@ -1,4 +1,4 @@
-"""Batches as JSON: the operations a client sends, each checked by itself, and the results it gets."""
+"""Batches as JSON: the operations of a request, each validated by itself, and their results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,7 +141,7 @@ class Batch(Input):
 
 
 class TaskResult(Output):
-    """What came of an operation that leaves a task."""
+    """The result of an operation that leaves a task."""
 
     op: Literal["create", "update", "complete"]
     status: Literal[200, 201] = Field(description="What the operation would have been answered with by itself.")
@@ -150,7 +150,7 @@ class TaskResult(Output):
 
 
 class DeleteResult(Output):
-    """What came of a deletion."""
+    """The result of a deletion."""
 
     op: Literal["delete"]
     status: Literal[204]
@@ -158,7 +158,7 @@ class DeleteResult(Output):
 
 
 class BatchResults(Output):
-    """What came of a batch, in the order of its operations."""
+    """The results of a batch, in the order of its operations."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_OF_RESULTS]})
 
@@ -166,14 +166,14 @@ class BatchResults(Output):
 
 
 class _Reader:
-    """Checks the parts of operations by themselves and gathers what fails in `failing`."""
+    """Validates the parts of operations by themselves and collects the failing ones in `failing`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.failing: list[FieldError] = []
 
     def part(self, model: type[Model], part: object, path: str) -> Model | None:
-        """What is at `path` as a checked model, or None if it fails."""
+        """Return the value at `path` as a validated model, or None if it fails."""
         try:
             return codec.validate(model, part, context=self._settings)
         except ValidationFailed as refused:
@@ -183,7 +183,7 @@ class _Reader:
             return None
 
     def task(self, model: type[Model], operation: Mapping[str, object], path: str) -> Model | None:
-        """An operation's task, or None if it fails or is missing."""
+        """Return an operation's task, or None if it fails or is missing."""
         if "task" in operation:
             return self.part(model, operation["task"], f"{path}.task")
         self.failing.append(FieldError(f"{path}.task", "is required", "missing"))
@@ -191,9 +191,10 @@ class _Reader:
 
 
 def read(documents: Sequence[Any], settings: Settings) -> list[Operation]:
-    """The operations, all of them checked. A mebibyte of tags takes some 50 ms: call it in a thread.
+    """Validate all operations. A mebibyte of tags takes about 50 ms: call it in a thread.
 
-    Raises `ValidationFailed` with every failing field of every operation: `operations[3].task.title`.
+    Raises:
+        ValidationFailed: Every failing field of every operation, such as `operations[3].task.title`.
     """
     reader = _Reader(settings)
     found = [_operation(reader, operation, f"operations[{index}]") for index, operation in enumerate(documents)]
@@ -236,10 +237,10 @@ _READ: Mapping[str, Callable[[_Reader, Mapping[str, object], str], Operation | N
 
 
 def result(op: str, row: TaskRow, *, status: int = 200) -> dict[str, object]:
-    """What came of an operation that leaves a task; `status` is what it would have been answered with by itself."""
+    """Return the result of an operation that leaves a task; `status` is the one that it would have by itself."""
     return {"op": op, "status": status, "id": str(row.id), "task": document(row, "snake")}
 
 
 def deleted(task_id: UUID) -> dict[str, object]:
-    """What came of a deletion."""
+    """Return the result of a deletion."""
     return {"op": "delete", "status": 204, "id": str(task_id)}

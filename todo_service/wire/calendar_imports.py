@@ -1,7 +1,7 @@
-"""Calendars that other programs wrote: every VTODO in them is a task, whatever else they hold.
+"""Calendars of other programs: every VTODO in them is a task, whatever else they hold.
 
-The properties of a VTODO are read by `icalendar`. Which lines are whose, and where a VTODO begins, is found here, in
-one pass, because the library keeps no line numbers, and a file from outside may nest as deep as it likes.
+`icalendar` reads the properties of a VTODO. The start of each VTODO and the lines that belong to it are located here,
+in one pass, because the library keeps no line numbers, and a file may nest arbitrarily deep.
 """
 
 import re
@@ -18,7 +18,7 @@ from todo_service.wire.imported_tasks import Record
 from todo_service.wire.tasks import parse_task_id
 from todo_service.wire.time_zones import Zones
 
-UID_NAMESPACE = UUID("5d0c2f0e-6f0b-5c7e-9a41-3d6f1e2b7a90")  # ids of UIDs that are no UUIDs; it never changes
+UID_NAMESPACE = UUID("5d0c2f0e-6f0b-5c7e-9a41-3d6f1e2b7a90")  # ids of UIDs that are not UUIDs; it never changes
 STATUSES = {
     "NEEDS-ACTION": "TODO",
     "IN-PROCESS": "IN_PROGRESS",
@@ -43,14 +43,14 @@ MOMENTS = {"RECURRENCE-ID", "DUE", "CREATED", "LAST-MODIFIED", "COMPLETED"}
 LONGEST = 65_536  # characters of a property: a mebibyte of categories takes the library 130 MB, and stalls when freed
 
 _NAME = re.compile(r"[\w.-]{1,40}")
-# The library would read any property as the type VALUE names, and look TZID up part by part in files, whose errors
-# escape it, and keep what it finds for good. So it gets them by other names.
+# The library would read any property as the type that VALUE names, and look up TZID part by part in files, with errors
+# that escape it and a cache that never shrinks. So it gets them under other names.
 _PREFIX = "X-TODO-SERVICE-"
 _HIDDEN = re.compile(r";[ \t]*(VALUE|TZID)[ \t]*=", re.IGNORECASE)
 
 
 class Tolerant(Todo):
-    """A VTODO whose unreadable properties are found as such, where `Todo` refuses the whole."""
+    """A VTODO that marks unreadable properties, where `Todo` refuses the whole."""
 
     name = _PREFIX + "VTODO"
     ignore_exceptions = True
@@ -75,7 +75,10 @@ class UnreadableError(Exception):
 
 
 def read(raw: bytes) -> Iterator[Record]:
-    """The records of a file. Raises `MalformedBody` if it is not UTF-8, `ValidationFailed` if it is no calendar."""
+    """Yield the records of a file.
+
+    Raises `MalformedBody` if it is not UTF-8, `ValidationFailed` if it is not a calendar.
+    """
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -99,7 +102,7 @@ def _unfolded(text: str) -> Iterator[Line]:
 
 
 def _todos(lines: Iterator[Line]) -> Iterator[tuple[int, list[str]]]:
-    """Each VTODO of a VCALENDAR: the number of its first line, and the lines that are its own and no alarm's."""
+    """Yield each VTODO of a VCALENDAR: the number of its first line, and its own lines without those of alarms."""
     within: list[str] = []
     begun, own = 0, list[str]()
     is_calendar = False
@@ -147,7 +150,7 @@ def _record(number: int, lines: list[str], zones: Zones) -> Record:
 
 
 def _wanted(lines: list[str]) -> dict[str, list[str]]:
-    """The lines of the properties that are read, by name. No other reaches the library, and no BEGIN in disguise."""
+    """Return the lines of the supported properties by name. No other reaches the library, and no BEGIN in disguise."""
     wanted: dict[str, list[str]] = {}
     for line in lines:
         match = _NAME.match(line)
@@ -158,7 +161,7 @@ def _wanted(lines: list[str]) -> dict[str, list[str]]:
 
 
 def _refusal(name: str, lines: list[str]) -> UnreadableError | None:
-    """Why the library shall not see the lines of a property."""
+    """Return the reason why the library must not see the lines of a property."""
     if len(lines) > 1 and name != "CATEGORIES":
         return UnreadableError("is there more than once", "repeated")
     if sum(map(len, lines)) > LONGEST:
@@ -167,14 +170,14 @@ def _refusal(name: str, lines: list[str]) -> UnreadableError | None:
 
 
 def _values(sent: dict[str, list[str]]) -> dict[str, list[Any]]:
-    """What the library makes of the lines: the values by name. A line that is none leaves no value."""
+    """Return the library's values of the lines by name. A malformed line has no value."""
     lines = (_HIDDEN.sub(rf";{_PREFIX}\1=", line) for line in chain.from_iterable(sent.values()))
     todo = Component.from_ical("\r\n".join((f"BEGIN:{Tolerant.name}", *lines, f"END:{Tolerant.name}")))
     return {name: found if isinstance(found, list) else [found] for name, found in todo.items()}
 
 
 def _identify(task: dict[str, Any]) -> None:
-    """Set the id: the UID if it is a UUID, else one made of it, another one for each instance of a series."""
+    """Set the id: the UID if it is a UUID, else one derived from it, a different one for each instance of a series."""
     uid = task.pop("id", "").strip()
     instance = task.pop("instance", None)
     if instance is not None:
@@ -188,7 +191,7 @@ def _tags(values: list[Any]) -> list[str]:
 
 
 def _value(name: str, value: Any, zones: Zones) -> str:
-    """What the property says, in the words of JSON."""
+    """Return the value of a property in the terms of JSON."""
     match name:
         case "STATUS":
             known = STATUSES.get(value.strip().upper())

@@ -23,28 +23,28 @@ END:VTODO\r
 END:VCALENDAR\r
 """
 
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # what TEXT may not hold (section 3.3.11); no line ends
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # not allowed in TEXT (section 3.3.11); no line ends
 
 
 class Texts(vCategory):
-    """One text or more that come back as they were, but for line ends, which become line feeds, and control characters,
-    which become U+FFFD.
+    """Texts that survive a round trip, except for line ends, which become line feeds, and control characters, which
+    become U+FFFD.
     """
 
     def to_ical(self) -> bytes:
         """TEXT values (section 3.3.11), separated by commas."""
         raw = b",".join(map(_escaped, self))
-        return BOM_UTF8 + raw if raw.startswith(BOM_UTF8) else raw  # the library takes one off
+        return BOM_UTF8 + raw if raw.startswith(BOM_UTF8) else raw  # the library removes one
 
 
 def _escaped(text: str) -> bytes:
-    # The library takes a backslash before an N for a line break, so it gets a NUL there, which no clean text has.
+    # The library takes a backslash before an N for a line break, so it gets a NUL there, which no valid text has.
     hidden = _CONTROL.sub("\ufffd", text).replace(r"\N", "\0")
     return vText(hidden).to_ical().replace(b"\0", rb"\\N")
 
 
 def _frame() -> tuple[bytes, bytes]:
-    """What stands before the tasks and behind them."""
+    """Return the lines before the tasks and after them."""
     calendar = Calendar()
     calendar.add("VERSION", "2.0")
     calendar.add("PRODID", "-//Todo Service//Todo Service//EN")
@@ -57,7 +57,7 @@ SEPARATOR = b""
 
 
 def write(rows: Sequence[TaskRow]) -> bytes:
-    """Some tasks, one VTODO each. Seconds are the finest a calendar knows."""
+    """Return some tasks, one VTODO each. A calendar is exact to the second."""
     return b"".join(_todo(row).to_ical() for row in rows)
 
 

@@ -1,4 +1,4 @@
-"""Bytes to checked models and back: strict JSON in (RFC 8259 in UTF-8, no repeated keys, no NaN), orjson out."""
+"""Bytes to validated models and back: strict JSON in (RFC 8259 in UTF-8, no repeated keys, no NaN), orjson out."""
 
 import asyncio
 import json
@@ -39,21 +39,21 @@ MESSAGES = {
 
 
 class Input(BaseModel):
-    """A body or query from outside: strict types, unknown fields ignored, names in snake_case or camelCase."""
+    """A body or query: strict types, unknown fields ignored, names in snake_case or camelCase."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
     repeatable: ClassVar[frozenset[str]] = frozenset()  # fields that a query may have several times
-    nullable: ClassVar[frozenset[str]] = frozenset()  # fields that may be null; elsewhere None is "not sent"
+    nullable: ClassVar[frozenset[str]] = frozenset()  # fields that may be null; elsewhere None means absent
 
     @classmethod
     @cache
     def spellings(cls) -> tuple[tuple[str, str], ...]:
-        """Each field's name in snake_case and in camelCase."""
+        """Return each field's name in snake_case and in camelCase."""
         return tuple((field, to_camel(field)) for field in cls.model_fields)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Null is only where it is allowed."""
+        """Describe null only where it is allowed."""
         schema = handler(core_schema)
         properties: dict[str, Any] = handler.resolve_ref_schema(schema).get("properties", {})
         for name, described in properties.items():
@@ -65,19 +65,23 @@ class Input(BaseModel):
 
 
 class Output(BaseModel):
-    """An answer as it is described. It is written by hand, which is fast; a test holds every answer to its model."""
+    """The description of an answer.
+
+    Answers are written by hand, which is fast; a test compares them with their models.
+    """
 
     model_config = ConfigDict(frozen=True)
 
 
 def dump(value: object) -> bytes:
-    """JSON bytes; moments and ids are turned into text where rows become documents, not here."""
+    """Return JSON bytes; moments and ids are formatted where rows become documents, not here."""
     return orjson.dumps(value)
 
 
 async def array(rows: Sequence[Row], write: Callable[[Row], object]) -> orjson.Fragment:
-    """Rows as a JSON array, made in slices: ten thousand at once would hold up everybody else's requests. To copy
-    fifty megabytes takes 40 ms: they are put together once, and in a turn of its own.
+    """Return rows as a JSON array, made in slices so that other requests are not held up by ten thousand rows at once.
+
+    Copying fifty megabytes takes 40 ms, so the slices are joined once, in a turn of the event loop of its own.
     """
     parts = [b"["]
     for start in range(0, len(rows), SLICE):
@@ -94,7 +98,7 @@ async def array(rows: Sequence[Row], write: Callable[[Row], object]) -> orjson.F
 
 
 def load(raw: bytes) -> object:
-    """The one JSON document in `raw`. Raises `MalformedBody`."""
+    """Parse the one JSON document in `raw`. Raises `MalformedBody`."""
     try:
         return strict_json.load(raw)
     except RepeatedNameError:
@@ -114,8 +118,13 @@ def load(raw: bytes) -> object:
 
 
 def load_large(raw: bytes) -> object:
-    """The same for a large body, which may hold 20,000 values: Python reads half a million in one go, so that nobody
-    has their turn for a third of a second, thread or not. Raises `ValidationFailed` for more.
+    """Parse a large body of at most 20,000 values.
+
+    Python parses half a million values in one go, which blocks every thread for a third of a second.
+
+    Raises:
+        MalformedBody: It is not well-formed.
+        ValidationFailed: It has more values.
     """
     if _is_crowded(raw):
         raise invalid("body", f"must hold at most {MAX_VALUES:,} values, arrays and objects counting twice", "too_many")
@@ -123,7 +132,7 @@ def load_large(raw: bytes) -> object:
 
 
 def _is_crowded(raw: bytes) -> bool:
-    """Whether there are more than `MAX_VALUES` values; arrays and objects count twice, by comma and bracket."""
+    """Return whether there are more than `MAX_VALUES` values; arrays and objects count twice, by comma and bracket."""
     if _marks(raw) <= MAX_VALUES:
         return False
     pieces = raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"', MAX_QUOTES + 1)
@@ -142,9 +151,10 @@ def validate(
     naming: Naming = "snake",
     invalid_status: int = 422,
 ) -> Model:
-    """The document as a checked model; rules that depend on a setting find it in `context`.
+    """Validate a document; rules that depend on a setting read it from `context`.
 
-    Raises `ValidationFailed` with every failing field, named as `naming` says.
+    Raises:
+        ValidationFailed: Every failing field, in the spelling of `naming`.
     """
     if not isinstance(document, dict):
         error = FieldError("body", "must be a JSON object", "object_expected")
@@ -160,8 +170,10 @@ def validate(
 
 
 def query_values(model: type[Input], query: MultiMapping[str], *, invalid_status: int) -> dict[str, object]:
-    """Query parameters as a document; those the model calls repeatable are arrays. Raises `ValidationFailed` for any
-    other parameter of the model that is given more than once.
+    """Return query parameters as a document, in which repeatable ones are arrays.
+
+    Raises:
+        ValidationFailed: Another parameter of the model is given more than once.
     """
     given = {name: query.getall(name) for field in model.spellings() for name in field if name in query}
     twice = [name for name, values in given.items() if len(values) > 1 and name not in model.repeatable]
@@ -175,7 +187,7 @@ def _repeated(name: str) -> FieldError:
 
 
 def _in_snake_case(model: type[Input], document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document's fields under their own names, whichever spelling each came in."""
+    """Return the document's fields under their own names, whichever spelling each has."""
     return {field: document[name] for field, camel in model.spellings() for name in {field, camel} if name in document}
 
 

@@ -1,6 +1,6 @@
-"""Tasks as CSV (RFC 4180): one header line, UTF-8 with a byte order mark so that spreadsheets read it as such.
+"""Tasks as CSV (RFC 4180): one header line, UTF-8 with a byte order mark so that spreadsheets recognise it.
 
-A cell that a spreadsheet could take for a formula is written behind one apostrophe; reading takes exactly that one off.
+A cell that a spreadsheet could take for a formula is written behind one apostrophe; reading removes exactly that one.
 """
 
 import csv
@@ -20,9 +20,9 @@ COLUMNS = (
     "id", "title", "description", "status", "priority", "due_date", "tags",
     "created_at", "updated_at", "completed_at", "version",
 )  # fmt: skip
-DELIMITERS = ",;\t"  # what spreadsheets save, depending on the country
+DELIMITERS = ",;\t"  # the delimiters of spreadsheets, depending on the country
 CLEARED_WHEN_EMPTY = {"title": "", "description": None, "due_date": None, "tags": ()}
-# What spreadsheets skip, and what they take for the beginning of a formula or cut the cell at, full width too.
+# Characters that spreadsheets skip, and those that start a formula or cut the cell, full-width ones too.
 _FORMULA = re.compile("['\\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -39,7 +39,7 @@ CLOSING = b""
 
 
 def write(rows: Sequence[TaskRow]) -> bytes:
-    """Some tasks, one record each."""
+    """Return some tasks, one record each."""
     return "".join(_line(_cells(document(row, "snake"))) for row in rows).encode()
 
 
@@ -50,19 +50,21 @@ def _cells(task: dict[str, Any]) -> list[object]:
 
 
 def guarded(text: str) -> str:
-    """The text as a cell that is no formula."""
+    """Return the text as a cell that is not a formula."""
     return "'" + text if _FORMULA.match(text) else text
 
 
 def unguarded(cell: str) -> str:
-    """The text of such a cell."""
+    """Return the text of such a cell."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell, 1) else cell
 
 
 def read(raw: bytes) -> Iterator[Record]:
-    """The records of a file; what is not CSV ends it with a record that says so.
+    """Yield the records of a file; malformed CSV ends it with a record that reports it.
 
-    Raises `MalformedBody` if it is not UTF-8, `ValidationFailed` if its header will not do.
+    Raises:
+        MalformedBody: It is not UTF-8.
+        ValidationFailed: Its header cannot be used.
     """
     try:
         text = raw.decode("utf-8-sig")
@@ -79,7 +81,7 @@ def read(raw: bytes) -> Iterator[Record]:
 
 
 def _fields(header: list[str]) -> list[str]:
-    """The columns' names. Raises `ValidationFailed` if `title` is not there, or one that is read is there twice."""
+    """Return the column names. Raises `ValidationFailed` if `title` is missing or a known one is repeated."""
     fields = [name.strip().lower() for name in header]
     if "title" not in fields:
         message = f"must name the columns, `title` among them; known are {', '.join(COLUMNS[:-1])}"
@@ -105,7 +107,7 @@ def _records(lines: Any, fields: list[str]) -> Iterator[Record]:
 
 
 def _record(place: str, fields: list[str], cells: list[str]) -> Record:
-    """A record; cells missing at its end are absent, empty ones are null where there is null."""
+    """Return a record; cells missing at its end are absent, empty ones are null where null is allowed."""
     task: dict[str, Any] = {}
     wrong = []
     if len(cells) > len(fields):

@@ -1,7 +1,7 @@
-"""Cursors of lists: the place where a page ended, bound to the question it was an answer to.
+"""Cursors of lists: the end of a page, bound to its list by a digest.
 
-A cursor is read as strictly as a body: it comes from outside. It is not secret and not signed: whatever it says, a
-statement shows its owner's tasks alone.
+A cursor is validated as strictly as a body. It is neither secret nor signed: whatever it holds, a statement returns its
+owner's tasks only.
 """
 
 import base64
@@ -30,13 +30,13 @@ _READERS = {name: TypeAdapter(tuple[str, key, UUID, _Text]) for name, key in _KE
 
 
 def write(position: Position, *, digest: str) -> str:
-    """The cursor of a position; `digest` is that of the question."""
+    """Return the cursor of a position; `digest` identifies the list."""
     document = orjson.dumps([digest, position.key, str(position.task_id), position.user_id])
     return base64.urlsafe_b64encode(document).rstrip(b"=").decode()
 
 
 def read(cursor: str, *, sort: str, digest: str) -> Position | None:
-    """The position that a cursor of this question names; None for any other text."""
+    """Return the position in a cursor of this list; None for any other text."""
     if len(cursor) > MAX_LENGTH or not cursor.isascii():
         return None
     try:

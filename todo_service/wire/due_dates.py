@@ -1,6 +1,6 @@
 """Due dates: a moment (RFC 3339 with an offset) or a whole day (`YYYY-MM-DD`), and nothing in between.
 
-A moment without an offset is refused: whoever guesses its zone moves the due date by a day for somebody.
+A moment without an offset is refused: a guessed zone moves the due date by a day for some users.
 """
 
 import re
@@ -19,7 +19,7 @@ _FIRST_YEAR, _LAST_YEAR = 1970, 9998
 
 
 def parse(value: object) -> datetime | date | None:
-    """The moment in UTC, the day, or None. Raises `PydanticCustomError` for every other spelling."""
+    """Return the moment in UTC, the day, or None. Raises `PydanticCustomError` for every other spelling."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -49,7 +49,7 @@ def _day_or_moment(value: str) -> datetime | date:
 
 
 def write(due_at: datetime | None, due_on: date | None) -> str | None:
-    """The due date as it is answered: a moment in UTC with `Z`, or the same plain date that was sent."""
+    """Return the due date of an answer: a moment in UTC with `Z`, or the plain date."""
     if due_at is not None:
         return due_at.isoformat()[:-6] + "Z"
     return due_on.isoformat() if due_on is not None else None
@@ -74,7 +74,10 @@ DueDate = Annotated[
 
 
 def parse_moment(value: object) -> datetime | None:
-    """The moment in UTC, or None. Raises `PydanticCustomError` for every other spelling, a plain date among them."""
+    """Return the moment in UTC, or None.
+
+    Raises `PydanticCustomError` for every other spelling, including a plain date.
+    """
     if isinstance(value, str) and _DAY.fullmatch(value):
         raise PydanticCustomError("moment_format", "must be a moment with an offset (2026-12-31T17:00:00Z)")
     found = parse(value)

@@ -1,6 +1,6 @@
-"""Entity tags (RFC 9110 section 8.8.3): a task's is its version, a list's also says whose list and which.
+"""Entity tags (RFC 9110 section 8.8.3): a task's is its version, a list's also identifies the list and its owner.
 
-Proxies change tags: nginx makes them weak, Apache appends the encoding. Both spellings are taken for the tag itself.
+Proxies change tags: nginx makes them weak, Apache appends the encoding. Both forms are accepted for the tag itself.
 """
 
 import re
@@ -16,24 +16,24 @@ _STAMP = re.compile(r"([0-9]{1,18})-([0-9a-f]{1,15})-([0-9a-f]+)", re.ASCII)
 
 
 def of_task(version: int) -> str:
-    """A task's tag: `"57"`."""
+    """Return a task's tag, such as `"57"`."""
     return f'"{version}"'
 
 
 def of_list(stamp: Stamp, digest: str) -> str:
-    """A list's tag. `digest` tells the question, the family and the user apart."""
+    """Return a list's tag. `digest` identifies the query, the family and the user."""
     return f'"{stamp.version}-{stamp.epoch:x}-{digest}"'
 
 
 def of_content(digest: str) -> str:
-    """The tag of an answer that has no version: a digest of its bytes."""
+    """Return the tag of an answer without a version: a digest of its bytes."""
     return f'"{digest}"'
 
 
 def opaque(headers: Sequence[str]) -> Collection[str] | None:
-    """What `If-Match` or `If-None-Match` names, without quotes; `*` stands for itself, None for no such header.
+    """Return the tags in `If-Match` or `If-None-Match`, without quotes; `*` as itself, None without such a header.
 
-    Nothing that is malformed is ever in it: a condition that cannot be read is met by nothing.
+    Malformed tags are left out: a condition that cannot be read is never met.
     """
     if not headers:
         return None
@@ -45,7 +45,7 @@ def opaque(headers: Sequence[str]) -> Collection[str] | None:
 
 
 def versions(headers: Sequence[str]) -> list[int] | None:
-    """The versions that `If-Match` allows a task to have; None for any."""
+    """Return the versions that `If-Match` allows a task to have; None for any."""
     named = opaque(headers)
     if named is None or ANY in named:
         return None
@@ -53,12 +53,12 @@ def versions(headers: Sequence[str]) -> list[int] | None:
 
 
 def matches(headers: Sequence[str], tag: str) -> bool:
-    """Whether `If-None-Match` names the tag, so that the caller has the answer already (304)."""
+    """Return whether `If-None-Match` has the tag, so that the caller has the answer already (304)."""
     named = opaque(headers)
     return named is not None and (ANY in named or tag.strip('"') in named)
 
 
 def stamps(headers: Sequence[str], digest: str) -> list[Stamp]:
-    """The states of the tasks at which the caller knows this list."""
+    """Return the stamps of this list that the caller has."""
     found = (_STAMP.fullmatch(tag) for tag in opaque(headers) or ())
     return [Stamp(int(match[2], 16), int(match[1])) for match in found if match and match[3] == digest]

@@ -1,4 +1,7 @@
-"""The four URL families: the same tasks, each as some client already speaks of them. Data; no handler asks which."""
+"""The four URL families: the same tasks in the dialects of four existing clients.
+
+Data; no handler asks for its family.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +19,14 @@ from todo_service.wire.tasks import Task
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How one family differs: its path, its JSON names, what surrounds a list, the status of an invalid body, how many
-    tasks a list has unless `limit` says (None: all), and whether administrators reach everybody's tasks here.
-    `list_document` describes what `envelope` makes.
+    """One family.
+
+    Attributes:
+        envelope: Wraps the tasks of a list: documents, total, specification, next cursor.
+        list_document: The model of an enveloped list.
+        invalid_status: The status of an invalid body.
+        page_size: Tasks in a list without `limit`; None for all.
+        for_admins: Whether administrators reach every user's tasks here.
     """
 
     name: str
@@ -32,7 +40,7 @@ class Family:
 
     @property
     def schema_prefix(self) -> str:
-        """What the names of its own schemas begin with."""
+        """The prefix of the names of its own schemas."""
         return "" if self.naming == "snake" else self.name.title()
 
     def describe(self, answer: Any) -> Any:
@@ -40,7 +48,7 @@ class Family:
         return self.list_document if answer == list[Task] else answer
 
     async def task_list(self, page: Page, spec: ListSpec, next_cursor: str | None) -> object:
-        """The JSON value that answers a list."""
+        """Return the JSON value of a list."""
         return self.envelope(await tasks.array(page.tasks, self.naming), page.total, spec, next_cursor)
 
 

@@ -1,4 +1,4 @@
-"""A file's rows, whatever its format, become checked tasks here: every row that is wrong is named, or all are right."""
+"""The records of a file become validated tasks: either all are valid, or every invalid one is named."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -14,12 +14,16 @@ from todo_service.wire import codec
 from todo_service.wire.due_dates import Moment
 from todo_service.wire.tasks import TaskCreate
 
-MAX_DETAILED_ERRORS = 1000  # beyond, wrong rows are only named, all in one error: the answer has an end
+MAX_DETAILED_ERRORS = 1000  # beyond this, invalid records are only named, in one error, so that the answer stays small
 
 
 class Record(NamedTuple):
-    """One row of a file: what its fields are called in an error ("line 17: "), its fields as JSON has them, and those
-    that could not be read at all.
+    """One record of a file.
+
+    Attributes:
+        place: The prefix of its fields in an error, such as "line 17: ".
+        document: Its fields as JSON.
+        unreadable: The fields that could not be read.
     """
 
     place: str
@@ -28,7 +32,7 @@ class Record(NamedTuple):
 
 
 class ImportedTask(TaskCreate):
-    """A task in a file: what a create takes, and the moments that only an import may set."""
+    """A task in a file: the fields of a create, and the moments that only an import may set."""
 
     nullable: ClassVar[frozenset[str]] = TaskCreate.nullable | {"created_at", "updated_at", "completed_at"}
 
@@ -56,7 +60,7 @@ class ImportedTask(TaskCreate):
 
 
 def check(records: Iterable[Record], *, settings: Settings) -> list[ImportTask]:
-    """The tasks of all records. Raises `ValidationFailed` that names every record that is wrong."""
+    """Validate all records. Raises `ValidationFailed` that names every invalid one."""
     limit = settings.max_tasks_per_user
     found = list(islice(records, limit + 1))
     if len(found) > limit:
@@ -99,7 +103,7 @@ def _task(record: Record, settings: Settings) -> ImportTask:
 
 
 def _named(record: Record, error: FieldError) -> str:
-    """`tasks[3].title`, `line 17: title`; for a record that is no task at all just its place."""
+    """Return `tasks[3].title` or `line 17: title`; for a record that is not a task just its place."""
     return _name(record) if error.code == "object_expected" else record.place + error.field
 
 

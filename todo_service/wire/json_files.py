@@ -14,12 +14,12 @@ CLOSING = b"]}\n"
 
 
 def write(rows: Sequence[TaskRow]) -> bytes:
-    """Some tasks, separated."""
+    """Return some tasks, separated."""
     return codec.dump([document(row, "snake") for row in rows])[1:-1]
 
 
 def read(raw: bytes) -> Iterator[Record]:
-    """The records of a file. Raises `MalformedBody`, and `ValidationFailed` if there is no array of tasks."""
+    """Yield the records of a file. Raises `MalformedBody`, and `ValidationFailed` if there is no array of tasks."""
     found = codec.load(raw)
     if isinstance(found, dict):
         found = found.get("tasks")

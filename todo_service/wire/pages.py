@@ -1,7 +1,6 @@
-"""What people read in a browser: small pages of HTML, each with what its browser may load and run for it.
+"""Small HTML pages for people, each with its Content-Security-Policy.
 
-Every text that comes in is escaped. No page has a script or a style in it: both are files, so that the
-Content-Security-Policy of a page can refuse all others.
+Every text is escaped. Scripts and styles are files, never in a page, so that the policy can refuse all others.
 """
 
 import re
@@ -16,7 +15,7 @@ READING = f"{NOTHING}; style-src 'self'; img-src data:"
 SWAGGER_UI = f"{NOTHING}; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
 REDOC = f"{NOTHING}; script-src 'self'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'"
 
-# An icon of nothing, or browsers would ask for /favicon.ico.
+# An empty icon, so that browsers do not request /favicon.ico.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -33,7 +32,7 @@ _PAGE = """<!doctype html>
 
 
 def problem(kind: type[ApiError], *, service: str, style: str) -> str:
-    """The page about one problem type."""
+    """Return the page about one problem type."""
     body = f"""<main>
 <p><a href="/problems">Problems of {escape(service)}</a></p>
 <h1>{escape(kind.title)}</h1>
@@ -49,7 +48,7 @@ def problem(kind: type[ApiError], *, service: str, style: str) -> str:
 
 
 def problems(kinds: Iterable[type[ApiError]], *, service: str, style: str) -> str:
-    """The page that leads to those of all problem types."""
+    """Return the page that links to those of all problem types."""
     rows = "\n".join(
         f"<tr><td>{kind.status}</td><td>{_link(kind)}</td><td>{escape(kind.title)}</td></tr>" for kind in kinds
     )
@@ -65,7 +64,10 @@ def problems(kinds: Iterable[type[ApiError]], *, service: str, style: str) -> st
 
 
 def page(title: str, body: str, *, styles: Iterable[str] = (), scripts: Iterable[str] = ()) -> str:
-    """A whole page: `body` is HTML, the others are texts and paths. Scripts run in order, when the page is there."""
+    """Return a whole page: `body` is HTML, the others are texts and paths.
+
+    Scripts run in order, after the page is loaded.
+    """
     links = [f'<link rel="stylesheet" href="{escape(path)}">\n' for path in styles]
     links += [f'<script defer src="{escape(path)}"></script>\n' for path in scripts]
     return _PAGE.format(title=escape(title), links="".join(links), body=body)
@@ -80,5 +82,5 @@ def _status(kind: type[ApiError]) -> str:
 
 
 def _marked(text: str) -> str:
-    """The text as HTML, with what stands between backticks as code."""
+    """Return the text as HTML, with the parts between backticks as code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))

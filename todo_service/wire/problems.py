@@ -1,4 +1,4 @@
-"""Refusals as JSON: problem documents of RFC 9457, the same keys for every error of every route."""
+"""Errors as JSON: problem documents of RFC 9457, with the same keys for every error of every route."""
 
 from typing import Any, Literal
 
@@ -69,11 +69,11 @@ def _model(kind: type[ApiError]) -> type[Output]:
     return create_model(f"{kind.__name__}Problem", __base__=configured, __doc__=about, **members)
 
 
-MODELS = {kind: _model(kind) for kind in kinds()}  # what describes the problem documents of each type
+MODELS = {kind: _model(kind) for kind in kinds()}  # the models of the problem documents
 
 
 def document(error: ApiError, *, request_id: str) -> bytes:
-    """The problem document of one refusal."""
+    """Return the problem document of an error."""
     members = {
         "type": f"/problems/{error.name}",
         "title": error.title,
@@ -89,7 +89,7 @@ def document(error: ApiError, *, request_id: str) -> bytes:
 
 
 def explanation(kind: type[ApiError]) -> dict[str, JsonValue]:
-    """What `/problems/{name}` says of one problem type."""
+    """Return the document of `/problems/{name}` about one problem type."""
     return {
         "type": f"/problems/{kind.name}",
         "title": kind.title,

@@ -1,4 +1,4 @@
-"""Wire models as JSON Schema (2020-12): what the OpenAPI document says of bodies, queries and answers."""
+"""Wire models as JSON Schema (2020-12), for the OpenAPI document."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -19,7 +19,7 @@ SETTING = "x-setting"  # {SETTING: name} stands for the value of a setting
 
 
 class DescribedAs:
-    """Describe a field as another type, where what is checked in it is not in its own."""
+    """Describe a field as another type, where its own type does not show the validation."""
 
     def __init__(self, kind: Any) -> None:
         self.kind = kind
@@ -29,7 +29,9 @@ class DescribedAs:
 
 
 class _Generator(GenerateJsonSchema):
-    """In the order written, without titles that say what the names say, without a default where None is "not sent"."""
+    """Keeps the order of the fields, without titles that repeat their names, and without a default where None means
+    absent.
+    """
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
         return value
@@ -45,22 +47,22 @@ class _Generator(GenerateJsonSchema):
 
 
 class Schemas:
-    """The schemas of models, each by its name in `components`; values of settings are those of `settings`."""
+    """The schemas of models, each by its name in `components`; values of settings come from `settings`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.components: dict[str, Schema] = {}
 
     def incoming(self, kind: Any, *, prefix: str = "") -> Schema:
-        """What is sent, as a model reads it; with a `prefix` for its schemas' names, in camelCase."""
+        """Return the schema of a body; with a `prefix` for the names of its schemas, in camelCase."""
         return self._described(kind, "validation", prefix)
 
     def outgoing(self, kind: Any, *, prefix: str = "") -> Schema:
-        """What is answered."""
+        """Return the schema of an answer."""
         return self._described(kind, "serialization", prefix)
 
     def parameters(self, kind: Any) -> dict[str, Schema]:
-        """The fields of a query, each with its description and default."""
+        """Return the fields of a query, each with its description and default."""
         schema, definitions = _generated(kind, "validation")
         properties: Schema = definitions[schema["$ref"].removeprefix(REF)]["properties"]
         return {name: dict(inner) for name, inner in properties.items()}
@@ -81,7 +83,7 @@ class Schemas:
         assert self.components.setdefault(name, schema) == schema, f"two schemas are called {name}"
 
     def _resolved(self, value: Any, renamed: Mapping[str, str]) -> Any:
-        """The schema with the names that its references have, and the values of settings."""
+        """Return the schema with the final names of its references, and the values of settings."""
         if isinstance(value, list):
             return [self._resolved(inner, renamed) for inner in value]
         if not isinstance(value, dict):
@@ -93,7 +95,7 @@ class Schemas:
 
 @cache
 def _generated(kind: Any, mode: Mode) -> tuple[Schema, Mapping[str, Schema]]:
-    """The schema of a type, and those it refers to by their names."""
+    """Return the schema of a type, and those it refers to by their names."""
     found, document = TypeAdapter.json_schemas(
         [("it", mode, TypeAdapter(kind))], ref_template=REF + "{model}", schema_generator=_Generator
     )
@@ -104,14 +106,14 @@ def _generated(kind: Any, mode: Mode) -> tuple[Schema, Mapping[str, Schema]]:
 
 
 def _optional(schema: Schema) -> Schema:
-    """A body's schema without defaults: generators of clients take a field with one for a field that must be sent."""
+    """Return a body's schema without defaults: generators of clients take a field with a default for a required one."""
     fields = schema.get("properties", {})
     without = {name: {key: inner[key] for key in inner if key != "default"} for name, inner in fields.items()}
     return schema | {"properties": without} if fields else schema
 
 
 def _camel(schema: Schema) -> Schema:
-    """An object's schema with its names in camelCase."""
+    """Return an object's schema with its names in camelCase."""
     properties = {to_camel(name): inner for name, inner in schema.get("properties", {}).items()}
     examples = [{to_camel(name): inner for name, inner in example.items()} for example in schema.get("examples", [])]
     changes = {"properties": properties, "required": [*map(to_camel, schema.get("required", []))], "examples": examples}
@@ -119,7 +121,7 @@ def _camel(schema: Schema) -> Schema:
 
 
 def _changed(definitions: Mapping[str, Schema]) -> set[str]:
-    """The schemas that are others in camelCase, by their own names or by those of what they refer to."""
+    """Return the schemas that differ in camelCase, by their own names or by those of schemas they refer to."""
     changed = {name for name, schema in definitions.items() if _camel(schema) != schema}
     while more := {
         name

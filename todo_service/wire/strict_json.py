@@ -1,11 +1,11 @@
-"""JSON as RFC 8259 has it, in UTF-8: no name twice in one object, no `NaN`. Bodies and tokens are read with it."""
+"""Strict JSON (RFC 8259) in UTF-8: no repeated name in an object, no `NaN`. For bodies and tokens."""
 
 import json
 from typing import Any
 
 
 class RepeatedNameError(ValueError):
-    """An object names the same member twice."""
+    """An object has the same member twice."""
 
 
 class NotANumberError(ValueError):
@@ -13,10 +13,12 @@ class NotANumberError(ValueError):
 
 
 def load(raw: bytes) -> Any:
-    """The one document in `raw`.
+    """Parse the one document in `raw`.
 
-    Raises these two errors, `json.JSONDecodeError`, `UnicodeDecodeError`, `RecursionError` if it is nested too deeply,
-    and a bare `ValueError` for a number too long to read.
+    Raises:
+        RepeatedNameError, NotANumberError, json.JSONDecodeError, UnicodeDecodeError: It is not strict JSON.
+        RecursionError: It is nested too deeply.
+        ValueError: It has a number too long to read.
     """
     return json.loads(raw.decode(), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
 

@@ -1,4 +1,4 @@
-"""Delta sync as JSON: the cursor a client goes on from, and the document of a page of changes."""
+"""Delta sync as JSON: the cursor of a client, and the document of a page of changes."""
 
 import re
 import struct
@@ -26,11 +26,11 @@ _TEXT = re.compile(r"[A-Za-z0-9_-]{40}", re.ASCII)
 
 
 class Cursor(NamedTuple):
-    """How far a client has got in one owner's changes.
+    """The position of a client in one owner's changes.
 
-    It has all changes up to version `position` of the history `epoch`. `base` is the version its first page was read
-    at: of what was deleted up to there it has never heard. A client that was told of no history at all (`NOTHING_YET`)
-    holds nothing, and gets everything, like one that comes without a cursor.
+    The client has all changes up to version `position` of the history `epoch`. `base` is the version at which its first
+    page was read: it has never received a deletion up to there. A client without a history (`NOTHING_YET`) holds
+    nothing and gets everything, like one without a cursor.
     """
 
     owner: bytes
@@ -40,12 +40,12 @@ class Cursor(NamedTuple):
 
     @classmethod
     def start(cls, owner_id: str) -> Self:
-        """Of a client that has nothing."""
+        """Return the cursor of a client that has nothing."""
         return cls(_digest(owner_id), NOTHING_YET, 0, 0)
 
     @property
     def deletions_since(self) -> int | None:
-        """The version up to which the client needs to hear of no deletion; None if it needs to hear of none."""
+        """The version up to which the client needs no deletion; None if it needs no deletions at all."""
         return None if self.epoch == NOTHING_YET else self.known
 
     @property
@@ -53,13 +53,13 @@ class Cursor(NamedTuple):
         return max(self.position, self.base)
 
     def is_expired(self, page: ChangePage | None) -> bool:
-        """Whether the client must start over: its history is not this one, or deletions it needs are forgotten."""
+        """Return whether the client must start over: its history is another one, or deletions it needs are purged."""
         if self.epoch == NOTHING_YET:
             return False
         return page is None or self.epoch != page.epoch or not page.sync_floor <= self.known <= page.version
 
     def after(self, page: ChangePage | None) -> Self:
-        """Of the same client once it has this page."""
+        """Return the cursor of the client after this page."""
         if page is None:
             return self
         position = page.changes[-1].version if page.has_more else page.version
@@ -75,7 +75,7 @@ def _digest(owner_id: str) -> bytes:
 
 
 def _cursor(value: object) -> Cursor | None:
-    """The cursor in its text; None for an empty one."""
+    """Parse a cursor; None for an empty one."""
     if value == "":
         return None
     if isinstance(value, str) and _TEXT.fullmatch(value):
@@ -87,7 +87,7 @@ def _cursor(value: object) -> Cursor | None:
 
 
 class SyncQuery(Input):
-    """Which changes: those after `cursor` (none: everything), at most `limit`."""
+    """The changes to return: those after `cursor` (without one: everything), at most `limit`."""
 
     cursor: Annotated[Cursor | None, PlainValidator(_cursor), WithJsonSchema({"type": "string"})] = Field(
         None, description="The `cursor` of the answer before; without one, or with an empty one: everything."
@@ -97,7 +97,7 @@ class SyncQuery(Input):
     )
 
     def start(self, owner_id: str) -> Cursor:
-        """From where this owner goes on. Raises `ValidationFailed` for a cursor of another user's."""
+        """Return the cursor to continue from. Raises `ValidationFailed` for another user's cursor."""
         start = Cursor.start(owner_id)
         cursor = self.cursor or start
         if cursor.owner != start.owner:
@@ -121,7 +121,7 @@ class TaskDeleted(Output):
 
 
 class SyncPage(Output):
-    """What has changed, in the order of the changes."""
+    """The changes, in their order."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -144,7 +144,7 @@ class SyncPage(Output):
 
 
 async def document(page: ChangePage | None, cursor: Cursor) -> dict[str, object]:
-    """A page of changes, and the cursor to go on from after it."""
+    """Return a page of changes, and the cursor after it."""
     return {
         "changes": await codec.array(page.changes if page else [], _change),
         "cursor": str(cursor),

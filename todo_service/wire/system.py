@@ -1,4 +1,4 @@
-"""What the service says of itself, as JSON."""
+"""The service about itself, as JSON."""
 
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ def _health(status: str, database: str) -> ConfigDict:
 
 
 class Root(Output):
-    """What this is, and where to go on."""
+    """The name, the version, and links to other addresses."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -39,7 +39,7 @@ class Root(Output):
 
 
 class Checks(Output):
-    """What health depends on."""
+    """The dependencies that health checks."""
 
     database: Literal["up", "down"]
 
@@ -87,7 +87,7 @@ class NotReady(Output):
 
 
 class Explanation(Output):
-    """What a problem type means, when it happens and what to do."""
+    """The meaning of a problem type, its occasion and its remedy."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [PROBLEM]})
 

@@ -1,4 +1,4 @@
-"""Lists of tasks: what may be asked for in a query."""
+"""Lists of tasks: their query."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ MAX_TEXT = 255  # characters of `q`
 
 
 def _moment(value: object) -> datetime:
-    """A moment, or the beginning of a day in UTC. In a query an unescaped `+` arrives as a space."""
+    """Return a moment, or the start of a day in UTC. An unescaped `+` arrives as a space in a query."""
     due = due_dates.parse(value.replace(" ", "+") if isinstance(value, str) else value)
     if due is None:
         raise PydanticCustomError("null", "must not be null")
@@ -43,8 +43,10 @@ Sort = Literal[
 
 
 class ListQuery(Input):
-    """The query of a list. `limit` None: as the family does; `cursor` "": from the beginning. `user_id` picks one
-    user's tasks out of everybody's, and counts for administrators only.
+    """The query of a list.
+
+    `limit` None leaves it to the family; `cursor` "" is the start. `user_id` selects one user's tasks and counts for
+    administrators only.
     """
 
     repeatable: ClassVar[frozenset[str]] = frozenset({"tag"})

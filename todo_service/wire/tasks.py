@@ -1,4 +1,4 @@
-"""Tasks as JSON: what a client may send, and the document it gets."""
+"""Tasks as JSON: the bodies of requests, and the document of a task."""
 
 import re
 from datetime import date, datetime
@@ -32,7 +32,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.I
 
 
 def parse_task_id(text: object) -> UUID | None:
-    """The UUID in its one canonical spelling (RFC 9562 section 4, either case), else None."""
+    """Return the UUID if it is in its canonical spelling (RFC 9562 section 4, either case), else None."""
     return UUID(text) if isinstance(text, str) and _UUID.fullmatch(text) else None
 
 
@@ -78,7 +78,7 @@ EXAMPLE: dict[str, JsonValue] = {
     "completed_at": None,
     "version": 1,
 }
-# What `_agrees` checks.
+# The schema of the rule in `_agrees`.
 AGREEING: dict[str, JsonValue] = {
     "if": {"required": ["status", "completed"], "properties": {"status": {"const": COMPLETED}}},
     "then": {"properties": {"completed": {"const": True}}},
@@ -102,13 +102,13 @@ Tag = Annotated[
 ]
 Tags = Annotated[
     list[Tag],
-    Field(fail_fast=True, json_schema_extra={"maxItems": MAX_TAGS}),  # the first wrong tag is enough to say
+    Field(fail_fast=True, json_schema_extra={"maxItems": MAX_TAGS}),  # the first invalid tag is enough to report
     AfterValidator(_distinct),
 ]
 
 
 class _Fields(Input):
-    """What create and update share. None is "not sent": where the contract has no null, a null is refused."""
+    """The fields of both create and update. None means absent: where the contract has no null, a null is refused."""
 
     nullable: ClassVar[frozenset[str]] = frozenset({"description", "due_date"})
 
@@ -166,7 +166,7 @@ class TaskCreate(_Fields):
         )
 
     def agrees(self, task: TaskRow) -> bool:
-        """Whether the task is what was sent, so that a create sent again is answered with it."""
+        """Return whether the task equals the body, so that a repeated create is answered with it."""
         sent = self.new_task()
         names = {"completed": ("status",), "due_date": ("due_at", "due_on")}
         return all(
@@ -177,7 +177,7 @@ class TaskCreate(_Fields):
 
 
 class TaskUpdate(_Fields):
-    """A change to a task: what is absent stays, null clears a description or a due date."""
+    """A change to a task: absent fields stay, null clears a description or a due date."""
 
     model_config = ConfigDict(json_schema_extra=AGREEING | {"examples": [{"priority": "LOW", "due_date": None}]})
 
@@ -245,12 +245,12 @@ _NAMES: dict[Naming, tuple[str, ...]] = {"snake": _SNAKE_NAMES, "camel": tuple(m
 
 
 async def array(rows: list[TaskRow], naming: Naming) -> orjson.Fragment:
-    """Tasks as a JSON array."""
+    """Return tasks as a JSON array."""
     return await codec.array(rows, lambda row: document(row, naming))
 
 
 def document(row: TaskRow, naming: Naming) -> dict[str, object]:
-    """A task as a JSON object with the names of its family."""
+    """Return a task as a JSON object with the names of its family."""
     values = (
         str(row.id),
         row.user_id,

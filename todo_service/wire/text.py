@@ -1,4 +1,4 @@
-"""Kinds of text that several subjects share, and how moments are written."""
+"""Text types of several subjects, and the format of moments."""
 
 import re
 import unicodedata
@@ -27,25 +27,25 @@ def _storable(value: str) -> str:
 
 
 def whole_number(value: object) -> object:
-    """A query parameter's digits as a number; signs, spaces, underscores and other scripts' digits are refused."""
+    """Parse a query parameter in ASCII digits; signs, spaces, underscores and other digits are refused."""
     if not isinstance(value, str) or not _DIGITS.fullmatch(value):
         raise PydanticCustomError("whole_number", "must be a whole number, in digits")
     return int(value)
 
 
-ENCODABLE = AfterValidator(_encodable)  # text that UTF-8 can write
-STORABLE = AfterValidator(_storable)  # text that PostgreSQL can hold
+ENCODABLE = AfterValidator(_encodable)  # text that can be encoded as UTF-8
+STORABLE = AfterValidator(_storable)  # text that PostgreSQL can store
 WITHOUT_NUL: dict[str, JsonValue] = {"pattern": r"^[^\x00]*$"}
 Written = Annotated[
     datetime, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T13:16:16.076896Z"]})
-]  # what `moment` writes
+]  # the format of `moment`
 
 
 def moment(value: datetime) -> str:
-    """A moment in UTC as RFC 3339 with microseconds: `2026-11-21T12:00:00.000000Z`."""
+    """Format a moment in UTC as RFC 3339 with microseconds: `2026-11-21T12:00:00.000000Z`."""
     return value.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def folded(text: str) -> str:
-    """The form in which emails are compared: letter case, width and composition make no difference."""
+    """Return the form in which emails are compared: letter case, width and composition make no difference."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

@@ -1,4 +1,4 @@
-"""Time zones as the files of other programs name them."""
+"""Time zones in the files of other programs."""
 
 import re
 from datetime import tzinfo
@@ -19,7 +19,7 @@ def _known_zones() -> frozenset[str]:
 
 
 class Zones(dict[str, tzinfo | None]):
-    """The zones a file names: by an IANA name, one of Windows, or an IANA name behind a program's own prefix."""
+    """The zones that a file names: by an IANA name, a Windows name, or an IANA name behind a program's own prefix."""
 
     def __missing__(self, name: str) -> tzinfo | None:
         parts = name[-255:].strip("/").split("/")

@@ -1,4 +1,4 @@
-"""The formats in which tasks leave and arrive by the file, and the threads that read what arrives."""
+"""The file formats of export and import, and the thread that reads imported files."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ from todo_service.wire.imported_tasks import ImportedTask, Record
 from todo_service.wire.tasks import Task
 
 THREADS = 1
-MAX_WAITING = 8  # files, with their megabyte each
+MAX_WAITING = 8  # files, of a megabyte each
 
 FILE: JsonValue = {"tasks": [{"title": "Write to Charles", "due_date": "2026-12-24"}]}
 CSV = Annotated[str, Field(examples=["title,due_date,tags\r\nWrite to Charles,2026-12-24,letters\r\n"])]
@@ -29,7 +29,7 @@ CALENDAR = Annotated[str, Field(examples=[calendars.EXAMPLE])]
 
 
 class ExportQuery(Input):
-    """In which format."""
+    """The format of an export."""
 
     format: Literal["json", "csv", "ics"] = Field("json", description="The format of the file.")
 
@@ -51,7 +51,7 @@ class Import(Input):
 
 
 class Imported(Output):
-    """What came of an import."""
+    """The result of an import."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"imported": 1, "created": 1, "updated": 0, "unchanged": 0, "version": 7}]}
@@ -66,9 +66,13 @@ class Imported(Output):
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How tasks are written to a file, with what stands before, between and behind them, and how one is read.
-    `precision` is what its moments are exact to, `slice` how many of the largest tasks are written in 5 to 10 ms;
-    `exported` and `imported` describe it.
+    """A file format.
+
+    Attributes:
+        opening, separator, closing: The bytes before, between and after the tasks.
+        precision: The precision of its moments.
+        slice: The number of the largest tasks that are written in 5 to 10 ms.
+        exported, imported: The models of the file.
     """
 
     name: str
@@ -84,7 +88,7 @@ class Format:
     imported: Any = str
 
     async def file(self, pages: AsyncIterator[Sequence[TaskRow]]) -> AsyncIterator[bytes]:
-        """The whole file, part by part; others have their turn between the parts."""
+        """Yield the file in parts; other requests run between them."""
         before = self.opening
         async for rows in pages:
             for start in range(0, len(rows), self.slice):
@@ -112,8 +116,11 @@ BY_MEDIA_TYPE = {file.media_type: file for file in FORMATS.values()}
 
 
 def read(raw: bytes, media_type: str, settings: Settings) -> ImportFile:
-    """The tasks of a file, checked and packed. Takes a second for a big one. Raises `MalformedBody`, `ValidationFailed`
-    that names every row that is wrong.
+    """Validate and pack the tasks of a file. Takes a second for a large one.
+
+    Raises:
+        MalformedBody: It is not well-formed.
+        ValidationFailed: Every invalid record is named.
     """
     if not raw:
         raise errors.invalid("body", "is missing: send the file as the body", "missing")
@@ -122,13 +129,13 @@ def read(raw: bytes, media_type: str, settings: Settings) -> ImportFile:
 
 
 def answer(result: ImportResult) -> dict[str, int]:
-    """What an import answers."""
+    """Return the answer of an import."""
     changed = result.created + result.updated
     return {"imported": changed + result.unchanged, **result._asdict()}
 
 
 class ImportReader:
-    """Reads files off the event loop, in a thread of their own with a bounded queue; `close` it."""
+    """Reads files in a thread with a bounded queue, so that the event loop is free."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -136,7 +143,7 @@ class ImportReader:
         self._waiting = 0
 
     async def read(self, raw: bytes, media_type: str) -> ImportFile:
-        """What `read` says; raises `Overloaded` when the queue is full."""
+        """Read a file as `read` does. Raises also `Overloaded`, when the queue is full."""
         if self._waiting == MAX_WAITING:
             raise Overloaded("Too many imports at once. Wait as long as `Retry-After` says and try again.")
         self._waiting += 1

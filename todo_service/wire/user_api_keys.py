@@ -1,4 +1,4 @@
-"""Users' API keys as JSON: what storing, testing and reading one takes and gives."""
+"""Users' API keys as JSON: the bodies and answers of storing, testing, reading and deleting one."""
 
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from todo_service.queries.user_api_keys import ApiKeyRow
 from todo_service.wire.codec import Input, Output
 from todo_service.wire.text import Written, moment
 
-UNDECRYPTABLE = "undecryptable"  # of a stored key that nobody can read any more
+UNDECRYPTABLE = "undecryptable"  # of a stored key that cannot be decrypted
 MESSAGES = {
     Verdict.VALID: "The provider accepts the API key.",
     Verdict.INVALID: "The provider does not accept the API key.",
@@ -43,7 +43,7 @@ ProviderName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"
 
 
 class ApiKeyQuery(Input):
-    """Which key: the one for a provider."""
+    """The provider of the key."""
 
     provider: ProviderName = Field(ai_providers.DEFAULT, description="Whose key it is.")
 
@@ -56,7 +56,7 @@ class ApiKeyInput(ApiKeyQuery):
     api_key: Annotated[SecretStr, Field(json_schema_extra={"pattern": FORM})]
 
     def key_for(self, provider: Provider) -> str:
-        """The key, if it has the form of the provider's. Raises `InvalidApiKey`."""
+        """Return the key if it has the provider's form. Raises `InvalidApiKey`."""
         key = self.api_key.get_secret_value()
         if not provider.form.fullmatch(key):
             raise InvalidApiKey
@@ -80,7 +80,7 @@ class ApiKeyStored(Output):
 
 
 class ApiKeyTested(Output):
-    """What the provider says of a key; nothing is stored."""
+    """The provider's verdict on a key; nothing is stored."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -103,7 +103,7 @@ class ApiKeyDeleted(Output):
 
 
 class ApiKeyState(Output):
-    """What is stored for a provider. Without a key everything but the first two is null."""
+    """The stored key of a provider. Without one everything but the first two fields is null."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -118,33 +118,33 @@ class ApiKeyState(Output):
 
 
 def masked(api_key: str) -> str:
-    """As much of a key as its owner needs to tell it from another."""
+    """Return the part of a key by which its owner recognises it."""
     return f"{api_key[:4]}...{api_key[-3:]}"
 
 
 def stored(api_key: str, verdict: Verdict) -> dict[str, object]:
-    """What storing a key is answered with."""
+    """Return the answer to storing a key."""
     return {"success": True, "message": f"{MESSAGES[verdict]} It is stored.", "masked_key": masked(api_key)}
 
 
 def tested(verdict: Verdict) -> dict[str, object]:
-    """What testing a key is answered with; it is a success if the key could be stored."""
+    """Return the answer to testing a key; it is a success if the key could be stored."""
     success = verdict is not Verdict.INVALID
     return {"success": success, "message": MESSAGES[verdict], "validation_status": verdict.value}
 
 
 def deleted() -> dict[str, object]:
-    """What deleting a key is answered with."""
+    """Return the answer to deleting a key."""
     return {"success": True, "message": "The API key is deleted."}
 
 
 def absent(provider: str) -> dict[str, object]:
-    """What there is to say where no key is stored."""
+    """Return the answer where no key is stored."""
     return _document(provider, configured=False)
 
 
 def document(row: ApiKeyRow, api_key: str | None, *, in_clear: bool) -> dict[str, object]:
-    """A stored key, masked or `in_clear`; None is one that cannot be read."""
+    """Return a stored key, masked or `in_clear`; None is one that cannot be decrypted."""
     return _document(
         row.provider,
         configured=True,
@@ -158,7 +158,7 @@ def document(row: ApiKeyRow, api_key: str | None, *, in_clear: bool) -> dict[str
 
 
 def _document(provider: str, *, configured: bool, **known: str | None) -> dict[str, object]:
-    """The same keys whatever is known."""
+    """Return a document with the same keys for every state."""
     return {
         "configured": configured,
         "provider": provider,

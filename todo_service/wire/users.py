@@ -1,4 +1,4 @@
-"""Accounts as JSON: a user's own profile, and what registering and signing in take and give."""
+"""Accounts as JSON: a user's own profile, and the bodies of registering and signing in."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -47,7 +47,7 @@ def _email_if_one(value: str) -> str:
     try:
         return _email(value)
     except PydanticCustomError:
-        return ""  # no account has it; checking that takes the time of any other
+        return ""  # no account has this email; the check takes the time of any other
 
 
 EXAMPLE: dict[str, JsonValue] = {
@@ -75,13 +75,13 @@ class _Credentials(Input):
 
     @property
     def email_key(self) -> str:
-        """The email as it is compared."""
+        """The email in the form in which it is compared."""
         local, _, domain = self.email.rpartition("@")
         return f"{folded(local)}@{idna.encode(domain).decode()}" if domain else ""
 
 
 class Registration(_Credentials):
-    """An account to make."""
+    """An account to create."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SIGN_IN | {"full_name": "Ada"}]})
     nullable: ClassVar[frozenset[str]] = frozenset({"full_name"})
@@ -92,7 +92,7 @@ class Registration(_Credentials):
 
 
 class SignIn(_Credentials):
-    """Email and password: any two strings; whether an account has them is not said here."""
+    """Email and password: any two strings; the answer does not reveal whether an account has them."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SIGN_IN]})
 
@@ -128,7 +128,7 @@ class Accounts(Output):
 
 
 def profile(user: UserRow) -> dict[str, object]:
-    """What a user may see of their account."""
+    """Return a user's view of their account."""
     return {
         "id": user.id,
         "email": user.email,
@@ -141,7 +141,7 @@ def profile(user: UserRow) -> dict[str, object]:
 
 
 class ProfileUpdate(Input):
-    """A change to one's profile: what is absent stays, null clears."""
+    """A change to one's profile: absent fields stay, null clears."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"full_name": "Ada Lovelace"}]})
     nullable: ClassVar[frozenset[str]] = frozenset({"full_name"})
@@ -161,7 +161,7 @@ class PasswordChange(Input):
 
 
 class Confirmation(Input):
-    """The password again, before what cannot be undone."""
+    """The password again, before an irreversible act."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"password": "correct horse 9"}]})
 
@@ -169,7 +169,7 @@ class Confirmation(Input):
 
 
 class UserUpdate(Input):
-    """An administrator's change to an account: what is absent stays, null clears the name."""
+    """An administrator's change to an account: absent fields stay, null clears the name."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"is_active": False}]})
     nullable: ClassVar[frozenset[str]] = frozenset({"full_name"})
@@ -195,7 +195,7 @@ class UserUpdate(Input):
 
 
 class UserQuery(Input):
-    """Which accounts: `q` is a substring of email or name, letter case aside."""
+    """The filters of a list of accounts: `q` is a case-insensitive substring of email or name."""
 
     q: Annotated[str, STORABLE] | None = Field(
         None,
