@@ -77,10 +77,10 @@ class ValidationFailed(ApiError):
     remedy = "Correct every field named in `errors` and send the request again."
 
     def __init__(self, errors: tuple[FieldError, ...], *, status: int = 422) -> None:
-        said = [f"{error.field}: {error.message}" for error in errors[:MAX_ERRORS_IN_DETAIL]]
+        sentences = [f"{error.field}: {error.message}" for error in errors[:MAX_ERRORS_IN_DETAIL]]
         if len(errors) > MAX_ERRORS_IN_DETAIL:
-            said.append(f"and {len(errors) - MAX_ERRORS_IN_DETAIL} more")
-        super().__init__("; ".join(said))
+            sentences.append(f"and {len(errors) - MAX_ERRORS_IN_DETAIL} more")
+        super().__init__("; ".join(sentences))
         self.errors = errors
         self.status = status
 

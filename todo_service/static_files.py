@@ -42,14 +42,14 @@ def by_path(*, docs: bool) -> Mapping[str, StaticFile]:
 def read(name: str) -> StaticFile:
     """Return the file of this name below `static`."""
     file = FOLDER / name
-    body, beside = file.read_bytes(), file.with_name(file.name + ".gz")
+    body, compressed = file.read_bytes(), file.with_name(file.name + ".gz")
     digest = hashlib.sha256(body).hexdigest()[:16]
     return StaticFile(
         path=f"/assets/{digest}/{file.name}",
         content_type=TYPES[file.suffix],
         digest=digest,
         body=body,
-        gzipped=beside.read_bytes() if beside.exists() else gzip.compress(body, mtime=0),
+        gzipped=compressed.read_bytes() if compressed.exists() else gzip.compress(body, mtime=0),
     )
 
 

@@ -35,8 +35,8 @@ async def owner_for_admin(request: web.Request, task_id: UUID, admin_id: str) ->
     Raises:
         AmbiguousTask: Several other users have a task with this id.
     """
-    if (named := request.query.get("user_id")) is not None:
-        return named if USER_ID.fullmatch(named) else NO_OWNER
+    if (user_id := request.query.get("user_id")) is not None:
+        return user_id if USER_ID.fullmatch(user_id) else NO_OWNER
     async with request.app[DATABASE].connection() as db:
         owners = await tasks.select_owners(db, task_id=task_id)
     if admin_id in owners or not owners:

@@ -63,7 +63,7 @@ async def _to_file(arguments: argparse.Namespace, path: Path, settings: Settings
         left_out = await _dump(settings, part)
         size = part.seek(0, os.SEEK_END)
     document = {"file": str(path), "bytes": size, "left_out": left_out}
-    command.tell(document, f"{path}  {size:,} bytes", as_json=arguments.json)
+    command.report(document, f"{path}  {size:,} bytes", as_json=arguments.json)
     return 0
 
 
@@ -111,11 +111,13 @@ async def _dump(settings: Settings, target: IO[bytes]) -> list[str]:
     left_out = [table.name for table in tables if table.is_shared]
     for name in left_out:
         print(f"{name} is left out: an auth server made it.", file=sys.stderr)
-    await _shown(dump_files.dump(where, program, [table for table in tables if not table.is_shared], target), target)
+    await _with_progress(
+        dump_files.dump(where, program, [table for table in tables if not table.is_shared], target), target
+    )
     return left_out
 
 
-async def _shown(dumping: Coroutine[None, None, None], target: IO[bytes]) -> None:
+async def _with_progress(dumping: Coroutine[None, None, None], target: IO[bytes]) -> None:
     """Wait for the dump and report the bytes written on standard error; for a pipe they are unknown."""
     columns = (SpinnerColumn(), TextColumn("backup"), DownloadColumn(), TimeElapsedColumn())
     task, console = asyncio.create_task(dumping), Console(stderr=True)

@@ -101,7 +101,7 @@ def fail(reason: str, *, status: int = 1) -> int:
     return status
 
 
-def tell(document: dict[str, object], *lines: str, as_json: bool) -> None:
+def report(document: dict[str, object], *lines: str, as_json: bool) -> None:
     """Print the result on standard output: as one JSON document, or as lines of text."""
     print(json.dumps(document) if as_json else "\n".join(lines))
 

@@ -33,7 +33,7 @@ def main() -> int:
     arguments = parser.parse_args()
     file = arguments.password_file
     try:
-        password = command.password_from(arguments.folder / file) if file else _asked()
+        password = command.password_from(arguments.folder / file) if file else _ask_password()
     except (OSError, ValueError) as error:
         return fail(f"No password: {error}", status=2)
     document = {"email": arguments.email, "password": password}
@@ -59,11 +59,11 @@ async def _create(
     admin = await administration.update(
         database, user.id, UserChanges(role="admin"), actor_id="bin/create-admin", request_id=command.request_id()
     )
-    command.tell(profile(admin), f"{admin.id}  {admin.email} is an administrator", as_json=arguments.json)
+    command.report(profile(admin), f"{admin.id}  {admin.email} is an administrator", as_json=arguments.json)
     return 0
 
 
-def _asked() -> str:
+def _ask_password() -> str:
     """Return the password from the terminal. Raises `ValueError` with the reason if there is none."""
     try:
         with warnings.catch_warnings(action="error", category=getpass.GetPassWarning):

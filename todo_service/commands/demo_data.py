@@ -58,18 +58,18 @@ def tasks_of(user_id: str, count: int, seed: int, number: int, today: date) -> t
     midnight = datetime.combine(today, time(), UTC)
     moments = []
     for _ in range(count):
-        made = midnight - timedelta(seconds=random.uniform(60, DAYS * 86_400 - 60))
+        created = midnight - timedelta(seconds=random.uniform(60, DAYS * 86_400 - 60))
         is_old = random.random() < 0.6
-        moments.append((made + (midnight - made) * random.random() if is_old else made, made))
+        moments.append((created + (midnight - created) * random.random() if is_old else created, created))
     ordered = enumerate(sorted(moments), start=1)
-    return tuple(_task(random, user_id, version, made, changed) for version, (changed, made) in ordered)
+    return tuple(_task(random, user_id, version, created, changed) for version, (changed, created) in ordered)
 
 
-def _task(random: Random, user_id: str, version: int, made: datetime, changed: datetime) -> TaskRow:
-    status = random.choice(STATUSES) if changed > made else "TODO"
-    due_at, due_on = _due(random, made)
+def _task(random: Random, user_id: str, version: int, created: datetime, changed: datetime) -> TaskRow:
+    status = random.choice(STATUSES) if changed > created else "TODO"
+    due_at, due_on = _due(random, created)
     return TaskRow(
-        id=_uuid7(random, made),
+        id=_uuid7(random, created),
         user_id=user_id,
         title=_filled(random, random.choice(TITLES)),
         description=_filled(random, random.choice(NOTES)) if random.random() < 0.35 else None,
@@ -78,16 +78,16 @@ def _task(random: Random, user_id: str, version: int, made: datetime, changed: d
         due_at=due_at,
         due_on=due_on,
         tags=random.sample(TAGS, random.choice(TAG_COUNTS)),
-        created_at=made,
+        created_at=created,
         updated_at=changed,
         completed_at=changed if status == "COMPLETED" else None,
         version=version,
     )
 
 
-def _due(random: Random, made: datetime) -> tuple[datetime | None, date | None]:
+def _due(random: Random, created: datetime) -> tuple[datetime | None, date | None]:
     """Return a moment, a whole day, or neither; some are over."""
-    kind, later = random.random(), made + timedelta(days=random.randrange(1, 2 * DAYS))
+    kind, later = random.random(), created + timedelta(days=random.randrange(1, 2 * DAYS))
     if kind < 0.3:
         return later.replace(
             hour=random.randrange(7, 20), minute=random.choice((0, 15, 30)), second=0, microsecond=0

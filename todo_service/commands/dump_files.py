@@ -59,7 +59,7 @@ def session(settings: Settings) -> Dsn:
     return where
 
 
-async def own_tables(db: Connection, known: tuple[Migration, ...]) -> list[Table]:
+async def own_tables(db: Connection, migrations_here: tuple[Migration, ...]) -> list[Table]:
     """Return the service's tables in a database; those that an auth server created are marked as shared.
 
     Raises:
@@ -67,16 +67,16 @@ async def own_tables(db: Connection, known: tuple[Migration, ...]) -> list[Table
         DumpError: Other tables have the names of ours.
     """
     try:
-        state = await migrations.state(db, known)
+        state = await migrations.state(db, migrations_here)
     except asyncpg.UndefinedColumnError:
         raise DumpError("The database has a schema_migrations of another program: it is not ours.") from None
-    if newer := [name for number, name in state.applied.items() if number > len(known)]:
+    if newer := [name for number, name in state.applied.items() if number > len(migrations_here)]:
         raise MigrationError(f"The database is of a newer release (it has {newer[-1]}): use that release's scripts.")
-    ours = migrations.tables(migration for migration in known if migration.number in state.applied)
-    found = await catalog.select_tables(db, names=migrations.tables(known))
-    if strangers := [table.qualified for table in found if table.name not in ours and not table.is_shared]:
+    ours = migrations.tables(migration for migration in migrations_here if migration.number in state.applied)
+    tables = await catalog.select_tables(db, names=migrations.tables(migrations_here))
+    if strangers := [table.qualified for table in tables if table.name not in ours and not table.is_shared]:
         raise DumpError(f"The database has tables of these names that are not ours: {', '.join(strangers)}.")
-    return found
+    return tables
 
 
 async def dump(where: Dsn, program: Program, tables: Collection[Table], target: IO[bytes] | int) -> None:
@@ -87,9 +87,9 @@ async def dump(where: Dsn, program: Program, tables: Collection[Table], target: 
         BrokenPipeError: The reader of `target` has gone.
     """
     options = ["--format=custom", "--encoding=UTF8", "--no-password", f"--lock-wait-timeout={LOCK_SECONDS}s"]
-    named = [f"--table={table.qualified}" for table in tables]
+    table_options = [f"--table={table.qualified}" for table in tables]
     environment = client_binaries.environment(where)
-    async with _running(program.path, *options, *named, stdout=target, env=environment) as process:
+    async with _running(program.path, *options, *table_options, stdout=target, env=environment) as process:
         try:
             await _ended(process, "pg_dump")
         except ProgramError:
@@ -228,9 +228,9 @@ async def _running(program: Path, *arguments: str, **options: Any) -> AsyncItera
 async def _ended(process: asyncio.subprocess.Process, name: str) -> None:
     """Wait for a program; raise `ProgramError` with its error message if it failed."""
     assert process.stderr is not None
-    said = (await process.stderr.read()).decode(errors="replace")
+    output = (await process.stderr.read()).decode(errors="replace")
     if await process.wait() != 0:
-        errors = [line.partition("error: ")[2] or line for line in said.splitlines() if line.strip()]
+        errors = [line.partition("error: ")[2] or line for line in output.splitlines() if line.strip()]
         raise ProgramError(f"{name} failed: {errors[0] if errors else f'exit status {process.returncode}'}")
 
 

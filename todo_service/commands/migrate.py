@@ -53,34 +53,34 @@ async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
         return fail("reset deletes every task and account, so it does not run in production.", status=2)
     if arguments.action == "down" and settings.environment != "development" and not arguments.yes:
         return fail("down loses what these migrations hold, all of it with many of them: add --yes.", status=2)
-    known = migrations.find()
+    all_migrations = migrations.find()
     async with single_connection(database_options(settings)) as db:
         match arguments.action:
             case "down":
-                if arguments.steps > (there := len((await migrations.state(db, known)).applied)):
-                    return fail(f"Only {there} migrations are applied: nothing is taken back.", status=2)
-                await migrations.down(db, known, arguments.steps, print)
+                if arguments.steps > (count := len((await migrations.state(db, all_migrations)).applied)):
+                    return fail(f"Only {count} migrations are applied: nothing is taken back.", status=2)
+                await migrations.down(db, all_migrations, arguments.steps, print)
             case "reset":
-                await migrations.down(db, known, len(known), print)
-                await migrations.up(db, known, print)
+                await migrations.down(db, all_migrations, len(all_migrations), print)
+                await migrations.up(db, all_migrations, print)
             case "up":
-                applied = await migrations.up(db, known, print)
+                applied = await migrations.up(db, all_migrations, print)
                 print(f"{applied} applied, up to date" if applied else "up to date")
             case _:
-                state = await migrations.state(db, known)
-                _report(known, state, as_json=not arguments.check and arguments.json)
+                state = await migrations.state(db, all_migrations)
+                _report(all_migrations, state, as_json=not arguments.check and arguments.json)
                 return 1 if arguments.check and (state.pending or state.edited) else 0
     return 0
 
 
-def _report(known: tuple[Migration, ...], state: State, *, as_json: bool) -> None:
-    found = [
+def _report(all_migrations: tuple[Migration, ...], state: State, *, as_json: bool) -> None:
+    states = [
         (
             migration.name,
             "pending" if migration in state.pending else "EDITED" if migration in state.edited else "applied",
         )
-        for migration in known
+        for migration in all_migrations
     ]
-    found += [(name, "newer") for number, name in state.applied.items() if number > len(known)]
-    document: dict[str, object] = {"migrations": [{"name": name, "state": word.lower()} for name, word in found]}
-    command.tell(document, *(f"{word:7}  {name}" for name, word in found), as_json=as_json)
+    states += [(name, "newer") for number, name in state.applied.items() if number > len(all_migrations)]
+    document: dict[str, object] = {"migrations": [{"name": name, "state": word.lower()} for name, word in states]}
+    command.report(document, *(f"{word:7}  {name}" for name, word in states), as_json=as_json)

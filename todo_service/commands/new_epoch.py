@@ -25,5 +25,5 @@ def main() -> int:
 
 async def _renew(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
     renewed = await epochs.renew(database.connection)
-    command.tell({"users": renewed}, f"{renewed} users have a new epoch", as_json=arguments.json)
+    command.report({"users": renewed}, f"{renewed} users have a new epoch", as_json=arguments.json)
     return 0

@@ -61,13 +61,13 @@ async def _purge(arguments: argparse.Namespace, _: Settings, database: Database)
     document: dict[str, object] = {
         kind.name.replace(" ", "_"): {"deleted": deleted, "passed_over": left} for kind, (deleted, left) in outcome
     }
-    command.tell(document, *(_line(kind, deleted, left) for kind, (deleted, left) in outcome), as_json=arguments.json)
+    command.report(document, *(_line(kind, deleted, left) for kind, (deleted, left) in outcome), as_json=arguments.json)
     return 0
 
 
 def _line(kind: Kind, deleted: int, left: int) -> str:
-    passed_over = f", {left} passed over because they are in use: run bin/purge again" if left else ""
-    return f"{deleted} {kind.name} deleted{passed_over}"
+    skipped = f", {left} passed over because they are in use: run bin/purge again" if left else ""
+    return f"{deleted} {kind.name} deleted{skipped}"
 
 
 async def _purge_kind(kind: Kind, left: int, batch: int, database: Database, progress: Progress) -> tuple[int, int]:

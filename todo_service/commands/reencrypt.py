@@ -28,7 +28,7 @@ EXAMPLES = (
 
 
 @dataclass
-class Found:
+class Verification:
     """The result of the verification: rows under the first key, rows under another one, rows that no key decrypts."""
 
     current: int = 0
@@ -57,12 +57,12 @@ async def _reencrypt(arguments: argparse.Namespace, settings: Settings, database
         async for rows in _pages(database, arguments.batch):
             renewed += await _renew(database, cipher, rows)
             progress.advance(renewing, len(rows))
-        found = Found()
+        verification = Verification()
         async for rows in _pages(database, arguments.batch):
-            _look(cipher, rows, found)
+            _verify(cipher, rows, verification)
             progress.advance(verifying, len(rows))
-    _tell(arguments, renewed, found)
-    return _verdict(found)
+    _report(arguments, renewed, verification)
+    return _exit_status(verification)
 
 
 async def _pages(database: Database, size: int) -> AsyncIterator[list[ApiKeyRow]]:
@@ -92,14 +92,14 @@ async def _renew(database: Database, cipher: ApiKeyCipher, rows: list[ApiKeyRow]
     return renewed
 
 
-def _look(cipher: ApiKeyCipher, rows: list[ApiKeyRow], found: Found) -> None:
+def _verify(cipher: ApiKeyCipher, rows: list[ApiKeyRow], verification: Verification) -> None:
     for row in rows:
         if _is_current(cipher, row):
-            found.current += 1
+            verification.current += 1
         elif cipher.decrypt(row.ciphertext, _context(row)) is not None:
-            found.older += 1
+            verification.older += 1
         else:
-            found.undecryptable.append(_context(row))
+            verification.undecryptable.append(_context(row))
 
 
 def _is_current(cipher: ApiKeyCipher, row: ApiKeyRow) -> bool:
@@ -110,27 +110,31 @@ def _context(row: ApiKeyRow) -> KeyContext:
     return KeyContext(row.user_id, row.provider)
 
 
-def _tell(arguments: argparse.Namespace, renewed: int, found: Found) -> None:
-    document: dict[str, object] = {"reencrypted": renewed, "under_first_key": found.current}
+def _report(arguments: argparse.Namespace, renewed: int, verification: Verification) -> None:
+    document: dict[str, object] = {"reencrypted": renewed, "under_first_key": verification.current}
     document |= {
-        "under_older_keys": found.older,
-        "undecryptable": [context._asdict() for context in found.undecryptable],
+        "under_older_keys": verification.older,
+        "undecryptable": [context._asdict() for context in verification.undecryptable],
     }
-    lines = [f"{renewed} API keys re-encrypted; {found.current} are under the first key now, each was read again"]
-    lines += [f"cannot be decrypted: user {context.user_id}, {context.provider}" for context in found.undecryptable]
-    command.tell(document, *lines, as_json=arguments.json)
+    lines = [
+        f"{renewed} API keys re-encrypted; {verification.current} are under the first key now, each was read again"
+    ]
+    lines += [
+        f"cannot be decrypted: user {context.user_id}, {context.provider}" for context in verification.undecryptable
+    ]
+    command.report(document, *lines, as_json=arguments.json)
 
 
-def _verdict(found: Found) -> int:
+def _exit_status(verification: Verification) -> int:
     """Return the exit status, with a reason on standard error if it is not 0."""
-    if found.older:
+    if verification.older:
         return command.fail(
-            f"{found.older} API keys were stored under an older key meanwhile: restart every replica with the new"
+            f"{verification.older} API keys were stored under an older key meanwhile: restart all replicas with the new"
             " ENCRYPTION_KEY, then run bin/reencrypt again. Take no key out of it before."
         )
-    if found.undecryptable:
+    if verification.undecryptable:
         return command.fail(
-            f"{len(found.undecryptable)} API keys cannot be decrypted and stay as they are: is a key missing in"
+            f"{len(verification.undecryptable)} API keys cannot be decrypted and stay as they are: is a key missing in"
             " ENCRYPTION_KEY? Their owners can also store them again."
         )
     return 0

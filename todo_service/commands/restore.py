@@ -64,42 +64,44 @@ def main() -> int:
 
 async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
     where = dump_files.session(settings)
-    known = migrations.find()
+    all_migrations = migrations.find()
     archive = await dump_files.open_archive(arguments.folder / arguments.file)
-    _check(archive, await dump_files.applied_migrations(archive), known)
+    _check(archive, await dump_files.applied_migrations(archive), all_migrations)
     is_loaded = False
     hosts = ", ".join(f"{host}:{port}" for host, port in where.hosts)
     _say(f"Restoring into the database {where.database} at {hosts or 'this machine'} …")
     async with single_connection(database_options(settings)) as db:
         try:
             async with db.transaction():
-                done = await _exchange(db, archive, known, replace=arguments.replace)
+                done = await _exchange(db, archive, all_migrations, replace=arguments.replace)
                 is_loaded = True
         except FAILURES as error:
-            raise DumpError(f"{_told(error)} {UNSURE if is_loaded else UNCHANGED}") from error
+            raise DumpError(f"{_explain(error)} {UNSURE if is_loaded else UNCHANGED}") from error
     _report(arguments, archive, done)
     return 0
 
 
-def _check(archive: Dump, applied: dict[int, str], known: tuple[Migration, ...]) -> None:
+def _check(archive: Dump, applied: dict[int, str], all_migrations: tuple[Migration, ...]) -> None:
     """Raise `DumpError` if this is not a backup of ours, or not one that this release can bring up to date."""
     if missing := dump_files.NEEDED - archive.tables:
         raise DumpError(f"{archive.path} is no backup of Todo Service: it has no table {', '.join(sorted(missing))}.")
-    if others := archive.tables - set(migrations.tables(known)):
+    if others := archive.tables - set(migrations.tables(all_migrations)):
         names = ", ".join(sorted(others))
         raise DumpError(f"{archive.path} has other tables too ({names}): bin/restore takes what bin/backup wrote.")
-    if applied and max(applied) > len(known):
+    if applied and max(applied) > len(all_migrations):
         raise DumpError(f"{archive.path} is of a newer release (migration {max(applied)}): restore it with that one.")
     if edited := [
-        migration.name for migration in known if applied.get(migration.number, migration.sha256) != migration.sha256
+        migration.name
+        for migration in all_migrations
+        if applied.get(migration.number, migration.sha256) != migration.sha256
     ]:
         raise DumpError(f"{archive.path} was made with other migrations than these: {', '.join(edited)}.")
 
 
-async def _exchange(db: Connection, archive: Dump, known: tuple[Migration, ...], *, replace: bool) -> Restored:
+async def _exchange(db: Connection, archive: Dump, all_migrations: tuple[Migration, ...], *, replace: bool) -> Restored:
     """Drop, load, migrate and check, in the caller's transaction."""
     await migrations.lock(db)
-    own = [table for table in await dump_files.own_tables(db, known) if not table.is_shared]
+    own = [table for table in await dump_files.own_tables(db, all_migrations) if not table.is_shared]
     if own and not replace:
         raise DumpError(f"The database has {len(own)} tables of ours: --replace --yes drops them first.")
     await catalog.update_lock_timeout(db)
@@ -108,9 +110,9 @@ async def _exchange(db: Connection, archive: Dump, known: tuple[Migration, ...],
     _say(f"Loading {archive.path} …")
     await dump_files.load(db, archive)
     await catalog.update_search_path(db, search_path)
-    migrated = await migrations.up(db, known, _say)
+    migrated = await migrations.up(db, all_migrations, _say)
     _say("Checking …")
-    tables = await dump_files.own_tables(db, known)
+    tables = await dump_files.own_tables(db, all_migrations)
     await catalog.analyze(db, tables=[table for table in tables if not table.is_shared])
     totals = await clocks.select_totals(db)
     if totals.miscounted or totals.ahead:
@@ -119,7 +121,7 @@ async def _exchange(db: Connection, archive: Dump, known: tuple[Migration, ...],
             f" they are said to have, {totals.ahead} have changes ahead of their counter."
         )
     await epochs.renew(lambda: nullcontext(db))
-    missing = sorted({*migrations.tables(known)} - {table.name for table in tables})
+    missing = sorted({*migrations.tables(all_migrations)} - {table.name for table in tables})
     return Restored(totals, len(own), migrated, missing)
 
 
@@ -136,10 +138,10 @@ def _report(arguments: argparse.Namespace, archive: Dump, done: Restored) -> Non
     lines = [f"{archive.path} is restored: {users} users, {tasks} tasks; every user's history has a new epoch"]
     for name in done.missing:
         _say(f"{name} was not in the backup: an auth server made it. Restore it from that server's backup.")
-    command.tell(document, *lines, as_json=arguments.json)
+    command.report(document, *lines, as_json=arguments.json)
 
 
-def _told(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     match error:
         case asyncpg.LockNotAvailableError():
             return "A table is in use. Stop every running service, then try again."

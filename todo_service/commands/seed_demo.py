@@ -72,24 +72,24 @@ async def _seed(arguments: argparse.Namespace, password: str, settings: Settings
     if arguments.tasks > settings.max_tasks_per_user:
         return fail(f"--tasks is more than MAX_TASKS_PER_USER ({settings.max_tasks_per_user}).", status=2)
     codec.validate(Registration, {"email": _email(1), "password": password}, context=settings)
-    made = await _fill(arguments, password, settings)
-    there = arguments.users - made
-    document: dict[str, object] = {"users": made, "tasks": made * arguments.tasks, "already_there": there}
+    created = await _fill(arguments, password, settings)
+    existing = arguments.users - created
+    document: dict[str, object] = {"users": created, "tasks": created * arguments.tasks, "already_there": existing}
     document |= {"first": _email(1), "last": _email(arguments.users)}
-    lines = [f"{made} users with {arguments.tasks} tasks each: {_email(1)} to {_email(arguments.users)}"]
-    if there:
-        lines.append(f"{there} of them were there already and stay as they are, with the password they had")
-    if made and arguments.password_file is None:
+    lines = [f"{created} users with {arguments.tasks} tasks each: {_email(1)} to {_email(arguments.users)}"]
+    if existing:
+        lines.append(f"{existing} of them were there already and stay as they are, with the password they had")
+    if created and arguments.password_file is None:
         document["password"] = password
         lines.append(f"The password of the new ones: {password}")
-    command.tell(document, *lines, as_json=arguments.json)
+    command.report(document, *lines, as_json=arguments.json)
     return 0
 
 
 async def _fill(arguments: argparse.Namespace, password: str, settings: Settings) -> int:
     """Create the missing accounts and return their number. Each batch is a transaction of its own."""
     pool = BcryptPool(rounds=settings.bcrypt_rounds)
-    made = 0
+    created = 0
     async with single_connection(database_options(settings)) as db:
         password_hash = await PasswordHasher(pool).hash(password)
         await pool.close()
@@ -102,9 +102,9 @@ async def _fill(arguments: argparse.Namespace, password: str, settings: Settings
                     users = [_user(arguments, number, password_hash) for number in missing]
                     tasks = [_tasks(arguments, user, number) for user, number in zip(users, missing, strict=True)]
                     await queries.copy(db, users=users, tasks=tasks)
-                made += len(missing)
+                created += len(missing)
                 progress.advance(bar, len(numbers))
-    return made
+    return created
 
 
 def _batches(count: int, size: int) -> Iterator[list[int]]:

@@ -66,20 +66,20 @@ def main() -> int:
 
 
 def _run(settings: Settings) -> int:
-    with ExitStack() as opened:
+    with ExitStack() as resources:
         ports = [("SERVER_PORT", settings.server_port), ("METRICS_PORT", settings.metrics_port)]
         listeners = []
         for name, port in ports:
             if port is not None:
                 try:
-                    listeners.append(opened.enter_context(runner.bind(settings.server_host, port)))
+                    listeners.append(resources.enter_context(runner.bind(settings.server_host, port)))
                 except OSError as error:
-                    said = f"Cannot listen on {settings.server_host} port {port}: {error.strerror}."
-                    return _fail(f"{said} {REMEDIES.get(error.errno or 0, NO_ADDRESS).format(name)}")
+                    problem = f"Cannot listen on {settings.server_host} port {port}: {error.strerror}."
+                    return _fail(f"{problem} {REMEDIES.get(error.errno or 0, NO_ADDRESS).format(name)}")
         embedded = settings.database_url is None
         if embedded:
             _say("Starting the embedded PostgreSQL …")
-        complete = opened.enter_context(prepared(settings))
+        complete = resources.enter_context(prepared(settings))
         if embedded:
             _say("Applying migrations …")
             asyncio.run(_migrate(complete))

@@ -61,11 +61,11 @@ def _of_one(action: command.Parser) -> command.Parser:
 
 
 async def _list(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
-    wanted = Filter(arguments.q, arguments.role, False if arguments.inactive else None)
+    filters = Filter(arguments.q, arguments.role, False if arguments.inactive else None)
     skip, total = 0, 1
     while skip < total:
         async with database.connection() as db:
-            rows, total = await users.select_page(db, wanted, skip=skip, limit=PAGE)
+            rows, total = await users.select_page(db, filters, skip=skip, limit=PAGE)
         for row in rows:
             print(json.dumps(profile(row)) if arguments.json else _line(row))
         skip += PAGE
@@ -74,26 +74,26 @@ async def _list(arguments: argparse.Namespace, _: Settings, database: Database) 
 
 async def _change(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
     changes = arguments.changes or UserChanges(role=arguments.role)
-    user_id = await _found(database, arguments.who)
+    user_id = await _user_id(database, arguments.id_or_email)
     user = await administration.update(database, user_id, changes, actor_id=ACTOR, request_id=command.request_id())
-    command.tell(profile(user), _line(user), as_json=arguments.json)
+    command.report(profile(user), _line(user), as_json=arguments.json)
     return 0
 
 
 async def _revoke(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
-    user_id = await _found(database, arguments.who)
+    user_id = await _user_id(database, arguments.id_or_email)
     await administration.end_sessions(database, user_id, actor_id=ACTOR, request_id=command.request_id())
-    command.tell({"id": user_id}, f"{user_id}  every session has ended", as_json=arguments.json)
+    command.report({"id": user_id}, f"{user_id}  every session has ended", as_json=arguments.json)
     return 0
 
 
-async def _found(database: Database, who: str) -> str:
+async def _user_id(database: Database, id_or_email: str) -> str:
     """Return the id of the user with this id or this email."""
     async with database.connection() as db:
-        email_key = SignIn(email=who, password="").email_key
-        user = await users.select(db, user_id=who) or await users.select_by_email_key(db, email_key=email_key)
+        email_key = SignIn(email=id_or_email, password="").email_key
+        user = await users.select(db, user_id=id_or_email) or await users.select_by_email_key(db, email_key=email_key)
     if user is None:
-        raise NotFound(f"There is no account {who}. `bin/users list` shows which there are.")
+        raise NotFound(f"There is no account {id_or_email}. `bin/users list` shows which there are.")
     return user.id
 
 

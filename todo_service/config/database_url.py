@@ -125,11 +125,11 @@ def _finished(draft: Draft) -> Dsn:
 
 def _hosts(hosts: str, ports: str) -> Iterator[tuple[str, int]]:
     names = hosts.split(",") if hosts or ports else []
-    given = [_port(port) if port else DEFAULT_PORT for port in ports.split(",")]
-    if len(given) not in (1, len(names)):
+    numbers = [_port(port) if port else DEFAULT_PORT for port in ports.split(",")]
+    if len(numbers) not in (1, len(names)):
         raise ValueError("has another number of ports than of hosts; give one port, or one for each host")
     for index, text in enumerate(names):
-        default = given[index % len(given)]
+        default = numbers[index % len(numbers)]
         address = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::([^:]*))?", text)
         if text.lower().startswith(("/", "%2f")):
             yield decoded(text), default

@@ -33,13 +33,13 @@ class Draft:
 
 def read(query: str, draft: Draft) -> None:
     """Parse a URL's query into the draft. Raises `ValueError` with one sentence."""
-    for name, value in _given(query):
+    for name, value in _parameters(query):
         _PARAMETERS[name](draft, name, value)
 
 
-def _given(query: str) -> Iterator[tuple[str, str]]:
+def _parameters(query: str) -> Iterator[tuple[str, str]]:
     """Yield each parameter once, `host` and `port` given several times as one list."""
-    found: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for part in filter(None, query.split("&")):
         raw_name, equals, raw_value = part.partition("=")
         name, value = decoded(raw_name), decoded(raw_value)
@@ -47,12 +47,12 @@ def _given(query: str) -> Iterator[tuple[str, str]]:
             raise ValueError("has a parameter without a value; write each as name=value, with %26 for an & inside one")
         if name not in _PARAMETERS:
             raise ValueError(_unknown(name, has_secret="password=" in query))
-        if name in ("host", "port") and name in found:
-            value = f"{found[name]},{value}"
-        elif found.get(name, value) != value:
+        if name in ("host", "port") and name in parameters:
+            value = f"{parameters[name]},{value}"
+        elif parameters.get(name, value) != value:
             raise ValueError(f"gives {name} twice with different values; keep one")
-        found[name] = value
-    yield from found.items()
+        parameters[name] = value
+    yield from parameters.items()
 
 
 def _unknown(name: str, *, has_secret: bool) -> str:

@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     trusted_proxies: Networks = ()
 
     @classmethod
-    def load(cls, **given: object) -> Self:
+    def load(cls, **overrides: object) -> Self:
         """Read the environment, and `.env` in development. Values in `given` take precedence.
 
         Raises:
@@ -117,7 +117,7 @@ class Settings(BaseSettings):
         """
         in_development = (os.environ.get("ENVIRONMENT") or "development") == "development"
         try:
-            return cls(_env_file=ROOT / ".env" if in_development else None, **given)  # type: ignore[arg-type]
+            return cls(_env_file=ROOT / ".env" if in_development else None, **overrides)  # type: ignore[arg-type]
         except ValidationError as error:
             lines = [f"  {_variable(detail['loc'])}: {_reason(detail['msg'])}" for detail in error.errors()]
         raise SettingsError("\n".join(["These settings are wrong:", *lines]))

@@ -14,7 +14,7 @@ async def check_host(request: web.Request, handler: Handler) -> web.StreamRespon
     """Raise `MisdirectedRequest` unless every host that the request names is allowed. Probes ask by address."""
     row = matched_row(request)
     if row is None or not row.vital:
-        named = {request.host, *request.headers.getall(hdrs.HOST, [])}  # the first is the target's, where it has one
-        if not all(allowlists.matches_host(request.app[SETTINGS].hosts, host) for host in named):
+        hosts = {request.host, *request.headers.getall(hdrs.HOST, [])}  # the first is the target's, where it has one
+        if not all(allowlists.matches_host(request.app[SETTINGS].hosts, host) for host in hosts):
             raise MisdirectedRequest
     return await handler(request)

@@ -34,10 +34,10 @@ def folder() -> Iterator[Path]:
     """
     place = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     for abandoned in place.glob(f"{PREFIX}*"):
-        with suppress(OSError), _held(abandoned):
+        with suppress(OSError), _lock(abandoned):
             shutil.rmtree(abandoned)
     path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-    with _held(path):
+    with _lock(path):
         try:
             yield path
         finally:
@@ -45,7 +45,7 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
+def _lock(path: Path) -> Iterator[None]:
     """Hold the folder's lock, which the workers inherit. Raises `OSError` if another living process holds it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -76,22 +76,22 @@ class MetricFiles(Collector):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: set[bytes] = set()
+        self._sound_keys: set[bytes] = set()
 
     def collect(self) -> Iterable[Metric]:
         """Read the files, skipping one that was damaged when its worker was killed."""
-        sound = [str(file) for file in self._path.glob("*.db") if is_sound(file, self._known)]
+        sound_files = [str(file) for file in self._path.glob("*.db") if is_sound(file, self._sound_keys)]
         merge: Callable[[list[str]], Iterable[Metric]] = multiprocess.MultiProcessCollector.merge
-        return merge(sound)
+        return merge(sound_files)
 
 
-def is_sound(file: Path, known: set[bytes] | None = None) -> bool:
+def is_sound(file: Path, sound_keys: set[bytes] | None = None) -> bool:
     """Return whether a file can be read to its end; the library fails over a damaged one, or never ends.
 
     Args:
-        known: Series names that are sound; they are not parsed again.
+        sound_keys: Series names that are sound; they are not parsed again.
     """
-    known = set() if known is None else known
+    sound_keys = set() if sound_keys is None else sound_keys
     try:
         data = file.read_bytes()
         (used,) = struct.unpack_from("i", data)
@@ -99,9 +99,9 @@ def is_sound(file: Path, known: set[bytes] | None = None) -> bool:
         while position < used:
             (length,) = struct.unpack_from("i", data, position)
             start, end = position + 4, position + 4 + length
-            if (key := data[start:end]) not in known:
+            if (key := data[start:end]) not in sound_keys:
                 _name, _sample, _labels, _help = json.loads(key)
-                known.add(key)
+                sound_keys.add(key)
             position = end + 8 - (length + 4) % 8 + 16
             if length <= 0 or position > min(used, len(data)):
                 return False

@@ -19,12 +19,12 @@ MAX_DEPTH = 10
 Failure = tuple[type[BaseException], BaseException, object]
 
 
-def written(failure: Failure) -> str:
+def format_traceback(failure: Failure) -> str:
     """Return the traceback of an error and of its causes, innermost first."""
     return "\n".join(_chain(failure[1], MAX_DEPTH))
 
 
-def described(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """Return one line: the kind of error and the loggable part of its message."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -55,7 +55,7 @@ def _chain(error: BaseException, depth: int) -> Iterator[str]:
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):"
         yield "".join(traceback.format_tb(error.__traceback__)).rstrip()
-    yield described(error)
+    yield describe(error)
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
             yield "of which one:"

@@ -81,13 +81,13 @@ def _traits(family: Family) -> tuple[str, ...]:
 
 def _tags(routes: Iterable[Route]) -> list[dict[str, str]]:
     """Return each tag with the first sentence of its handlers' module."""
-    found: dict[str, str] = {}
+    tags: dict[str, str] = {}
     for route in routes:
         about = sys.modules[route.handler.__module__].__doc__ or ""
         if route.family:
             about = ABOUT_FAMILY.format(*_traits(route.family))
-        found.setdefault(tag(route), about.split("\n\n")[0].replace("\n", " "))
-    return [{"name": name, "description": about} for name, about in found.items()]
+        tags.setdefault(tag(route), about.split("\n\n")[0].replace("\n", " "))
+    return [{"name": name, "description": about} for name, about in tags.items()]
 
 
 def _refuse_repeated(paths: dict[str, dict[str, Any]]) -> None:

@@ -15,9 +15,9 @@ def of(route: Route, routes: Sequence[Route], name: Callable[[Route], str]) -> d
         return {}
     one = re.compile(re.escape(route.path) + r"/{(\w+)}(/.*)?")
     outer = {variable: f"$request.path.{variable}" for variable in re.findall(r"{(\w+)}", route.path)}
-    found = {}
+    links = {}
     for other in routes:
         if match := one.fullmatch(other.path):
             parameters = outer | {match[1]: "$response.body#/id"}
-            found[name(other)] = {"operationId": name(other), "parameters": parameters, "description": other.summary}
-    return found
+            links[name(other)] = {"operationId": name(other), "parameters": parameters, "description": other.summary}
+    return links

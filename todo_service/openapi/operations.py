@@ -17,22 +17,22 @@ BOTH_SPELLINGS = "Names may be in snake_case or in camelCase, but no field in bo
 
 def operation(route: Route, routes: Sequence[Route], schemas: Schemas, shared: dict[str, Any]) -> dict[str, Any]:
     """Describe a row; refusals that rows have in common go to `shared`."""
-    found: dict[str, Any] = {
+    document: dict[str, Any] = {
         "operationId": operation_id(route),
         "summary": route.summary,
         "description": _description(route),
         "tags": [tag(route)],
     }
-    if described := parameters(route, schemas):
-        found["parameters"] = described
+    if request_body := parameters(route, schemas):
+        document["parameters"] = request_body
     if route.body is not None:
-        found["requestBody"] = _body(route, schemas)
-    found["responses"] = responses(route, schemas, shared)
+        document["requestBody"] = _body(route, schemas)
+    document["responses"] = responses(route, schemas, shared)
     if linked := links.of(route, routes, operation_id):
-        for status in links.STATUSES & found["responses"].keys():
-            found["responses"][status]["links"] = linked
-    found["security"] = security.of(route)
-    return found
+        for status in links.STATUSES & document["responses"].keys():
+            document["responses"][status]["links"] = linked
+    document["security"] = security.of(route)
+    return document
 
 
 def operation_id(route: Route) -> str:
@@ -50,9 +50,9 @@ def tag(route: Route) -> str:
 
 def _description(route: Route) -> str:
     """The handler's docstring, without the exceptions, which the answers show."""
-    said = inspect.getdoc(route.handler) or ""
-    said = " ".join(said.partition("Raises")[0].split())
-    return f"{said} {FOR_ADMINS}" if is_for_admins(route) else said
+    text = inspect.getdoc(route.handler) or ""
+    text = " ".join(text.partition("Raises")[0].split())
+    return f"{text} {FOR_ADMINS}" if is_for_admins(route) else text
 
 
 def _body(route: Route, schemas: Schemas) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _body(route: Route, schemas: Schemas) -> dict[str, Any]:
     media: Mapping[str, Any] = route.media or {JSON: route.body}
     if route.method == "PATCH" and not route.media:
         media = {JSON: route.body, MERGE_PATCH: route.body}
-    described: dict[str, Any] = {"required": not route.may_be_absent}
+    request_body: dict[str, Any] = {"required": not route.may_be_absent}
     if JSON in media:
-        described["description"] = BOTH_SPELLINGS
-    return described | {"content": content(media, lambda kind: schemas.incoming(kind, prefix=prefix))}
+        request_body["description"] = BOTH_SPELLINGS
+    return request_body | {"content": content(media, lambda kind: schemas.incoming(kind, prefix=prefix))}

@@ -29,7 +29,7 @@ IN_HEADERS: dict[str, tuple[str, Schema]] = {
     ),
 }
 ALL = "How many at most; without it: all."
-WHOSE = "For administrators: whose task is meant, if several users chose its id."
+OWNER_ID = "For administrators: whose task is meant, if several users chose its id."
 
 
 def parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def _query(route: Route, schemas: Schemas) -> Iterator[dict[str, Any]]:
             yield {"name": name, "in": "query", "required": False, "description": about, "schema": schema}
     if for_admins and not fields:
         schema = {"type": "string"}
-        yield {"name": "user_id", "in": "query", "required": False, "description": WHOSE, "schema": schema}
+        yield {"name": "user_id", "in": "query", "required": False, "description": OWNER_ID, "schema": schema}
 
 
 def _headers(route: Route) -> Iterator[dict[str, Any]]:

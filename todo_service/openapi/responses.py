@@ -42,22 +42,22 @@ OF_STATUS: Mapping[int, tuple[str, ...]] = {
 def responses(route: Route, schemas: Schemas, shared: dict[str, Any]) -> dict[str, Any]:
     """Return all answers of a row by status. Refusals that rows have in common are in `shared`."""
     prefix = route.family.schema_prefix if route.family else ""
-    found = {status: _success(route, status, schemas, prefix) for status in route.description.answers}
+    answers = {status: _success(route, status, schemas, prefix) for status in route.description.answers}
     if hdrs.IF_NONE_MATCH in route.description.request_headers:
         not_modified = headers.of_every_answer(route) | headers.refer(hdrs.ETAG)
-        found[304] = {"description": "What you have is what there is.", "headers": not_modified}
+        answers[304] = {"description": "What you have is what there is.", "headers": not_modified}
     refusals: dict[int, list[type[ApiError]]] = defaultdict(list)
     for kind in dict.fromkeys(refusals_of(route)):
         refusals[status_of(route, kind)].append(kind)
     for status, kinds in refusals.items():
         refusal = _refusal(route, status, kinds, schemas)
-        if status in found:  # an answer with more in it than a problem document
-            found[status] = refusal | {"content": refusal["content"] | found[status]["content"]}
+        if status in answers:  # an answer with more in it than a problem document
+            answers[status] = refusal | {"content": refusal["content"] | answers[status]["content"]}
         else:
             name = "Or".join(kind.__name__ for kind in kinds) + ("" if is_limited(route) else "Unlimited")
             is_shared = shared.setdefault(name, refusal) == refusal
-            found[status] = {"$ref": f"#/components/responses/{name}"} if is_shared else refusal
-    return {str(status): found[status] for status in sorted(found)}
+            answers[status] = {"$ref": f"#/components/responses/{name}"} if is_shared else refusal
+    return {str(status): answers[status] for status in sorted(answers)}
 
 
 def refusals_of(route: Route) -> Iterator[type[ApiError]]:
@@ -109,7 +109,7 @@ def content(media: Mapping[str, Any], schema: Callable[[Any], Schema]) -> dict[s
 
 def _success(route: Route, status: int, schemas: Schemas, prefix: str) -> dict[str, Any]:
     answer = route.description.answers[status]
-    described: dict[str, Any] = {
+    answer_object: dict[str, Any] = {
         "description": HTTPStatus(status).phrase,
         "headers": headers.of_every_answer(route)
         | headers.of_success(route, status)
@@ -117,27 +117,27 @@ def _success(route: Route, status: int, schemas: Schemas, prefix: str) -> dict[s
     }
     if answer is not None:
         media = answer if isinstance(answer, Mapping) else {JSON: answer}
-        described["content"] = content(media, lambda kind: schemas.outgoing(kind, prefix=prefix))
-    return described
+        answer_object["content"] = content(media, lambda kind: schemas.outgoing(kind, prefix=prefix))
+    return answer_object
 
 
 def _refusal(route: Route, status: int, kinds: list[type[ApiError]], schemas: Schemas) -> dict[str, Any]:
-    named = headers.of_every_answer(route) | headers.refer(*OF_STATUS.get(status, ()))
+    named_headers = headers.of_every_answer(route) | headers.refer(*OF_STATUS.get(status, ()))
     if status == 412 and hdrs.IF_MATCH in route.description.request_headers:
-        named |= headers.refer(hdrs.ETAG)
+        named_headers |= headers.refer(hdrs.ETAG)
     if errors.AdminOnly in kinds:
-        named |= headers.refer(hdrs.WWW_AUTHENTICATE)
+        named_headers |= headers.refer(hdrs.WWW_AUTHENTICATE)
     titles = [*dict.fromkeys(kind.title for kind in kinds)]
     return {
         "description": titles[0] if len(titles) == 1 else f"One of: {'; '.join(titles)}",
-        "headers": named,
+        "headers": named_headers,
         "content": {wire.CONTENT_TYPE: {"schema": _one_of(kinds, schemas)}},
     }
 
 
 def _one_of(kinds: list[type[ApiError]], schemas: Schemas) -> Schema:
-    found = {f"/problems/{kind.name}": schemas.outgoing(wire.MODELS[kind]) for kind in kinds}
-    if len(found) == 1:
-        return next(iter(found.values()))
-    mapping = {name: schema["$ref"] for name, schema in found.items()}
-    return {"oneOf": [*found.values()], "discriminator": {"propertyName": "type", "mapping": mapping}}
+    answers = {f"/problems/{kind.name}": schemas.outgoing(wire.MODELS[kind]) for kind in kinds}
+    if len(answers) == 1:
+        return next(iter(answers.values()))
+    mapping = {name: schema["$ref"] for name, schema in answers.items()}
+    return {"oneOf": [*answers.values()], "discriminator": {"propertyName": "type", "mapping": mapping}}

@@ -108,14 +108,14 @@ def _version(path: Path) -> int | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    said = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
-    return int(said[1]) if said else None
+    match = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
+    return int(match[1]) if match else None
 
 
 def _refuse(name: str, seen: list[Program], oldest: int, needs_tls: bool) -> Program:
-    wanted = f" {oldest} or later" if oldest else ""
+    suffix = f" {oldest} or later" if oldest else ""
     package = f"postgresql-client-{oldest}" if oldest else "postgresql-client"
-    install = f"Install PostgreSQL's client programs{wanted} (on Debian and Ubuntu the package {package})."
+    install = f"Install PostgreSQL's client programs{suffix} (on Debian and Ubuntu the package {package})."
     usable = [program for program in seen if program.speaks_tls or not needs_tls]
     if usable:
         best = max(program.version for program in usable)

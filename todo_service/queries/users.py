@@ -182,9 +182,9 @@ LEFT JOIN LATERAL (
 ORDER BY page.created_at DESC, page.id DESC"""
 
 
-async def select_page(db: Connection, wanted: Filter, *, skip: int, limit: int) -> tuple[list[UserRow], int]:
+async def select_page(db: Connection, filters: Filter, *, skip: int, limit: int) -> tuple[list[UserRow], int]:
     """Return `limit` users after the first `skip`, newest first, and the number of matches."""
-    rows = await db.fetch(SELECT_PAGE, *wanted, limit, skip)
+    rows = await db.fetch(SELECT_PAGE, *filters, limit, skip)
     matches, first_id = rows[0][:2]
     return [UserRow(*row[1:]) for row in rows] if first_id else [], matches
 

@@ -197,10 +197,10 @@ def read(documents: Sequence[Any], settings: Settings) -> list[Operation]:
         ValidationFailed: Every failing field of every operation, such as `operations[3].task.title`.
     """
     reader = _Reader(settings)
-    found = [_operation(reader, operation, f"operations[{index}]") for index, operation in enumerate(documents)]
+    operations = [_operation(reader, operation, f"operations[{index}]") for index, operation in enumerate(documents)]
     if reader.failing:
         raise ValidationFailed(tuple(reader.failing))
-    return [operation for operation in found if operation is not None]
+    return [operation for operation in operations if operation is not None]
 
 
 def _operation(reader: _Reader, operation: Any, path: str) -> Operation | None:

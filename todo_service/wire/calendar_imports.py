@@ -124,23 +124,23 @@ def _todos(lines: Iterator[Line]) -> Iterator[tuple[int, list[str]]]:
                 if len(within) == 2 and within == ["VCALENDAR", "VTODO"]:
                     own.append(line.text)
     if within or not is_calendar:
-        what = "its last component does not end" if is_calendar else "there is no BEGIN:VCALENDAR"
-        raise invalid("body", f"is not a whole calendar: {what}", "calendar")
+        reason = "its last component does not end" if is_calendar else "there is no BEGIN:VCALENDAR"
+        raise invalid("body", f"is not a whole calendar: {reason}", "calendar")
 
 
 def _record(number: int, lines: list[str], zones: Zones) -> Record:
     task: dict[str, Any] = {}
     wrong: list[FieldError] = []
-    sent = _wanted(lines)
+    sent = _supported(lines)
     refused = {name: refusal for name, its in sent.items() if (refusal := _refusal(name, its))}
-    found = _values({name: its for name, its in sent.items() if name not in refused})
+    values = _values({name: its for name, its in sent.items() if name not in refused})
     for name, its in sent.items():
         try:
             if name in refused:
                 raise refused[name]
-            if len(found.get(name, [])) < len(its):
+            if len(values.get(name, [])) < len(its):
                 raise UnreadableError("is not a line as RFC 5545 has them", "content_line")
-            task[FIELDS[name]] = _tags(found[name]) if name == "CATEGORIES" else _value(name, found[name][0], zones)
+            task[FIELDS[name]] = _tags(values[name]) if name == "CATEGORIES" else _value(name, values[name][0], zones)
         except UnreadableError as error:
             wrong.append(FieldError(FIELDS[name], str(error), error.code))
     _identify(task)
@@ -149,15 +149,15 @@ def _record(number: int, lines: list[str], zones: Zones) -> Record:
     return Record(f"line {number}: ", task, tuple(wrong))
 
 
-def _wanted(lines: list[str]) -> dict[str, list[str]]:
+def _supported(lines: list[str]) -> dict[str, list[str]]:
     """Return the lines of the supported properties by name. No other reaches the library, and no BEGIN in disguise."""
-    wanted: dict[str, list[str]] = {}
+    supported: dict[str, list[str]] = {}
     for line in lines:
         match = _NAME.match(line)
         name = match[0].upper() if match else ""
         if name in FIELDS:
-            wanted.setdefault(name, []).append(line.rstrip() if name in MOMENTS else line)
-    return wanted
+            supported.setdefault(name, []).append(line.rstrip() if name in MOMENTS else line)
+    return supported
 
 
 def _refusal(name: str, lines: list[str]) -> UnreadableError | None:
@@ -173,7 +173,7 @@ def _values(sent: dict[str, list[str]]) -> dict[str, list[Any]]:
     """Return the library's values of the lines by name. A malformed line has no value."""
     lines = (_HIDDEN.sub(rf";{_PREFIX}\1=", line) for line in chain.from_iterable(sent.values()))
     todo = Component.from_ical("\r\n".join((f"BEGIN:{Tolerant.name}", *lines, f"END:{Tolerant.name}")))
-    return {name: found if isinstance(found, list) else [found] for name, found in todo.items()}
+    return {name: values if isinstance(values, list) else [values] for name, values in todo.items()}
 
 
 def _identify(task: dict[str, Any]) -> None:
@@ -194,10 +194,10 @@ def _value(name: str, value: Any, zones: Zones) -> str:
     """Return the value of a property in the terms of JSON."""
     match name:
         case "STATUS":
-            known = STATUSES.get(value.strip().upper())
-            if known is None:
+            status = STATUSES.get(value.strip().upper())
+            if status is None:
                 raise UnreadableError(f"must be {', '.join(STATUSES)}", "literal_error")
-            return known
+            return status
         case "PRIORITY":
             if isinstance(value, vBroken) or not 0 <= value < len(PRIORITIES):
                 raise UnreadableError("must be a digit, 0 to 9", "priority")

@@ -56,11 +56,11 @@ class Input(BaseModel):
         """Describe null only where it is allowed."""
         schema = handler(core_schema)
         properties: dict[str, Any] = handler.resolve_ref_schema(schema).get("properties", {})
-        for name, described in properties.items():
-            if name not in cls.nullable and "anyOf" in described:
-                kinds = [kind for kind in described.pop("anyOf") if kind != {"type": "null"}]
+        for name, schema_of_field in properties.items():
+            if name not in cls.nullable and "anyOf" in schema_of_field:
+                kinds = [kind for kind in schema_of_field.pop("anyOf") if kind != {"type": "null"}]
                 one = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
-                properties[name] = one | described
+                properties[name] = one | schema_of_field
         return schema
 
 
@@ -159,9 +159,9 @@ def validate(
     if not isinstance(document, dict):
         error = FieldError("body", "must be a JSON object", "object_expected")
         raise ValidationFailed((error,), status=invalid_status)
-    twice = [field for field, camel in model.spellings() if field != camel and {field, camel} <= document.keys()]
-    if twice:
-        raise ValidationFailed(tuple(_repeated(_spelled(field, naming)) for field in twice), status=invalid_status)
+    repeated = [field for field, camel in model.spellings() if field != camel and {field, camel} <= document.keys()]
+    if repeated:
+        raise ValidationFailed(tuple(_repeated(_spelled(field, naming)) for field in repeated), status=invalid_status)
     try:
         return model.model_validate(_in_snake_case(model, document), context=context)
     except ValidationError as error:
@@ -175,11 +175,11 @@ def query_values(model: type[Input], query: MultiMapping[str], *, invalid_status
     Raises:
         ValidationFailed: Another parameter of the model is given more than once.
     """
-    given = {name: query.getall(name) for field in model.spellings() for name in field if name in query}
-    twice = [name for name, values in given.items() if len(values) > 1 and name not in model.repeatable]
-    if twice:
-        raise ValidationFailed(tuple(_repeated(name) for name in twice), status=invalid_status)
-    return {name: values if name in model.repeatable else values[0] for name, values in given.items()}
+    values_by_name = {name: query.getall(name) for field in model.spellings() for name in field if name in query}
+    repeated = [name for name, values in values_by_name.items() if len(values) > 1 and name not in model.repeatable]
+    if repeated:
+        raise ValidationFailed(tuple(_repeated(name) for name in repeated), status=invalid_status)
+    return {name: values if name in model.repeatable else values[0] for name, values in values_by_name.items()}
 
 
 def _repeated(name: str) -> FieldError:

@@ -28,9 +28,9 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def _line(cells: Sequence[object], end: str = "\r\n") -> str:
-    written = io.StringIO(newline="")
-    csv.writer(written, lineterminator=end or "\r\n").writerow(cells)
-    return written.getvalue() if end else written.getvalue()[:-2]
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator=end or "\r\n").writerow(cells)
+    return buffer.getvalue() if end else buffer.getvalue()[:-2]
 
 
 OPENING = (BOM + _line(COLUMNS)).encode()
@@ -76,7 +76,7 @@ def read(raw: bytes) -> Iterator[Record]:
     try:
         header = next(lines, [])
     except csv.Error as error:
-        raise invalid("line 1", _told(error), "csv") from None
+        raise invalid("line 1", _message(error), "csv") from None
     return _records(lines, _fields(header))
 
 
@@ -98,7 +98,7 @@ def _records(lines: Any, fields: list[str]) -> Iterator[Record]:
         try:
             cells = next(lines, None)
         except csv.Error as error:
-            yield Record(place, {"title": "-"}, (FieldError("record", _told(error), "csv"),))
+            yield Record(place, {"title": "-"}, (FieldError("record", _message(error), "csv"),))
             return
         if cells is None:
             return
@@ -120,7 +120,7 @@ def _record(place: str, fields: list[str], cells: list[str]) -> Record:
             try:
                 task[field] = IMPORT_READER.get(field, str)(cell)
             except csv.Error as error:
-                wrong.append(FieldError(field, _told(error), "csv"))
+                wrong.append(FieldError(field, _message(error), "csv"))
     return Record(place, task, tuple(wrong))
 
 
@@ -131,7 +131,7 @@ def _tags(cell: str) -> list[str]:
     return lines[0] if lines else []
 
 
-def _told(error: csv.Error) -> str:
+def _message(error: csv.Error) -> str:
     return f"is not CSV: {error}. Quotes inside quoted text are doubled"
 
 

@@ -80,8 +80,8 @@ def parse_moment(value: object) -> datetime | None:
     """
     if isinstance(value, str) and _DAY.fullmatch(value):
         raise PydanticCustomError("moment_format", "must be a moment with an offset (2026-12-31T17:00:00Z)")
-    found = parse(value)
-    return found if isinstance(found, datetime) else None
+    due = parse(value)
+    return due if isinstance(due, datetime) else None
 
 
 Moment = Annotated[

@@ -40,25 +40,25 @@ def opaque(headers: Sequence[str]) -> Collection[str] | None:
     text = ", ".join(headers)
     if text.strip() == ANY:
         return {ANY}
-    found = (_TAG.fullmatch(part) for part in text.split(","))
-    return {_ENCODING.sub("", match[1]) for match in found if match}
+    candidates = (_TAG.fullmatch(part) for part in text.split(","))
+    return {_ENCODING.sub("", match[1]) for match in candidates if match}
 
 
 def versions(headers: Sequence[str]) -> list[int] | None:
     """Return the versions that `If-Match` allows a task to have; None for any."""
-    named = opaque(headers)
-    if named is None or ANY in named:
+    tags = opaque(headers)
+    if tags is None or ANY in tags:
         return None
-    return [int(tag) for tag in named if _VERSION.fullmatch(tag)]
+    return [int(tag) for tag in tags if _VERSION.fullmatch(tag)]
 
 
 def matches(headers: Sequence[str], tag: str) -> bool:
     """Return whether `If-None-Match` has the tag, so that the caller has the answer already (304)."""
-    named = opaque(headers)
-    return named is not None and (ANY in named or tag.strip('"') in named)
+    tags = opaque(headers)
+    return tags is not None and (ANY in tags or tag.strip('"') in tags)
 
 
 def stamps(headers: Sequence[str], digest: str) -> list[Stamp]:
     """Return the stamps of this list that the caller has."""
-    found = (_STAMP.fullmatch(tag) for tag in opaque(headers) or ())
-    return [Stamp(int(match[2], 16), int(match[1])) for match in found if match and match[3] == digest]
+    candidates = (_STAMP.fullmatch(tag) for tag in opaque(headers) or ())
+    return [Stamp(int(match[2], 16), int(match[1])) for match in candidates if match and match[3] == digest]

@@ -62,21 +62,21 @@ class ImportedTask(TaskCreate):
 def check(records: Iterable[Record], *, settings: Settings) -> list[ImportTask]:
     """Validate all records. Raises `ValidationFailed` that names every invalid one."""
     limit = settings.max_tasks_per_user
-    found = list(islice(records, limit + 1))
-    if len(found) > limit:
+    batch = list(islice(records, limit + 1))
+    if len(batch) > limit:
         raise ValidationFailed((FieldError("tasks", f"must be at most {limit:,}", "too_many_tasks"),))
     tasks: list[ImportTask] = []
     errors: list[FieldError] = []
     others: list[str] = []
     ids: set[UUID] = set()
-    for record in found:
+    for record in batch:
         try:
             task = _task(record, settings)
             if task.id in ids:
                 raise ValidationFailed((FieldError("id", "is in the file twice", "repeated"),))
         except ValidationFailed as failed:
             if len(errors) < MAX_DETAILED_ERRORS:
-                errors.extend(FieldError(_named(record, error), error.message, error.code) for error in failed.errors)
+                errors.extend(FieldError(_label(record, error), error.message, error.code) for error in failed.errors)
             else:
                 others.append(_name(record))
         else:
@@ -93,16 +93,16 @@ def _task(record: Record, settings: Settings) -> ImportTask:
     try:
         task = codec.validate(ImportedTask, record.document, context=settings)
     except ValidationFailed as failed:
-        known = {error.field for error in record.unreadable}
+        unreadable_fields = {error.field for error in record.unreadable}
         raise ValidationFailed(
-            (*record.unreadable, *(error for error in failed.errors if error.field not in known))
+            (*record.unreadable, *(error for error in failed.errors if error.field not in unreadable_fields))
         ) from None
     if record.unreadable:
         raise ValidationFailed(record.unreadable)
     return task.sent_task()
 
 
-def _named(record: Record, error: FieldError) -> str:
+def _label(record: Record, error: FieldError) -> str:
     """Return `tasks[3].title` or `line 17: title`; for a record that is not a task just its place."""
     return _name(record) if error.code == "object_expected" else record.place + error.field
 

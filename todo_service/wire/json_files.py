@@ -20,9 +20,9 @@ def write(rows: Sequence[TaskRow]) -> bytes:
 
 def read(raw: bytes) -> Iterator[Record]:
     """Yield the records of a file. Raises `MalformedBody`, and `ValidationFailed` if there is no array of tasks."""
-    found = codec.load(raw)
-    if isinstance(found, dict):
-        found = found.get("tasks")
-    if not isinstance(found, list):
+    document = codec.load(raw)
+    if isinstance(document, dict):
+        document = document.get("tasks")
+    if not isinstance(document, list):
         raise errors.invalid("tasks", 'must be an array: send {"tasks": [...]} or the array itself', "list_type")
-    return (Record(f"tasks[{index}].", task) for index, task in enumerate(found))
+    return (Record(f"tasks[{index}].", task) for index, task in enumerate(document))

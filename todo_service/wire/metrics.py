@@ -107,12 +107,12 @@ def quantile(below: dict[float, float], share: float) -> float:
 
     `below` counts up to each bound.
     """
-    wanted = share * below.get(float("inf"), 0)
-    if not wanted:
+    rank = share * below.get(float("inf"), 0)
+    if not rank:
         return 0.0
     start, before = 0.0, 0.0
     for end, count in sorted(below.items()):
-        if count >= wanted:
-            return start if end == float("inf") else start + (end - start) * (wanted - before) / (count - before)
+        if count >= rank:
+            return start if end == float("inf") else start + (end - start) * (rank - before) / (count - before)
         start, before = end, count
     return start

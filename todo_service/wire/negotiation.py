@@ -34,14 +34,14 @@ def _weights(headers: Sequence[str]) -> dict[str, float]:
     """Return each name in the header with its highest weight; a malformed weight is 0."""
     weights: dict[str, float] = {}
     for member in ",".join(headers).split(","):
-        found = _MEMBER.fullmatch(member)
-        if found:
-            name = found[1].lower()
-            weights[name] = max(weights.get(name, 0), _stated(found[2]))
+        match = _MEMBER.fullmatch(member)
+        if match:
+            name = match[1].lower()
+            weights[name] = max(weights.get(name, 0), _parse_weight(match[2]))
     return weights
 
 
-def _stated(parameters: str) -> float:
+def _parse_weight(parameters: str) -> float:
     weight = _WEIGHT.search(parameters)
     if weight:
         return float(weight[1])

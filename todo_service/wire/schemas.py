@@ -55,11 +55,11 @@ class Schemas:
 
     def incoming(self, kind: Any, *, prefix: str = "") -> Schema:
         """Return the schema of a body; with a `prefix` for the names of its schemas, in camelCase."""
-        return self._described(kind, "validation", prefix)
+        return self._schema(kind, "validation", prefix)
 
     def outgoing(self, kind: Any, *, prefix: str = "") -> Schema:
         """Return the schema of an answer."""
-        return self._described(kind, "serialization", prefix)
+        return self._schema(kind, "serialization", prefix)
 
     def parameters(self, kind: Any) -> dict[str, Schema]:
         """Return the fields of a query, each with its description and default."""
@@ -67,7 +67,7 @@ class Schemas:
         properties: Schema = definitions[schema["$ref"].removeprefix(REF)]["properties"]
         return {name: dict(inner) for name, inner in properties.items()}
 
-    def _described(self, kind: Any, mode: Mode, prefix: str) -> Schema:
+    def _schema(self, kind: Any, mode: Mode, prefix: str) -> Schema:
         schema, definitions = _generated(kind, mode)
         if mode == "validation":
             definitions = {name: _optional(inner) for name, inner in definitions.items()}
@@ -96,13 +96,13 @@ class Schemas:
 @cache
 def _generated(kind: Any, mode: Mode) -> tuple[Schema, Mapping[str, Schema]]:
     """Return the schema of a type, and those it refers to by their names."""
-    found, document = TypeAdapter.json_schemas(
+    schemas, document = TypeAdapter.json_schemas(
         [("it", mode, TypeAdapter(kind))], ref_template=REF + "{model}", schema_generator=_Generator
     )
     definitions: dict[str, Schema] = document.get("$defs", {})
     for schema in definitions.values():
         schema.pop("title", None)
-    return found["it", mode], definitions
+    return schemas["it", mode], definitions
 
 
 def _optional(schema: Schema) -> Schema:

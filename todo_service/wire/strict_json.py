@@ -24,10 +24,10 @@ def load(raw: bytes) -> Any:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise RepeatedNameError
-    return found
+    return members
 
 
 def _refuse_constant(name: str) -> object:

@@ -46,17 +46,17 @@ class Cursor(NamedTuple):
     @property
     def deletions_since(self) -> int | None:
         """The version up to which the client needs no deletion; None if it needs no deletions at all."""
-        return None if self.epoch == NOTHING_YET else self.known
+        return None if self.epoch == NOTHING_YET else self.heard_up_to
 
     @property
-    def known(self) -> int:
+    def heard_up_to(self) -> int:
         return max(self.position, self.base)
 
     def is_expired(self, page: ChangePage | None) -> bool:
         """Return whether the client must start over: its history is another one, or deletions it needs are purged."""
         if self.epoch == NOTHING_YET:
             return False
-        return page is None or self.epoch != page.epoch or not page.sync_floor <= self.known <= page.version
+        return page is None or self.epoch != page.epoch or not page.sync_floor <= self.heard_up_to <= page.version
 
     def after(self, page: ChangePage | None) -> Self:
         """Return the cursor of the client after this page."""

@@ -37,10 +37,10 @@ def parse_task_id(text: object) -> UUID | None:
 
 
 def _client_id(value: object) -> UUID:
-    found = parse_task_id(value)
-    if found is None:
+    task_id = parse_task_id(value)
+    if task_id is None:
         raise PydanticCustomError("uuid", "must be a UUID such as 018f3c1e-7a52-7b6e-9d2f-3f1f0f1f2a3b")
-    return found
+    return task_id
 
 
 def _capitals(value: object) -> object:

@@ -14,7 +14,7 @@ _LONGEST = 40
 
 
 @cache
-def _known_zones() -> frozenset[str]:
+def _zone_names() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
@@ -23,9 +23,9 @@ class Zones(dict[str, tzinfo | None]):
 
     def __missing__(self, name: str) -> tzinfo | None:
         parts = name[-255:].strip("/").split("/")
-        for known in ("/".join(parts[-count:]) for count in (3, 2, 1)):
-            if known in _known_zones():
-                return ZoneInfo(known)
+        for candidate in ("/".join(parts[-count:]) for count in (3, 2, 1)):
+            if candidate in _zone_names():
+                return ZoneInfo(candidate)
         if len(self) < MOST_LOOKED_UP and len(name) <= _LONGEST and _WINDOWS.fullmatch(name):
             return self.setdefault(name, tzp.timezone(name))
         return None

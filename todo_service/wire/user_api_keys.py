@@ -32,14 +32,14 @@ EXAMPLE: dict[str, JsonValue] = {
 }
 
 
-def _known(name: str) -> str:
+def _check_provider(name: str) -> str:
     if name not in PROVIDERS:
         raise PydanticCustomError("enum", "must be one of: {names}", {"names": ", ".join(PROVIDERS)})
     return name
 
 
 FORM = "^(?:" + "|".join(dict.fromkeys(provider.form.pattern for provider in PROVIDERS.values())) + ")$"
-ProviderName = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(PROVIDERS)})]
+ProviderName = Annotated[str, AfterValidator(_check_provider), Field(json_schema_extra={"enum": list(PROVIDERS)})]
 
 
 class ApiKeyQuery(Input):
@@ -157,15 +157,15 @@ def document(row: ApiKeyRow, api_key: str | None, *, in_clear: bool) -> dict[str
     )
 
 
-def _document(provider: str, *, configured: bool, **known: str | None) -> dict[str, object]:
+def _document(provider: str, *, configured: bool, **fields: str | None) -> dict[str, object]:
     """Return a document with the same keys for every state."""
     return {
         "configured": configured,
         "provider": provider,
-        "masked_key": known.get("masked_key"),
-        "plaintext_key": known.get("plaintext_key"),
-        "validation_status": known.get("validation_status"),
-        "last_validated_at": known.get("last_validated_at"),
-        "created_at": known.get("created_at"),
-        "updated_at": known.get("updated_at"),
+        "masked_key": fields.get("masked_key"),
+        "plaintext_key": fields.get("plaintext_key"),
+        "validation_status": fields.get("validation_status"),
+        "last_validated_at": fields.get("last_validated_at"),
+        "created_at": fields.get("created_at"),
+        "updated_at": fields.get("updated_at"),
     }
