@@ -27,7 +27,7 @@ from todo_service.limits.load import LOAD, Load
 from todo_service.limits.rate import RATE_LIMITER, RateLimiter, quotas
 from todo_service.limits.rate_redis import Observer
 from todo_service.middleware import cors, metrics_middlewares, middlewares
-from todo_service.middleware.response_headers import RESPONSE_HEADERS, ResponseHeaders, set_headers
+from todo_service.middleware.response_headers import RESPONSE_HEADERS, ResponseHeaders
 from todo_service.middleware.streaming import MAX_UNSENT, MAX_UNSENT_PER_USER, UNSENT
 from todo_service.observability.event_loop import monitor
 from todo_service.observability.metrics import METRICS, Metrics
@@ -102,9 +102,9 @@ def add_response_headers(app: web.Application) -> None:
     """Complete the headers of every answer."""
     settings = app[SETTINGS]
     app[RESPONSE_HEADERS] = ResponseHeaders(
-        https_only=settings.in_production, varies_by_origin=bool(settings.cors_origins)
+        app[LOAD], https_only=settings.in_production, varies_by_origin=bool(settings.cors_origins)
     )
-    app.on_response_prepare.append(set_headers)
+    app.on_response_prepare.append(app[RESPONSE_HEADERS].set)
 
 
 def rate_limiter(settings: Settings, observer: Observer) -> RateLimiter:

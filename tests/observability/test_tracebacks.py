@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from tests.conftest import temporary_database
-from todo_service.observability.tracebacks import Failure, described, written
+from todo_service.observability.tracebacks import Failure, describe, format_traceback
 
 CANARY = "canary-in-a-row"
 
@@ -30,14 +30,14 @@ async def test_postgres_tells_rows_and_we_do_not(postgres_url: str) -> None:
             for statement, told in failing.items():
                 with pytest.raises(asyncpg.PostgresError) as raised:
                     await db.execute(statement)
-                text = written(failure(raised.value))
+                text = format_traceback(failure(raised.value))
                 assert told in text
                 assert "Traceback (most recent call last):" in text
                 assert CANARY not in text
                 assert (CANARY in str(raised.value)) == (CANARY in statement)
             with pytest.raises(asyncpg.DataError, match=CANARY) as refused:
                 await db.fetch("SELECT $1::int", CANARY)
-            assert CANARY not in written(failure(refused.value))
+            assert CANARY not in format_traceback(failure(refused.value))
         finally:
             await db.close()
 
@@ -52,7 +52,7 @@ def test_every_link_of_the_chain_is_told() -> None:
     try:
         read(CANARY)
     except RuntimeError:
-        text = written(sys.exc_info())  # type: ignore[arg-type]
+        text = format_traceback(sys.exc_info())  # type: ignore[arg-type]
     assert text.index("ValueError: (what it says may be data") < text.index("which led to:")
     assert text.index("which led to:") < text.index("RuntimeError: no number")
     assert text.count("Traceback (most recent call last):") == 2
@@ -62,7 +62,7 @@ def test_every_link_of_the_chain_is_told() -> None:
 
 def test_groups_and_endless_chains() -> None:
     group = ExceptionGroup(CANARY, [KeyError(CANARY), AttributeError("no such attribute")])
-    text = written(failure(group))
+    text = format_traceback(failure(group))
     assert "KeyError" in text
     assert "AttributeError: no such attribute" in text
     assert CANARY not in text
@@ -70,7 +70,7 @@ def test_groups_and_endless_chains() -> None:
     for _ in range(50):
         wrapping = ValueError(CANARY)
         wrapping.__cause__, error = error, wrapping
-    text = written(failure(error))
+    text = format_traceback(failure(error))
     assert text.count("ValueError") == 10
     assert CANARY not in text
 
@@ -91,4 +91,4 @@ def test_groups_and_endless_chains() -> None:
     ],
 )
 def test_what_is_told_of_an_error(error: Exception, told: str) -> None:
-    assert described(error) == told
+    assert describe(error) == told

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from tests.conftest import SECRET_KEY, run_sql, temporary_database
+from tests.conftest import SECRET_KEY, make_settings, run_sql, running_service, temporary_database
 from todo_service.config.settings import ROOT
 from todo_service.postgres import migrations
 from todo_service.postgres.migrations import MigrationError
@@ -159,6 +159,45 @@ async def test_a_newer_release_applied_before_is_no_reason_to_stop(
     assert await migrations.up(connection, older) == 0
     with pytest.raises(MigrationError, match="newer release"):
         await migrations.down(connection, older, 1)
+
+
+async def test_a_release_behind_an_incompatible_migration_is_not_ready_and_says_why(
+    url: str, connection: asyncpg.Connection, tmp_path: Path
+) -> None:
+    known = migrations.find()
+    await migrations.up(connection, known)
+    async with running_service(make_settings(url)) as api:
+        assert (await api.get("/health/ready")).status == 200
+        for file in migrations.FOLDER.glob("[0-9]*.sql"):
+            (tmp_path / file.name).write_text(file.read_text())
+        number = len(known) + 2
+        write(tmp_path, number - 1, "SELECT 1;")
+        await migrations.up(connection, migrations.find(tmp_path))
+        assert (await api.get("/health/ready")).status == 200, "a compatible migration of a newer release"
+        write(tmp_path, number, "SELECT 1;")
+        breaking = tmp_path / f"{number:04}_do_something.sql"
+        breaking.write_text(breaking.read_text().replace("serves: yes", "serves: no, it drops a column"))
+        await migrations.up(connection, migrations.find(tmp_path))
+        ready = await api.get("/health/ready")
+        assert ready.status == 503
+        assert breaking.stem in ready.body["reason"]
+        assert "newer release" in ready.body["reason"]
+        await migrations.down(connection, migrations.find(tmp_path), 1)
+        assert (await api.get("/health/ready")).status == 200
+
+
+async def test_a_table_of_a_release_before_has_no_compatibility_and_gets_it(
+    connection: asyncpg.Connection, tmp_path: Path
+) -> None:
+    write(tmp_path, 1, "CREATE TABLE one (id int);")
+    await migrations.up(connection, migrations.find(tmp_path))
+    await connection.execute("ALTER TABLE schema_migrations DROP COLUMN compatible")
+    state = await migrations.state(connection, migrations.find(tmp_path))
+    assert (state.pending, state.edited, state.incompatible) == ((), (), None)
+    write(tmp_path, 2, "CREATE TABLE two (id int);")
+    assert await migrations.up(connection, migrations.find(tmp_path)) == 1
+    rows = await connection.fetch("SELECT number, compatible FROM schema_migrations ORDER BY 1")
+    assert [tuple(row) for row in rows] == [(1, True), (2, True)]
 
 
 async def test_a_table_in_use_is_waited_for_and_readers_are_not_held_up(url: str, tmp_path: Path) -> None:

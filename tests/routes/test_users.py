@@ -166,6 +166,54 @@ async def test_an_administrator_works_on_anyones_task_in_v1_alone(
     assert (await api.get("/api/v1/tasks/not-a-uuid", as_=admin)).status == 404
 
 
+async def test_the_audit_log_has_a_line_for_each_change_and_for_nothing_else(
+    api: Api, admin: User, ada: User, database_url: str
+) -> None:
+    task = (await api.post("/api/v1/tasks", {"title": "ada's"}, as_=ada)).body
+    path = f"/api/v1/tasks/{task['id']}"
+    stale = {"If-Match": '"99"'}
+    assert (await api.patch(path, {"title": "changed"}, as_=admin, headers=stale)).status == 412
+    assert (await api.delete(path, as_=admin, headers=stale)).status == 412
+    assert (await api.patch(path, {"title": "ada's"}, as_=admin)).body["version"] == 1, "it changes nothing"
+    assert (await api.patch(path, {"title": ""}, as_=admin)).status == 422
+    assert (await api.get(path, as_=admin)).status == 200
+    assert await audited(database_url, ada.id) == []
+    once = {"Idempotency-Key": "toggle"}
+    for _ in range(2):
+        assert (await api.patch(path + "/complete", as_=admin, headers=once)).body["completed"] is True
+    assert await audited(database_url, ada.id) == [("task_changed", admin.id, f"PATCH {task['id']}")]
+    assert (await api.patch(path, {"title": "own"}, as_=ada)).status == 200
+    assert len(await audited(database_url, ada.id)) == 1, "owners are not audited"
+
+
+async def test_a_change_and_its_audit_line_are_committed_together(
+    api: Api, admin: User, ada: User, database_url: str
+) -> None:
+    """If the line cannot be written, nothing is changed."""
+    task = (await api.post("/api/v1/tasks", {"title": "ada's"}, as_=ada)).body
+    path = f"/api/v1/tasks/{task['id']}"
+    constraint = f"audit_log_refuses_{ada.id.replace('-', '_')}"
+    await rows(
+        database_url, f"ALTER TABLE audit_log ADD CONSTRAINT {constraint} CHECK (subject_id <> '{ada.id}') NOT VALID"
+    )
+    try:
+        for method in ("PATCH", "DELETE"):
+            assert (await api.send(method, path, {"title": "changed"}, as_=admin)).status == 500
+    finally:
+        await rows(database_url, f"ALTER TABLE audit_log DROP CONSTRAINT {constraint}")
+    assert (await api.get(path, as_=ada)).body == task
+
+
+async def test_whose_task_an_administrator_means_may_be_nobodys(api: Api, admin: User, ada: User) -> None:
+    mine = (await api.post("/api/v1/tasks", {"title": "the admin's"}, as_=admin)).body
+    path = f"/api/v1/tasks/{mine['id']}"
+    for user_id in (ada.id, "nobody", "", "%00", "x" * 256):
+        for method in ("GET", "PATCH", "DELETE"):
+            answer = await api.send(method, f"{path}?user_id={user_id}", {"title": "t"}, as_=admin)
+            assert (answer.status, answer.problem()) == (404, "not-found"), (method, user_id)
+    assert (await api.get(path, as_=admin)).body == mine
+
+
 async def test_an_administrator_lists_everybodys_tasks_in_v1_alone(api: Api, admin: User, ada: User, bob: User) -> None:
     tasks = [(await api.post("/api/v1/tasks", {"title": "t"}, as_=user)).body for user in (ada, bob)]
     everybodys = (await api.get("/api/v1/tasks?limit=2", as_=admin)).body

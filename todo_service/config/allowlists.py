@@ -41,13 +41,15 @@ def check_origins(origins: Collection[str], *, in_production: bool) -> None:
             raise ValueError(f"entry {place} {reason}; write it like https://app.example.com or http://localhost:3000")
 
 
-def check_hosts(patterns: Iterable[str]) -> None:
-    """Raise `ValueError` for an entry that is neither a host name nor a host name after `*.`."""
-    for place, pattern in enumerate(patterns, 1):
+def check_hosts(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Return the patterns in lower case. Raises `ValueError` for one that is not a host name, alone or after `*.`."""
+    lower = tuple(pattern.lower() for pattern in patterns)
+    for place, pattern in enumerate(lower, 1):
         if pattern == ANY:
             raise ValueError("must not be *: leave it out to answer for every host")
         if not _PATTERN.fullmatch(pattern):
             raise ValueError(f"entry {place} must be a host such as api.example.com or *.example.com, without a port")
+    return lower
 
 
 def matches_host(patterns: Iterable[str], value: str) -> bool:

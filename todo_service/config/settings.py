@@ -5,26 +5,27 @@ three). Nothing else in the package reads the environment.
 """
 
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from aiohttp import web
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from todo_service.config import allowlists, database_tls, database_url, redis_url, secrets
-from todo_service.config.http_url import is_http_url
-from todo_service.config.secrets import SIGNING_SECRETS, UNIQUE_SECRETS, plain_text
+from todo_service.config import allowlists, secrets
+from todo_service.config.secrets import plain_text
+from todo_service.config.settings_checks import SettingsChecks
 from todo_service.config.trusted_proxies import Network, networks
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BCRYPT_ROUNDS_IN_PRODUCTION = 12
 DRAIN_SECONDS_IN_PRODUCTION = 5
-URL_EXAMPLES = {
-    "jwks_url": "https://auth.example.com/api/auth/jwks",
-    "gemini_base_url": "https://generativelanguage.googleapis.com",
-}
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 PerMinute = Annotated[int, Field(ge=1, le=100_000)]
@@ -42,7 +43,7 @@ class SettingsError(Exception):
     """The environment holds values that the service cannot run with; the text names every one of them."""
 
 
-class Settings(BaseSettings):
+class Settings(SettingsChecks):
     """The settings of the service: one field for each environment variable of the same name in capitals.
 
     Raises:
@@ -62,7 +63,7 @@ class Settings(BaseSettings):
     server_port: int = Field(8000, ge=1, le=65535, validation_alias=AliasChoices("SERVER_PORT", "PORT"))
     drain_seconds: float | None = Field(None, ge=0, le=300)
     cors_origins: Names = ()
-    allowed_hosts: Names = ()
+    allowed_hosts: Annotated[Names, AfterValidator(allowlists.check_hosts)] = ()
     web_concurrency: int = Field(1, ge=1, le=64)
     max_requests_in_flight: int = Field(128, ge=1, le=10_000)
     metrics_port: int | None = Field(None, ge=1, le=65535)
@@ -152,96 +153,6 @@ class Settings(BaseSettings):
         """The Fernet keys for users' API keys, the encrypting one first; empty if none is set."""
         text = plain_text(self.encryption_key)
         return secrets.parse_fernet_keys(text) if text is not None else []
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _are_origins(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        allowlists.check_origins(value, in_production=info.data.get("environment") == "production")
-        return value
-
-    @field_validator("allowed_hosts")
-    @classmethod
-    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        lower = tuple(pattern.lower() for pattern in value)
-        allowlists.check_hosts(lower)
-        return lower
-
-    @field_validator("debug", "metrics_port", "database_pool_max", "bcrypt_rounds")
-    @classmethod
-    def _fits_the_others(cls, value: int | None, info: ValidationInfo) -> int | None:
-        match info.field_name:
-            case "debug" if value and info.data.get("environment") == "production":
-                raise ValueError("must be off in production")
-            case "metrics_port" if value is not None and value == info.data.get("server_port"):
-                raise ValueError("must not be the same as SERVER_PORT")
-            case "database_pool_max" if value is not None and value < info.data.get("database_pool_min", 0):
-                raise ValueError("must not be smaller than DATABASE_POOL_MIN")
-            case "bcrypt_rounds" if (
-                value is not None
-                and value < BCRYPT_ROUNDS_IN_PRODUCTION
-                and info.data.get("environment") == "production"
-            ):
-                raise ValueError(f"must be {BCRYPT_ROUNDS_IN_PRODUCTION} or more in production")
-        return value
-
-    @field_validator("database_url", "secret_key")
-    @classmethod
-    def _present_outside_development(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        derivable = info.field_name == "secret_key" and info.data.get("better_auth_secret", value) is not None
-        if value is None and not derivable and info.data.get("environment") in {"staging", "production"}:
-            raise ValueError("must be set outside development")
-        return value
-
-    @field_validator("database_url", "redis_url")
-    @classmethod
-    def _usable(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if value is not None and info.field_name == "database_url":
-            database_tls.context(database_url.parse(value.get_secret_value()))
-        elif value is not None:
-            redis_url.connection_to(value.get_secret_value())
-        return value
-
-    @field_validator(*UNIQUE_SECRETS)
-    @classmethod
-    def _strong_and_unique(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        """A secret with two uses would serve the holders for one of them for the other as well."""
-        if value is None:
-            return None
-        algorithm = info.data.get("algorithm", "HS256") if info.field_name in SIGNING_SECRETS else "HS256"
-        secrets.check_strength(value.get_secret_value(), secrets.MIN_BYTES[algorithm])
-        for other in UNIQUE_SECRETS:
-            both_sign = {other, info.field_name} == set(SIGNING_SECRETS)
-            if not both_sign and info.data.get(other) == value:
-                raise ValueError(f"must not be the same as {other.upper()}")
-        return value
-
-    @field_validator("encryption_key")
-    @classmethod
-    def _are_fernet_keys(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        for key in secrets.parse_fernet_keys(value.get_secret_value()) if value is not None else ():
-            for other in UNIQUE_SECRETS:
-                if plain_text(info.data.get(other)) == key:
-                    raise ValueError(f"must not be the same as {other.upper()}")
-        return value
-
-    @field_validator("service_auth_token")
-    @classmethod
-    def _fits_in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.fullmatch("[!-~]+", value.get_secret_value()):
-            raise ValueError("must be of visible ASCII characters, for it is sent in a header")
-        return value
-
-    @field_validator("jwks_url", "gemini_base_url")
-    @classmethod
-    def _is_url(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None:
-            return None
-        is_base = info.field_name == "gemini_base_url"
-        if not is_http_url(value) or (is_base and set("?#") & set(value)):
-            raise ValueError(f"must be an address such as {URL_EXAMPLES[info.field_name or '']}")
-        if is_base and info.data.get("environment") == "production" and not value.startswith("https://"):
-            raise ValueError("must begin with https:// in production: users' API keys are sent there")
-        return value.rstrip("/") if is_base else value
 
 
 SETTINGS = web.AppKey("settings", Settings)

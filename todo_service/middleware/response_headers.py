@@ -5,7 +5,7 @@ from collections.abc import MutableMapping
 from aiohttp import hdrs, web
 
 from todo_service.auth.rate_limiting import USAGE
-from todo_service.limits.load import LOAD
+from todo_service.limits.load import Load
 from todo_service.middleware.request_id import HEADER, request_id
 
 DEFAULTS = {
@@ -25,11 +25,13 @@ class ResponseHeaders:
     """The headers of one application.
 
     Args:
+        load: Answers close their connections while it is draining.
         https_only: Send `Strict-Transport-Security`.
         varies_by_origin: Answers differ by `Origin`, because CORS is configured.
     """
 
-    def __init__(self, *, https_only: bool, varies_by_origin: bool) -> None:
+    def __init__(self, load: Load, *, https_only: bool, varies_by_origin: bool) -> None:
+        self._load = load
         self._always = {"Server": "todo-service"} | (HTTPS_ONLY if https_only else {})  # aiohttp's names versions
         self._vary: tuple[str, ...] = (hdrs.ORIGIN,) if varies_by_origin else ()
         self._vary_private = (*CREDENTIALS, *self._vary)
@@ -50,17 +52,15 @@ class ResponseHeaders:
                 [headers[hdrs.VARY], *(name for name in vary if name.lower() not in present)]
             )
 
+    async def set(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Complete the headers of an answer that is about to be sent, with the usage of its rate limit."""
+        if self._load.draining:
+            response.force_close()
+            response.headers["Connection"] = "close"
+        usage = request.get(USAGE)
+        if usage is not None:
+            response.headers.update(usage.headers)
+        self.complete(response.headers, request_id(request))
+
 
 RESPONSE_HEADERS = web.AppKey("response_headers", ResponseHeaders)
-
-
-async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Complete the headers of an answer that is about to be sent, with the usage of its rate limit."""
-    app = request.app
-    if app[LOAD].draining:
-        response.force_close()
-        response.headers["Connection"] = "close"
-    usage = request.get(USAGE)
-    if usage is not None:
-        response.headers.update(usage.headers)
-    app[RESPONSE_HEADERS].complete(response.headers, request_id(request))

@@ -105,12 +105,7 @@ class ListSpec:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a list.
-
-    Attributes:
-        total: Matches on all pages.
-        stamp: The state at which it was read; None for a list of every owner.
-    """
+    """A page of a list: `total` matches on all pages, read at `stamp` (None for a list of every owner)."""
 
     tasks: list[TaskRow]
     total: int

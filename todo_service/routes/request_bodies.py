@@ -36,15 +36,12 @@ async def read(request: web.Request, *, max_size: int = MAX_BODY, accepted: Coll
         return b""
     if length is not None or hdrs.CONTENT_TYPE in request.headers:
         _check_media(request, accepted)
-    await _answer_expectation(request)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            with request.app[LOAD].wait():
-                raw = await _receive(request, max_size)
-    except TimeoutError:
-        raise BodyTimeout from None
-    except web.RequestPayloadError:
-        raise BadRequest("The body is not framed as its headers say. Check `Transfer-Encoding`.") from None
+    if request.content.is_eof() and request.content.exception() is None:  # it has arrived together with its head
+        raw = request.content.read_nowait()
+        if len(raw) > max_size:
+            raise BodyTooLarge(max_size)
+    else:
+        raw = await _receive(request, max_size)
     if raw and length is None:  # a chunked body without a type may turn out to be empty
         _check_media(request, accepted)
     request[BODY] = raw
@@ -70,8 +67,16 @@ async def _answer_expectation(request: web.Request) -> None:
 
 async def _receive(request: web.Request, max_size: int) -> bytes:
     received = bytearray()
-    async for chunk in request.content.iter_any():
-        received += chunk
-        if len(received) > max_size:
-            raise BodyTooLarge(max_size)
+    try:
+        await _answer_expectation(request)
+        async with asyncio.timeout(BODY_SECONDS):
+            with request.app[LOAD].wait():
+                async for chunk in request.content.iter_any():
+                    received += chunk
+                    if len(received) > max_size:
+                        raise BodyTooLarge(max_size)
+    except TimeoutError:
+        raise BodyTimeout from None
+    except web.RequestPayloadError:
+        raise BadRequest("The body is not framed as its headers say. Check `Transfer-Encoding`.") from None
     return bytes(received)

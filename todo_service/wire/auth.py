@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from todo_service.queries.users import UserRow
 from todo_service.wire.codec import Input, Output
-from todo_service.wire.text import Written, moment
+from todo_service.wire.text import Written, format_moment
 from todo_service.wire.users import EXAMPLE as PROFILE
 from todo_service.wire.users import Profile, profile
 
@@ -122,5 +122,5 @@ def older_token_answer(user: UserRow, *, access_token: str, refresh_token: str, 
         "token": access_token,
         "user_id": user.id,
         "email": user.email,
-        "created_at": moment(user.created_at),
+        "created_at": format_moment(user.created_at),
     }

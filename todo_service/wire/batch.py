@@ -14,8 +14,9 @@ from todo_service.queries.task_rows import Changes, TaskRow
 from todo_service.wire import codec
 from todo_service.wire.codec import Input, Model, Output
 from todo_service.wire.schemas import DescribedAs
-from todo_service.wire.tasks import EXAMPLE as EXAMPLE_OF_TASK
-from todo_service.wire.tasks import EXAMPLE_OF_CREATE, Task, TaskCreate, TaskId, TaskUpdate, document
+from todo_service.wire.task_examples import EXAMPLE as EXAMPLE_OF_TASK
+from todo_service.wire.task_examples import EXAMPLE_OF_CREATE
+from todo_service.wire.tasks import Task, TaskCreate, TaskId, TaskUpdate, document
 
 MAX_OPERATIONS = 100
 MAX_VERSION = 2**63 - 1

@@ -48,13 +48,6 @@ def _day_or_moment(value: str) -> datetime | date:
     raise ValueError
 
 
-def write(due_at: datetime | None, due_on: date | None) -> str | None:
-    """Return the due date of an answer: a moment in UTC with `Z`, or the plain date."""
-    if due_at is not None:
-        return due_at.isoformat()[:-6] + "Z"
-    return due_on.isoformat() if due_on is not None else None
-
-
 # Described without a `format`: generated clients would make a moment of a day, or a day of a moment.
 _YEAR = "(19[7-9][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
 _LEAP = "(19(7[26]|8[048]|9[26])|[2-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[3579][26])00)"

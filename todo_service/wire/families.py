@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import ConfigDict, Field
 
 from todo_service.queries.task_lists import ListSpec, Page
-from todo_service.wire import tasks
+from todo_service.wire import task_examples, tasks
 from todo_service.wire.codec import Naming, Output
 from todo_service.wire.tasks import Task
 
@@ -57,7 +57,7 @@ class TaskPage(Output):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"tasks": [tasks.EXAMPLE], "total": 1, "skip": 0, "limit": 100, "next_cursor": None}]
+            "examples": [{"tasks": [task_examples.EXAMPLE], "total": 1, "skip": 0, "limit": 100, "next_cursor": None}]
         }
     )
 
@@ -71,7 +71,7 @@ class TaskPage(Output):
 class CountedTasks(Output):
     """A list of tasks with their number."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [tasks.EXAMPLE], "count": 1}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [task_examples.EXAMPLE], "count": 1}]})
 
     tasks: list[Task]
     count: int = Field(ge=0, description="How many tasks match, on all pages.")

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from todo_service.errors import invalid
 from todo_service.queries.changes import Change, ChangePage
-from todo_service.wire import codec, tasks
+from todo_service.wire import codec, task_examples, tasks
 from todo_service.wire.codec import Input, Output
 from todo_service.wire.task_lists import MAX_PAGE
 from todo_service.wire.tasks import Task
@@ -128,7 +128,7 @@ class SyncPage(Output):
             "examples": [
                 {
                     "changes": [
-                        {"id": tasks.EXAMPLE["id"], "deleted": False, "task": tasks.EXAMPLE},
+                        {"id": task_examples.EXAMPLE["id"], "deleted": False, "task": task_examples.EXAMPLE},
                         {"id": "0b9b8e1e-5a0b-4d6e-9d53-1c0f6a2f4f10", "deleted": True},
                     ],
                     "cursor": "czHQwv7WAAAAAAAAAAEAAAAAAAAAAgAAAAAAAAAC",

@@ -12,7 +12,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     StringConstraints,
     ValidationInfo,
     field_validator,
@@ -21,13 +20,13 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from todo_service.queries.task_rows import Changes, NewTask, TaskRow
-from todo_service.wire import codec, due_dates
+from todo_service.wire import codec
 from todo_service.wire.codec import Input, Naming, Output
 from todo_service.wire.due_dates import DueDate
-from todo_service.wire.text import STORABLE, WITHOUT_NUL, Written, moment
+from todo_service.wire.task_examples import AGREEING, COMPLETED, EXAMPLE, EXAMPLE_OF_CREATE, NOT_BLANK
+from todo_service.wire.text import STORABLE, WITHOUT_NUL, Written, format_due_date, format_moment
 
 MAX_TAGS = 20
-COMPLETED = "COMPLETED"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
@@ -54,36 +53,6 @@ def _distinct(tags: list[str]) -> list[str]:
     return distinct
 
 
-NOT_BLANK: dict[str, JsonValue] = {"pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
-EXAMPLE_OF_CREATE: dict[str, JsonValue] = {
-    "title": "Write to Charles",
-    "description": "About the engine.",
-    "priority": "HIGH",
-    "due_date": "2026-12-24",
-    "tags": ["letters"],
-}
-_MOMENT = "2026-11-21T13:16:16.076896Z"
-EXAMPLE: dict[str, JsonValue] = {
-    "id": "5f0c1c3e-8f1b-4c5e-9a52-3d1f7a1b2c3d",
-    "user_id": "01a1fe40-1817-7619-88f5-225fab816885",
-    "title": "Write to Charles",
-    "description": "About the engine.",
-    "status": "TODO",
-    "completed": False,
-    "priority": "HIGH",
-    "due_date": "2026-12-24",
-    "tags": ["letters"],
-    "created_at": _MOMENT,
-    "updated_at": _MOMENT,
-    "completed_at": None,
-    "version": 1,
-}
-# The schema of the rule in `_agrees`.
-AGREEING: dict[str, JsonValue] = {
-    "if": {"required": ["status", "completed"], "properties": {"status": {"const": COMPLETED}}},
-    "then": {"properties": {"completed": {"const": True}}},
-    "else": {"if": {"required": ["status", "completed"]}, "then": {"properties": {"completed": {"const": False}}}},
-}
 Status = Literal["TODO", "IN_PROGRESS", "COMPLETED"]
 Priority = Annotated[Literal["URGENT", "HIGH", "MEDIUM", "LOW"], BeforeValidator(_capitals)]
 Title = Annotated[
@@ -259,11 +228,11 @@ def document(row: TaskRow, naming: Naming) -> dict[str, object]:
         row.status,
         row.status == COMPLETED,
         row.priority,
-        due_dates.write(row.due_at, row.due_on),
+        format_due_date(row.due_at, row.due_on),
         row.tags,
-        moment(row.created_at),
-        moment(row.updated_at),
-        moment(row.completed_at) if row.completed_at else None,
+        format_moment(row.created_at),
+        format_moment(row.updated_at),
+        format_moment(row.completed_at) if row.completed_at else None,
         row.version,
     )
     return dict(zip(_NAMES[naming], values, strict=True))

@@ -1,8 +1,8 @@
-"""Text types of several subjects, and the format of moments."""
+"""Text types of several subjects, and the formats of moments and due dates."""
 
 import re
 import unicodedata
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, JsonValue, WithJsonSchema
@@ -38,12 +38,19 @@ STORABLE = AfterValidator(_storable)  # text that PostgreSQL can store
 WITHOUT_NUL: dict[str, JsonValue] = {"pattern": r"^[^\x00]*$"}
 Written = Annotated[
     datetime, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-21T13:16:16.076896Z"]})
-]  # the format of `moment`
+]  # the format of `format_moment`
 
 
-def moment(value: datetime) -> str:
+def format_moment(value: datetime) -> str:
     """Format a moment in UTC as RFC 3339 with microseconds: `2026-11-21T12:00:00.000000Z`."""
     return value.isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def format_due_date(due_at: datetime | None, due_on: date | None) -> str | None:
+    """Format a due date: a moment in UTC with `Z`, or a plain date."""
+    if due_at is not None:
+        return due_at.isoformat()[:-6] + "Z"
+    return due_on.isoformat() if due_on is not None else None
 
 
 def folded(text: str) -> str:

@@ -15,7 +15,7 @@ from todo_service.errors import Overloaded
 from todo_service.queries import transfers
 from todo_service.queries.task_rows import TaskRow
 from todo_service.queries.transfers import ImportFile, ImportResult
-from todo_service.wire import calendar_imports, calendars, csv_files, imported_tasks, json_files, tasks
+from todo_service.wire import calendar_imports, calendars, csv_files, imported_tasks, json_files, task_examples
 from todo_service.wire.codec import Input, Output
 from todo_service.wire.imported_tasks import ImportedTask, Record
 from todo_service.wire.tasks import Task
@@ -37,7 +37,7 @@ class ExportQuery(Input):
 class Export(Output):
     """All of one's tasks, oldest first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [tasks.EXAMPLE]}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [task_examples.EXAMPLE]}]})
 
     tasks: list[Task]
 

@@ -10,7 +10,7 @@ from todo_service.ai_providers import PROVIDERS, Provider, Verdict
 from todo_service.errors import InvalidApiKey
 from todo_service.queries.user_api_keys import ApiKeyRow
 from todo_service.wire.codec import Input, Output
-from todo_service.wire.text import Written, moment
+from todo_service.wire.text import Written, format_moment
 
 UNDECRYPTABLE = "undecryptable"  # of a stored key that cannot be decrypted
 MESSAGES = {
@@ -151,9 +151,9 @@ def document(row: ApiKeyRow, api_key: str | None, *, in_clear: bool) -> dict[str
         masked_key=masked(api_key) if api_key is not None and not in_clear else None,
         plaintext_key=api_key if in_clear else None,
         validation_status=row.validation_status if api_key is not None else UNDECRYPTABLE,
-        last_validated_at=moment(row.last_validated_at),
-        created_at=moment(row.created_at),
-        updated_at=moment(row.updated_at),
+        last_validated_at=format_moment(row.last_validated_at),
+        created_at=format_moment(row.created_at),
+        updated_at=format_moment(row.updated_at),
     )
 
 

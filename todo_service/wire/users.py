@@ -27,7 +27,7 @@ from todo_service.wire.text import (
     WITHOUT_NUL,
     Written,
     folded,
-    moment,
+    format_moment,
     whole_number,
 )
 
@@ -135,8 +135,8 @@ def profile(user: UserRow) -> dict[str, object]:
         "full_name": user.full_name,
         "role": user.role,
         "is_active": user.is_active,
-        "created_at": moment(user.created_at),
-        "updated_at": moment(user.updated_at),
+        "created_at": format_moment(user.created_at),
+        "updated_at": format_moment(user.updated_at),
     }
 
 

@@ -1,0 +1,103 @@
+"""The checks of the settings: rules for single values, and between them."""
+
+import re
+
+from pydantic import SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings
+
+from todo_service.config import allowlists, database_tls, database_url, redis_url, secrets
+from todo_service.config.http_url import is_http_url
+from todo_service.config.secrets import SIGNING_SECRETS, UNIQUE_SECRETS, plain_text
+
+MIN_BCRYPT_ROUNDS = 12  # in production
+URL_EXAMPLES = {
+    "jwks_url": "https://auth.example.com/api/auth/jwks",
+    "gemini_base_url": "https://generativelanguage.googleapis.com",
+}
+
+
+class SettingsChecks(BaseSettings):
+    """The validators of `Settings`. Each raises `ValueError` with the end of a sentence about its variable."""
+
+    @field_validator("cors_origins", check_fields=False)
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        allowlists.check_origins(value, in_production=_in_production(info))
+        return value
+
+    @field_validator("debug", "metrics_port", "database_pool_max", "bcrypt_rounds", check_fields=False)
+    @classmethod
+    def _fits_the_others(cls, value: int | None, info: ValidationInfo) -> int | None:
+        match info.field_name:
+            case "debug" if value and _in_production(info):
+                raise ValueError("must be off in production")
+            case "metrics_port" if value is not None and value == info.data.get("server_port"):
+                raise ValueError("must not be the same as SERVER_PORT")
+            case "database_pool_max" if value is not None and value < info.data.get("database_pool_min", 0):
+                raise ValueError("must not be smaller than DATABASE_POOL_MIN")
+            case "bcrypt_rounds" if value is not None and value < MIN_BCRYPT_ROUNDS and _in_production(info):
+                raise ValueError(f"must be {MIN_BCRYPT_ROUNDS} or more in production")
+        return value
+
+    @field_validator("database_url", "secret_key", check_fields=False)
+    @classmethod
+    def _present_outside_development(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        derivable = info.field_name == "secret_key" and info.data.get("better_auth_secret", value) is not None
+        if value is None and not derivable and info.data.get("environment") in {"staging", "production"}:
+            raise ValueError("must be set outside development")
+        return value
+
+    @field_validator("database_url", "redis_url", check_fields=False)
+    @classmethod
+    def _usable(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and info.field_name == "database_url":
+            database_tls.context(database_url.parse(value.get_secret_value()))
+        elif value is not None:
+            redis_url.connection_to(value.get_secret_value())
+        return value
+
+    @field_validator(*UNIQUE_SECRETS, check_fields=False)
+    @classmethod
+    def _strong_and_unique(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """A secret with two uses would serve the holders for one of them for the other as well."""
+        if value is None:
+            return None
+        algorithm = info.data.get("algorithm", "HS256") if info.field_name in SIGNING_SECRETS else "HS256"
+        secrets.check_strength(value.get_secret_value(), secrets.MIN_BYTES[algorithm])
+        for other in UNIQUE_SECRETS:
+            both_sign = {other, info.field_name} == set(SIGNING_SECRETS)
+            if not both_sign and info.data.get(other) == value:
+                raise ValueError(f"must not be the same as {other.upper()}")
+        return value
+
+    @field_validator("encryption_key", check_fields=False)
+    @classmethod
+    def _are_fernet_keys(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        for key in secrets.parse_fernet_keys(value.get_secret_value()) if value is not None else ():
+            for other in UNIQUE_SECRETS:
+                if plain_text(info.data.get(other)) == key:
+                    raise ValueError(f"must not be the same as {other.upper()}")
+        return value
+
+    @field_validator("service_auth_token", check_fields=False)
+    @classmethod
+    def _fits_in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch("[!-~]+", value.get_secret_value()):
+            raise ValueError("must be of visible ASCII characters, for it is sent in a header")
+        return value
+
+    @field_validator("jwks_url", "gemini_base_url", check_fields=False)
+    @classmethod
+    def _is_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        is_base = info.field_name == "gemini_base_url"
+        if not is_http_url(value) or (is_base and set("?#") & set(value)):
+            raise ValueError(f"must be an address such as {URL_EXAMPLES[info.field_name or '']}")
+        if is_base and _in_production(info) and not value.startswith("https://"):
+            raise ValueError("must begin with https:// in production: users' API keys are sent there")
+        return value.rstrip("/") if is_base else value
+
+
+def _in_production(info: ValidationInfo) -> bool:
+    return info.data.get("environment") == "production"
