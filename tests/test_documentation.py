@@ -1,7 +1,7 @@
-"""What the documents promise: their commands and programs run, the README's answers are as printed.
+"""The documents keep their promises: their commands and programs run, the answers are as printed.
 
-A block marked `sh` or `python` is run. One marked `console` needs what a test has not, such as root or Docker: it is
-read by a shell, and what it calls of ours must be there, with these options.
+A block marked `sh` or `python` is run. One marked `console` needs more than a test has, such as root or Docker: a shell
+parses it, and the scripts it calls must exist and have its options.
 """
 
 import asyncio
@@ -27,8 +27,7 @@ from todo_service import errors
 from todo_service.config.settings import ROOT
 from todo_service.queries import clocks
 
-README = (ROOT / "README.md").read_text()
-DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
 RUN = {"sh", "python", "sql"}
 READ = {"console", "json", "js", "ts", "yaml", "text"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -73,10 +72,11 @@ async def said_by(script: str, **environment: str) -> str:
 
 
 @needs_curl
-async def test_the_first_conversation_goes_as_printed(postgres_url: str) -> None:
+@pytest.mark.parametrize("document", ["README.md", "docs/tutorial.md"])
+async def test_a_conversation_goes_as_printed(document: str, postgres_url: str) -> None:
     said, script = [], []
     async with own_service(postgres_url) as (api, _):
-        for kind, text in BLOCK.findall(README):
+        for kind, text in BLOCK.findall((ROOT / document).read_text()):
             if kind == "sh":
                 script.append(text.replace("http://127.0.0.1:8000", api.base))
             elif kind == "json":
@@ -149,14 +149,14 @@ async def test_the_sql_of_the_documents_is_taken(database_url: str) -> None:
     await db.close()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.relative_to(ROOT).as_posix())
 def test_every_block_says_what_it_is(document: Path) -> None:
     kinds = {kind for kind, _ in BLOCK.findall(document.read_text())}
     assert kinds <= RUN | READ
     assert not [text for text in blocks(document, "text") if re.search(r"^(bin/|curl|docker)", text, re.MULTILINE)]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.relative_to(ROOT).as_posix())
 def test_what_a_shell_is_told_is_well_formed_and_calls_what_is_there(document: Path) -> None:
     for text in blocks(document, "console"):
         done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
@@ -191,7 +191,7 @@ def test_every_problem_type_is_in_the_api_document() -> None:
 
 def test_the_documents_link_to_what_is_there() -> None:
     for document in DOCUMENTS:
-        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        for target in re.findall(r"\]\((?!https:)([^)#]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
@@ -212,7 +212,9 @@ def test_links_into_a_document_lead_to_a_heading() -> None:
 def test_the_version_has_its_place_in_the_changelog() -> None:
     from todo_service import __version__
 
-    assert f"## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
+    headings = re.findall(r"^## .*", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "## [Unreleased]"
+    assert re.fullmatch(rf"## \[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d", headings[1])
 
 
 def test_the_drawing_says_what_it_shows_and_shows_what_is_there() -> None:

@@ -1,4 +1,4 @@
-// The first conversation of the README, held by a client that was generated from the API's description.
+// The first conversation of docs/tutorial.md, held by a client that was generated from the API's description.
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema.js";
 

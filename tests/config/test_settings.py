@@ -386,12 +386,12 @@ def test_wrong_settings_end_the_start_with_2_before_a_port_is_opened(environment
     assert "w0rd" not in done.stderr + done.stdout
 
 
-def test_every_setting_is_in_the_readme_and_in_the_example() -> None:
-    readme, example = (ROOT / "README.md").read_text(), (ROOT / ".env.example").read_text()
+def test_every_setting_is_in_its_document_and_in_the_example() -> None:
+    document, example = (ROOT / "docs/settings.md").read_text(), (ROOT / ".env.example").read_text()
     for field in Settings.model_fields:
-        assert f"| `{field.upper()}` |" in readme, field
+        assert f"| `{field.upper()}` |" in document, field
         assert re.search(rf"^#?{field.upper()}=", example, re.MULTILINE), field
     for name in re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE):
         assert name.lower() in Settings.model_fields, name
-    for name in re.findall(r"^\| `([A-Z_]+)` \|", readme, re.MULTILINE):
+    for name in re.findall(r"^\| `([A-Z_]+)` \|", document, re.MULTILINE):
         assert name.lower() in Settings.model_fields, name

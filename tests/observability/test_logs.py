@@ -258,7 +258,7 @@ async def test_only_what_was_committed_is_told(api: Api, ada: User, capfd: pytes
 SCRIPT = """
 import asyncio, logging, sys
 from todo_service.observability import logs
-from todo_service.settings import Settings
+from todo_service.config.settings import Settings
 import structlog
 
 logs.configure(Settings(_env_file=None))
@@ -268,7 +268,7 @@ async def fail(secret):
     raise ValueError(f"{secret}")
 
 async def main():
-    asyncio.get_running_loop().set_exception_handler(logs.of_loop)
+    asyncio.get_running_loop().set_exception_handler(logs.log_loop_error)
     asyncio.create_task(fail("canary"))
     await asyncio.sleep(0)
     await asyncio.sleep(0)

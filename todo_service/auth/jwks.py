@@ -112,7 +112,7 @@ class JwksClient:
             self._away = True
             return
         except Exception:
-            log.exception("issuer_answer_invalid")
+            log.exception("issuer_not_understood")
             self._away = True
             return
         if self._away:

@@ -129,8 +129,8 @@ def _exit_status(verification: Verification) -> int:
     """Return the exit status, with a reason on standard error if it is not 0."""
     if verification.older:
         return command.fail(
-            f"{verification.older} API keys were stored under an older key meanwhile: restart all replicas with the new"
-            " ENCRYPTION_KEY, then run bin/reencrypt again. Take no key out of it before."
+            f"{verification.older} API keys were stored under an older key meanwhile: restart every replica with the"
+            " new ENCRYPTION_KEY, then run bin/reencrypt again. Take no key out of it before."
         )
     if verification.undecryptable:
         return command.fail(

@@ -50,7 +50,7 @@ def main() -> int:
         prog="bin/serve",
         examples=("bin/serve", "SERVER_PORT=9000 bin/serve"),
         description="Serve the API. Without DATABASE_URL an embedded PostgreSQL is started, migrated and kept in "
-        ".data. Settings come from the environment; README.md lists them.",
+        ".data. Settings come from the environment; docs/settings.md lists them.",
     )
     parser.add_argument("--workers", metavar="N", help="how many processes serve; stands in for WEB_CONCURRENCY")
     count = parser.parse_args().workers

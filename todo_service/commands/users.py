@@ -41,8 +41,8 @@ def _parser() -> command.Parser:
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
     listing.set_defaults(act=_list)
     for name, changes, text in (
-        ("deactivate", UserChanges(is_active=False), "throw somebody out: no sign-in, no session, no token holds"),
-        ("activate", UserChanges(is_active=True), "take that back"),
+        ("deactivate", UserChanges(is_active=False), "end all sessions and tokens, and refuse sign-ins"),
+        ("activate", UserChanges(is_active=True), "allow sign-ins again"),
     ):
         action = _of_one(actions.add_parser(name, help=text))
         action.set_defaults(act=_change, changes=changes)
@@ -55,7 +55,7 @@ def _parser() -> command.Parser:
 
 
 def _of_one(action: command.Parser) -> command.Parser:
-    action.add_argument("who", type=command.text, help="an id or an email")
+    action.add_argument("id_or_email", type=command.text, help="an id or an email")
     action.add_json()
     return action
 

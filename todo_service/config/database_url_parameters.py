@@ -1,6 +1,6 @@
 """The parameters of a connection string, `?name=value&…`: one table with the treatment of each.
 
-It has the parameters of libpq and asyncpg, and those in the copy buttons of hosting platforms.
+It has the parameters of libpq that change a connection, and those in the copy buttons of hosting platforms.
 """
 
 import re
@@ -189,9 +189,8 @@ def _options(draft: Draft, _: str, value: str) -> None:
             raise ValueError("has options other than -c name=value; write options=-c%20name%3Dvalue")
 
 
-_POOL = _drop("DATABASE_POOL_MAX and DATABASE_ACQUIRE_TIMEOUT say this")
+_POOL = _drop("DATABASE_POOL_MAX and DATABASE_ACQUIRE_TIMEOUT set this")
 _KEEPALIVE = _drop("idle connections are checked and renewed every DATABASE_POOL_RECYCLE seconds")
-_GSS = _drop("Kerberos encryption is not used")
 _TLS_DETAIL = _drop("the service's own TLS rules hold (1.2 or newer, SNI, no compression)")
 _CLIENT = _drop("another client's setting")
 
@@ -215,31 +214,20 @@ _PARAMETERS: dict[str, Callable[[Draft, str, str], None]] = {
     "schema": _schema,
     "client_encoding": _client_encoding,
     "application_name": _server_setting,
-    "fallback_application_name": _CLIENT,
     **dict.fromkeys(("search_path", "statement_timeout", "lock_timeout", "work_mem", "role"), _server_setting),
-    **dict.fromkeys(("idle_in_transaction_session_timeout", "transaction_timeout"), _server_setting),
-    **dict.fromkeys(("jit", "plan_cache_mode", "synchronous_commit"), _server_setting),
+    "idle_in_transaction_session_timeout": _server_setting,
     **dict.fromkeys(("timezone", "TimeZone"), _drop("the service works in UTC")),
     "pgbouncer": _switch,
     **dict.fromkeys(("statement_cache_size", "prepared_statement_cache_size"), _statement_cache),
-    **dict.fromkeys(("prepared_statement_name_func", "prepareThreshold", "prepare_threshold"), _CLIENT),
+    "prepareThreshold": _CLIENT,
     "channel_binding": _drop("the driver cannot do it; sslmode=verify-full gives the same safety"),
     **dict.fromkeys(("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"), _KEEPALIVE),
     "tcp_user_timeout": _KEEPALIVE,
-    **dict.fromkeys(("gssencmode", "gssdelegation", "gsslib", "krbsrvname"), _GSS),
-    **dict.fromkeys(("sslcompression", "sslsni", "sslcertmode"), _TLS_DETAIL),
-    **dict.fromkeys(("ssl_min_protocol_version", "ssl_max_protocol_version"), _TLS_DETAIL),
-    **dict.fromkeys(("connection_limit", "pool_timeout", "pool_size", "pool_max_conns", "max_overflow"), _POOL),
-    **dict.fromkeys(("command_timeout", "socket_timeout", "timeout"), _drop("DATABASE_STATEMENT_TIMEOUT says this")),
+    "gssencmode": _drop("Kerberos encryption is not used"),
+    **dict.fromkeys(("sslcompression", "sslsni"), _TLS_DETAIL),
+    **dict.fromkeys(("connection_limit", "pool_timeout"), _POOL),
     "load_balance_hosts": _drop("hosts are tried in their order, the last good one first"),
-    **dict.fromkeys(("supa", "workaround", "uselibpqcompat", "async_fallback"), _CLIENT),
-    **dict.fromkeys(("min_protocol_version", "max_protocol_version"), _CLIENT),
+    **dict.fromkeys(("supa", "workaround", "uselibpqcompat"), _CLIENT),
     "service": _refuse("write the service's values into the URL"),
     "hostaddr": _refuse("write the address as the host"),
-    "replication": _refuse("remove it"),
-    "require_auth": _refuse("remove it; the driver takes SCRAM, MD5 or a password, as the server asks"),
-    "sslcrldir": _refuse("write sslcrl=FILE"),
-    **dict.fromkeys(
-        ("sslaccept", "sslidentity"), _refuse("write sslmode=verify-full, and sslrootcert, sslcert and sslkey")
-    ),
 }

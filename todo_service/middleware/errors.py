@@ -58,7 +58,7 @@ def to_api_error(error: Exception) -> ApiError:
         if violation:
             return violation
     if is_schema_mismatch(error):
-        log.error("schema_mismatch", error=describe(error), remedy=REMEDY)
+        log.error("schema_does_not_fit", error=describe(error), remedy=REMEDY)
         return errors.DatabaseUnavailable()
     if is_unavailable(error):
         log.warning("database_unavailable", kind=type(error).__name__)

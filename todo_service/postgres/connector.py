@@ -126,7 +126,7 @@ class Connector:
         if not self.pooled:
             self.pooled = True
             log.warning(
-                "database_pooler_detected",
+                "database_pooler_found",
                 detail="The database is behind a transaction pooler: statements are not kept prepared and the "
                 "service's session settings are not sent. Add pgbouncer=true to DATABASE_URL to make this explicit.",
             )

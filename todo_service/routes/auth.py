@@ -144,7 +144,7 @@ async def delete_me(request: web.Request, body: Confirmation) -> web.Response:
 
 @describe({200: Verified})
 async def verify(request: web.Request) -> web.Response:
-    """Return the caller's id and email, for a front end that checks its token at the start."""
+    """Return your id and email, for a front end that checks its token at the start."""
     user, caller = await _user(request), request[CALLER]
     email = (user.email if user else None) or caller.email
     return responses.json({"user_id": caller.user_id, "email": email, "verified": True}, headers=responses.PRIVATE)

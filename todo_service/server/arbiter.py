@@ -115,6 +115,7 @@ class ServiceArbiter(Arbiter):  # type: ignore[misc]
         super().__init__(application)
         self.deaths: deque[float] = deque(maxlen=DEATHS)
         self.uncounted_deaths = 0
+        self.reloading = False
         self.ending = False
 
     def signal(self, sig: int, frame: Any) -> None:
@@ -139,6 +140,7 @@ class ServiceArbiter(Arbiter):  # type: ignore[misc]
 
     def reload(self) -> None:
         """Start as many new workers; `manage_workers` ends the old ones when the new ones serve."""
+        self.reloading = True
         for _ in range(self.num_workers):
             self.spawn_worker()
 
@@ -160,8 +162,12 @@ class ServiceArbiter(Arbiter):  # type: ignore[misc]
 
     def manage_workers(self) -> None:
         self.spawn_workers()
-        if all(worker.is_ready for worker in self.WORKERS.values()):
-            super().manage_workers()
+        if not all(worker.is_ready for worker in self.WORKERS.values()):
+            return
+        if self.reloading and len(self.WORKERS) <= self.num_workers:
+            log.error("workers", detail="the new workers do not serve: the old ones go on")
+        self.reloading = False
+        super().manage_workers()
 
     def spawn_workers(self) -> None:
         """Start the missing workers: retired ones do not count, and at the end none is missing."""
