@@ -21,7 +21,7 @@ LABEL org.opencontainers.image.title="Todo Service" \
       org.opencontainers.image.description="A multi-user todo backend: one HTTP service, PostgreSQL behind it" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="MIT"
-# The base ships its standard library without byte-code; nobody may write it later.
+# The base ships its standard library without byte-code; it cannot be written later.
 RUN pip uninstall --yes --quiet --root-user-action=ignore pip \
     && rm -rf /usr/local/lib/python3*/ensurepip \
     && python -m compileall -q -j 0 --invalidation-mode checked-hash /usr/local/lib/python3* \
@@ -30,7 +30,7 @@ RUN pip uninstall --yes --quiet --root-user-action=ignore pip \
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 WORKDIR /app
-# TODO_SERVICE_VENV tells bin/ that this environment is complete and nothing is to be installed.
+# With TODO_SERVICE_VENV the scripts of bin/ use this environment and install nothing.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
@@ -41,7 +41,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 # A number, so that a cluster can see that it is not root.
 USER 10001:10001
 EXPOSE 8000
-# Liveness, not readiness: whoever acts on this check restarts the container, and no restart brings a database back or
+# Liveness, not readiness: a failed check restarts the container, and no restart brings a database back or
 # applies a migration. Load balancers ask /health/ready. The address to connect to may be 0.0.0.0: that is this container.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
     CMD ["python", "-c", "import http.client, os, sys; setting = os.environ.get; \

@@ -1,4 +1,4 @@
-"""The package and the ranges of what it needs; exact versions with hashes are in requirements*.txt."""
+"""The package and the ranges of its dependencies; exact versions with hashes are in requirements*.txt."""
 
 import re
 from pathlib import Path

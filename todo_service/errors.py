@@ -53,7 +53,7 @@ class BadRequest(ApiError):
     name = "bad-request"
     title = "Bad request"
     meaning = "The request line or a header is not well-formed."
-    when = "A request is not HTTP/1.1 as it must be, or a service does not say in `X-User-ID` for whom it acts."
+    when = "A request is not valid HTTP/1.1, or a service does not name its user in `X-User-ID`."
     remedy = "Check the request line and the headers."
 
 
@@ -145,7 +145,7 @@ class Forbidden(ApiError):
     name = "forbidden"
     title = "Not yours"
     meaning = "The path names a user who is not the caller."
-    when = "`/api/{user_id}/tasks` or `/api/users/{user_id}/tasks` with the id of somebody else; administrators too."
+    when = "`/api/{user_id}/tasks` or `/api/users/{user_id}/tasks` with the id of another user; administrators too."
     remedy = "Use your own user id in the path."
 
 
@@ -182,7 +182,7 @@ class QuotaExceeded(ApiError):
     name = "quota-exceeded"
     title = "Too many tasks"
     meaning = "You hold as many tasks as one user may."
-    when = "Creating or importing more than `MAX_TASKS_PER_USER` allows: 10,000, unless the operator says otherwise."
+    when = "Creating or importing more than `MAX_TASKS_PER_USER` allows (by default 10,000)."
     remedy = "Delete tasks you no longer need, then try again."
 
 
@@ -200,7 +200,7 @@ class NotFound(ApiError):
     name = "not-found"
     title = "Not found"
     meaning = "There is nothing at this address for you."
-    when = "The path or the id is unknown, or what it names is gone or somebody else's: all look the same."
+    when = "The path or the id is unknown, or its object is deleted or another user's: all look the same."
     remedy = "Check the path and the id."
 
 
@@ -232,7 +232,7 @@ class TaskIdTaken(ApiError):
     name = "task-id-taken"
     title = "Task id already used"
     meaning = "You already have a task with this id."
-    when = "Creating a task with an id you chose, when the task that has it differs from what you sent."
+    when = "Creating a task with an id you chose, when the task that has it differs from the body."
     remedy = "Choose another id, or change the task that has it."
 
 
@@ -242,7 +242,7 @@ class AmbiguousTask(ApiError):
     title = "Several users have a task with this id"
     meaning = "Ids that clients choose are unique per user only, and this one is used by several."
     when = "An administrator asks for a task by its id alone."
-    remedy = "Say whose task you mean: add `?user_id=`."
+    remedy = "Name the owner of the task: add `?user_id=`."
 
 
 class LastAdmin(ApiError):
@@ -251,18 +251,16 @@ class LastAdmin(ApiError):
     title = "The last administrator"
     meaning = "Without this account there would be no active administrator."
     when = "Demoting, deactivating or deleting the only active administrator."
-    remedy = "Make somebody else an administrator first."
+    remedy = "Make another account an administrator first."
 
 
 class CursorExpired(ApiError):
     status = 410
     name = "cursor-expired"
     title = "The cursor has expired"
-    meaning = (
-        "What has changed since this cursor is no longer known: it is too old, or of a lost state of the database."
-    )
+    meaning = "The changes since this cursor are no longer known: it is too old, or of a lost state of the database."
     when = "Asking for changes after more than 30 days, or after the database was restored from a backup."
-    remedy = "Start over without a cursor, and replace what you hold by what you get."
+    remedy = "Start over without a cursor, and replace your whole copy."
 
 
 class PreconditionFailed(ApiError):
@@ -270,8 +268,8 @@ class PreconditionFailed(ApiError):
     name = "precondition-failed"
     title = "The task has changed"
     meaning = "The task is no longer at the version that `If-Match` or `if_version` names."
-    when = "Somebody, maybe you on another device, has changed the task since you read it. Nothing was overwritten."
-    remedy = "Read it again, make your change to what it is now, and send that with the version it has then."
+    when = "The task has changed since you read it, maybe from another of your devices. Nothing was overwritten."
+    remedy = "Read it again, apply your change to its present state, and send it with the new version."
 
     def __init__(self, version: int) -> None:
         super().__init__(f"The task has changed: it is at version {version} now. {self.remedy}")
@@ -295,9 +293,9 @@ class UnsupportedMediaType(ApiError):
     status = 415
     name = "unsupported-media-type"
     title = "Not a media type that is read here"
-    meaning = "A body must be `application/json`, or what else the address reads, in UTF-8, not compressed."
+    meaning = "A body must be `application/json`, or another type that the address reads, in UTF-8, not compressed."
     when = "The body has another `Content-Type` or none, another charset, or a `Content-Encoding`."
-    remedy = "Set `Content-Type` to what the body is and send no `Content-Encoding`."
+    remedy = "Set `Content-Type` to the type of the body and send no `Content-Encoding`."
 
     def __init__(self, accepted: Collection[str]) -> None:
         types = " or ".join(f"`{name}`" for name in sorted(accepted))
@@ -350,14 +348,14 @@ class InternalError(ApiError):
     title = "Internal error"
     meaning = "Something went wrong on our side."
     when = "A defect of the service; it is in the log under the `request_id`."
-    remedy = "Try again; if it stays, tell the operator the `request_id`."
+    remedy = "Try again; if it stays, report the `request_id` to the operator."
 
 
 class ProviderUnreachable(ApiError):
     status = 502
     name = "provider-unreachable"
     title = "The provider could not be asked"
-    meaning = "The provider did not answer in time, or not in a way that says whether the API key is good."
+    meaning = "The provider did not answer in time, or its answer was no verdict on the API key."
     when = "Storing or testing a key while the provider is away, slow or in trouble."
     remedy = "Nothing was stored. Try again later with the same key."
 

@@ -71,7 +71,7 @@ def _on_behalf(request: web.Request) -> Caller:
     """The user that a service acts for: never an administrator, whatever role the account has."""
     user_ids = request.headers.getall(USER_ID_HEADER, ())
     if len(user_ids) != 1:
-        raise BadRequest("A service has to say for whom it acts: send one `X-User-ID` header.")
+        raise BadRequest("A service must name the user it acts for: send one `X-User-ID` header.")
     if not USER_ID.fullmatch(user_ids[0]):
         raise BadRequest("`X-User-ID` must be an id of 1 to 255 characters in UTF-8.")
     if not request.app[REVOCATIONS].is_valid(user_ids[0], None):

@@ -52,7 +52,7 @@ async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.action == "reset" and settings.in_production:
         return fail("reset deletes every task and account, so it does not run in production.", status=2)
     if arguments.action == "down" and settings.environment != "development" and not arguments.yes:
-        return fail("down loses what these migrations hold, all of it with many of them: add --yes.", status=2)
+        return fail("down loses the data of these migrations: add --yes.", status=2)
     all_migrations = migrations.find()
     async with single_connection(database_options(settings)) as db:
         match arguments.action:

@@ -33,8 +33,8 @@ UNSURE = (
 FAILURES = (DumpError, MigrationError, ProgramError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 EXAMPLES = (
     "bin/restore todo-20261224T030000Z.dump",
-    "bin/restore todo-20261224T030000Z.dump --replace --yes   # what the database holds now is lost",
-    "DATABASE_URL=postgresql://…/trial bin/restore todo.dump   # does the backup hold what it should?",
+    "bin/restore todo-20261224T030000Z.dump --replace --yes   # the present data of the database is lost",
+    "DATABASE_URL=postgresql://…/trial bin/restore todo.dump   # try a backup in another database",
 )
 
 
@@ -51,7 +51,7 @@ class Restored:
 def main() -> int:
     """Return 0 when done, 1 for a failure, 2 for misuse."""
     parser = command.Parser(prog="bin/restore", description=__doc__, examples=EXAMPLES)
-    parser.add_argument("file", type=Path, metavar="FILE", help="what bin/backup wrote")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a file made by bin/backup")
     parser.add_argument("--replace", action="store_true", help="drop the tables of ours that are there; needs --yes")
     parser.add_argument("--yes", action="store_true", help="yes, everything in them is lost")
     parser.add_json()
@@ -87,7 +87,7 @@ def _check(archive: Dump, applied: dict[int, str], all_migrations: tuple[Migrati
         raise DumpError(f"{archive.path} is no backup of Todo Service: it has no table {', '.join(sorted(missing))}.")
     if others := archive.tables - set(migrations.tables(all_migrations)):
         names = ", ".join(sorted(others))
-        raise DumpError(f"{archive.path} has other tables too ({names}): bin/restore takes what bin/backup wrote.")
+        raise DumpError(f"{archive.path} has other tables too ({names}): bin/restore takes a file made by bin/backup.")
     if applied and max(applied) > len(all_migrations):
         raise DumpError(f"{archive.path} is of a newer release (migration {max(applied)}): restore it with that one.")
     if edited := [

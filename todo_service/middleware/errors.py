@@ -12,7 +12,7 @@ from todo_service.middleware.request_id import request_id
 from todo_service.postgres.failures import describe, is_schema_mismatch, is_unavailable
 from todo_service.wire import problems
 
-REMEDY = "run bin/migrate up, as a role whose tables ours may use"
+REMEDY = "run bin/migrate up, as a role that shares its tables with the service's"
 
 log = structlog.get_logger()
 

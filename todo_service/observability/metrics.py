@@ -67,19 +67,21 @@ class Metrics:
             "todo_database_acquire_duration_seconds", "The wait for a connection of the pool.", STATEMENT_BUCKETS
         )
         self.pool_size = self._gauge("todo_database_pool_size", "Connections open.")
-        self.pool_free = self._gauge("todo_database_pool_free", "Connections open that nobody uses.")
+        self.pool_free = self._gauge("todo_database_pool_free", "Idle connections.")
         self.pool_waiters = self._gauge("todo_database_pool_waiters", "Requests waiting for a connection.")
 
     def _define_events(self) -> None:
         self.password_checks = self._gauge("todo_password_checks_waiting", "Password checks waiting for a thread.")
-        self._auth = self._counter("todo_auth_events", "Sign-ins and what goes with them.", ["event", "outcome"])
+        self._auth = self._counter(
+            "todo_auth_events", "Sign-ins, registrations, refreshes, refused tokens.", ["event", "outcome"]
+        )
         self._limited = self._counter("todo_rate_limited", "Requests refused by a rate limit.", ["limit"])
         self.redis_errors = self._counter("todo_rate_limit_redis_errors", "Rate limit checks that Redis failed.")
         self._validations = self._counter(
             "todo_key_validations", "API keys that a provider was asked about.", ["provider", "outcome"]
         )
-        self._lists = self._counter("todo_list_cache_requests", "Lists answered, by what it took.", ["outcome"])
-        self.sync_resets = self._counter("todo_sync_resets", "Clients of delta sync told to start over.")
+        self._lists = self._counter("todo_list_cache_requests", "Lists answered, by their source.", ["outcome"])
+        self.sync_resets = self._counter("todo_sync_resets", "Clients of delta sync that had to start over.")
 
     def add_route(self, method: str, route: str) -> None:
         """Create the series of a route, at zero, before its first request."""

@@ -13,24 +13,24 @@ from todo_service.routes.table import Route
 from todo_service.wire.families import FAMILIES, Family
 from todo_service.wire.schemas import Schemas
 
-ABOUT_FAMILY = "Tasks under {0}: names in {1}, a list is {2} and has {3} unless `limit` says, an invalid body is {4}."
-ABOUT = """Tasks of many users, under four families of addresses. Each is what some client already speaks; they differ
-in what this table says, and in nothing else. A new client takes the first, which alone serves administrators.
+ABOUT_FAMILY = "Tasks under {0}: names in {1}, a list is {2} of {3} without `limit`, an invalid body is {4}."
+ABOUT = """Tasks of many users, under four families of addresses. Each is the contract of existing clients; they differ
+in the columns of this table and in nothing else. A new client takes the first, the only one for administrators.
 
 | address | names | a list is | without `limit` it has | an invalid body is |
 |---|---|---|---|---|
 {families}
 
-To begin, make an account (`POST /api/v1/auth/register`), sign in (`POST /api/v1/auth/login`) and send the answer's
+To begin, create an account (`POST /api/v1/auth/register`), sign in (`POST /api/v1/auth/login`) and send the answer's
 `access_token` with every request, as `Authorization: Bearer <token>`. On the page that tries operations out,
 *Authorize* takes it, as `accessToken`.
 
-- A body is read in snake_case and in camelCase, whichever family it is sent to. Unknown fields are ignored.
-- Every error is a problem document (RFC 9457): `detail` says what to do, `type` tells errors apart and is an address
-  here that explains.
-- Requests are counted, but for those about health and metrics. `RateLimit` says how many are left; one more is 429.
-- Refusals come in this order: 401, 429, 403, then what was sent (413, 415, 408, 400, 422), then 404, then 412.
-- A request may name itself in `X-Request-ID` (1 to 64 letters, digits, dots, underscores or hyphens).
+- Every family reads bodies in snake_case and in camelCase. Unknown fields are ignored.
+- Every error is a problem document (RFC 9457): `detail` has the next step, `type` identifies the error and is an
+  address of this service that explains it.
+- Requests are counted, except health and metrics. `RateLimit` has the number left; beyond it the answer is 429.
+- Refusals come in this order: 401, 429, 403, then the body and parameters (413, 415, 408, 400, 422), then 404, then 412.
+- A request may bring its id in `X-Request-ID` (1 to 64 letters, digits, dots, underscores or hyphens).
 - HEAD is answered wherever GET is, OPTIONS everywhere; any other method is 405 with `Allow`, an unknown path 404.
 - A slash at the end of a path makes no difference.
 """

@@ -32,7 +32,7 @@ COMPONENTS: dict[str, Any] = {
     TOTAL: {"description": "How many match, on all pages.", "required": True, "schema": WHOLE},
     str(hdrs.CONTENT_DISPOSITION): {"description": "A name for the file.", "required": True, "schema": TEXT},
     str(hdrs.WWW_AUTHENTICATE): {
-        "description": "`Bearer`, and what is wrong with the credential that was sent (RFC 6750).",
+        "description": "`Bearer`, and the fault of the credential that was sent (RFC 6750).",
         "schema": TEXT,
     },
     str(hdrs.RETRY_AFTER): {"description": "Seconds to wait before the next try.", "required": True, "schema": WHOLE},

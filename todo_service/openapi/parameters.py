@@ -22,14 +22,14 @@ IN_PATH: dict[str, tuple[str, Schema]] = {
 }
 IN_HEADERS: dict[str, tuple[str, Schema]] = {
     hdrs.IF_MATCH: ("Do it only if the task is at this `ETag`, else answer 412.", {"type": "string"}),
-    hdrs.IF_NONE_MATCH: ("Answer 304 if what there is has this `ETag`.", {"type": "string"}),
+    hdrs.IF_NONE_MATCH: ("Answer 304 if the present state has this `ETag`.", {"type": "string"}),
     IDEMPOTENCY_KEY: (
         "The same for each try of one request, so that it is done once. Kept for 24 hours.",
         {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": headers.PRINTABLE},
     ),
 }
 ALL = "How many at most; without it: all."
-OWNER_ID = "For administrators: whose task is meant, if several users chose its id."
+OWNER_ID = "For administrators: the owner of the task, if several users chose its id."
 
 
 def parameters(route: Route, schemas: Schemas) -> list[dict[str, Any]]:

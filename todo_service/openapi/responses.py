@@ -45,7 +45,7 @@ def responses(route: Route, schemas: Schemas, shared: dict[str, Any]) -> dict[st
     answers = {status: _success(route, status, schemas, prefix) for status in route.description.answers}
     if hdrs.IF_NONE_MATCH in route.description.request_headers:
         not_modified = headers.of_every_answer(route) | headers.refer(hdrs.ETAG)
-        answers[304] = {"description": "What you have is what there is.", "headers": not_modified}
+        answers[304] = {"description": "Your copy is current.", "headers": not_modified}
     refusals: dict[int, list[type[ApiError]]] = defaultdict(list)
     for kind in dict.fromkeys(refusals_of(route)):
         refusals[status_of(route, kind)].append(kind)

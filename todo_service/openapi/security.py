@@ -28,7 +28,7 @@ SCHEMES: dict[str, Any] = {
         "type": "apiKey",
         "in": "header",
         "name": USER_ID_HEADER,
-        "description": "The id of the user whom the service acts for. It means nothing without the token of a service.",
+        "description": "The id of the user that the service acts for. It is ignored without the token of a service.",
     },
 }
 ACCOUNT: dict[str, list[str]] = {"accessToken": []}

@@ -43,7 +43,7 @@ def describe(error: BaseException) -> str:
         case asyncpg.InvalidPasswordError():
             return "PostgreSQL refused the password in DATABASE_URL."
         case asyncpg.PostgresError():
-            return f"PostgreSQL said: {error.args[0] if error.args else type(error).__name__}."
+            return f"PostgreSQL answered: {error.args[0] if error.args else type(error).__name__}."
         case TimeoutError():
             return "PostgreSQL did not answer in time; is the host right, and no firewall between?"
         case ssl.SSLCertVerificationError():
@@ -55,7 +55,7 @@ def describe(error: BaseException) -> str:
         case ConnectionRefusedError():
             return "Nothing listens at the host and port in DATABASE_URL."
         case asyncpg.TargetServerAttributeNotMatched():
-            return "None of the hosts in DATABASE_URL is what its target_session_attrs asks for; is there no primary?"
+            return "No host in DATABASE_URL matches its target_session_attrs; is there no primary?"
         case ConnectionError() if "rejected SSL" in str(error):
             return "The server does not offer TLS, but the sslmode in DATABASE_URL asks for it."
         case OSError():

@@ -78,5 +78,5 @@ async def _receive(request: web.Request, max_size: int) -> bytes:
     except TimeoutError:
         raise BodyTimeout from None
     except web.RequestPayloadError:
-        raise BadRequest("The body is not framed as its headers say. Check `Transfer-Encoding`.") from None
+        raise BadRequest("The framing of the body does not match its headers. Check `Transfer-Encoding`.") from None
     return bytes(received)

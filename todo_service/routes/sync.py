@@ -34,4 +34,4 @@ async def sync_tasks(request: web.Request, query: SyncQuery) -> web.Response:
     return responses.json(await document(page, cursor.after(page)), headers=responses.PRIVATE)
 
 
-SYNC = (Route("GET", "/api/v1/sync", sync_tasks, Access.USER, "Read what has changed since a cursor", query=SyncQuery),)
+SYNC = (Route("GET", "/api/v1/sync", sync_tasks, Access.USER, "Read the changes since a cursor", query=SyncQuery),)

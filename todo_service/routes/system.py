@@ -98,7 +98,7 @@ async def _not_ready(app: web.Application) -> str | None:
 
 
 SYSTEM = (
-    Route("GET", "/", read_root, Access.PUBLIC, "What this is"),
+    Route("GET", "/", read_root, Access.PUBLIC, "Describe the service"),
     Route("GET", "/health", read_health, Access.PUBLIC, "Health", limit=Limit.NONE, vital=True),
     Route("GET", "/health/live", read_live, Access.PUBLIC, "Liveness", limit=Limit.NONE, vital=True),
     Route("GET", "/health/ready", read_ready, Access.PUBLIC, "Readiness", limit=Limit.NONE, vital=True),

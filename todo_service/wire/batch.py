@@ -145,7 +145,7 @@ class TaskResult(Output):
     """The result of an operation that leaves a task."""
 
     op: Literal["create", "update", "complete"]
-    status: Literal[200, 201] = Field(description="What the operation would have been answered with by itself.")
+    status: Literal[200, 201] = Field(description="The status of the single request.")
     id: UUID
     task: Task
 

@@ -116,7 +116,7 @@ def _todos(lines: Iterator[Line]) -> Iterator[tuple[int, list[str]]]:
                     begun, own = line.number, []
             case "END":
                 if not within or within[-1] != value.strip().upper():
-                    raise invalid(f"line {line.number}", "ends what has not begun", "calendar")
+                    raise invalid(f"line {line.number}", "ends a component that has not begun", "calendar")
                 if within == ["VCALENDAR", "VTODO"]:
                     yield begun, own
                 within.pop()
@@ -226,7 +226,7 @@ def _moment(value: Any, zones: Zones) -> str:
 
 def _zone(name: object, zones: Zones) -> tzinfo:
     if not isinstance(name, str):
-        message = "is a floating time: end it with Z, or name its zone in TZID; it would move by a day for somebody"
+        message = "is a floating time: end it with Z, or name its zone in TZID; it could move by a day"
         raise UnreadableError(message, "floating_time")
     zone = zones[name]
     if zone is None:

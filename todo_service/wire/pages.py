@@ -54,9 +54,9 @@ def problems(kinds: Iterable[type[ApiError]], *, service: str, style: str) -> st
     )
     body = f"""<main>
 <h1>Problems of {escape(service)}</h1>
-<p>Each error says its <code>type</code>, which is the address of one of these.</p>
+<p>The <code>type</code> of an error is the address of one of these.</p>
 <table>
-<tr><th>Status</th><th>Type</th><th>What it says</th></tr>
+<tr><th>Status</th><th>Type</th><th>Title</th></tr>
 {rows}
 </table>
 </main>"""

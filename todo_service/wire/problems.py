@@ -47,7 +47,7 @@ def _model(kind: type[ApiError]) -> type[Output]:
         "type": Literal[f"/problems/{kind.name}"],
         "title": Literal[kind.title],
         "status": statuses,
-        "detail": (str, Field(description="What is wrong here and what to do.")),
+        "detail": (str, Field(description="The fault of this request and the next step.")),
         "request_id": str,
     }
     if kind in OF_OPERATIONS:

@@ -83,7 +83,7 @@ class NotReady(Output):
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "not ready", "reason": "draining"}]})
 
     status: Literal["not ready"]
-    reason: str = Field(description="Why, and what to do.")
+    reason: str = Field(description="The reason and the next step.")
 
 
 class Explanation(Output):

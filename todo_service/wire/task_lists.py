@@ -83,7 +83,7 @@ class ListQuery(Input):
     )
     cursor: str = Field(
         "",
-        description="For the next page: the `next_cursor` or the `Link` of this one tells it. Filters and `sort` stay.",
+        description="For the next page: `next_cursor` or `Link` of this one, with the same filters and `sort`.",
     )
 
     @field_validator("cursor")

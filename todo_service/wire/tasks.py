@@ -82,11 +82,9 @@ class _Fields(Input):
     nullable: ClassVar[frozenset[str]] = frozenset({"description", "due_date"})
 
     description: Description | None = None
-    status: Status | None = Field(None, description="A new task is `TODO`, unless this says otherwise.")
+    status: Status | None = Field(None, description="`TODO` by default.")
     completed: bool | None = Field(None, description="The same as `status`, in short. The two must not contradict.")
-    priority: Priority | None = Field(
-        None, description="In any letter case. A new task is `MEDIUM`, unless this says otherwise."
-    )
+    priority: Priority | None = Field(None, description="In any letter case; `MEDIUM` by default.")
     due_date: DueDate = None
     tags: Tags | None = Field(None, description="At most 20 after duplicates are dropped.")
 
@@ -181,7 +179,7 @@ class Task(Output):
     model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [EXAMPLE]})
 
     id: UUID
-    user_id: str = Field(description="Whose it is.")
+    user_id: str = Field(description="The owner.")
     title: Title
     description: Description | None
     status: Status

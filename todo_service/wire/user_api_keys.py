@@ -45,7 +45,7 @@ ProviderName = Annotated[str, AfterValidator(_check_provider), Field(json_schema
 class ApiKeyQuery(Input):
     """The provider of the key."""
 
-    provider: ProviderName = Field(ai_providers.DEFAULT, description="Whose key it is.")
+    provider: ProviderName = Field(ai_providers.DEFAULT, description="The provider of the key.")
 
 
 class ApiKeyInput(ApiKeyQuery):
@@ -110,7 +110,7 @@ class ApiKeyState(Output):
     configured: bool
     provider: str
     masked_key: str | None = Field(description="For its owner; null for a service, and if the key cannot be read.")
-    plaintext_key: str | None = Field(description="For a service that acts for the owner; null for everybody else.")
+    plaintext_key: str | None = Field(description="For a service that acts for the owner; null for other callers.")
     validation_status: Literal["valid", "quota_exceeded", "undecryptable"] | None
     last_validated_at: Written | None
     created_at: Written | None

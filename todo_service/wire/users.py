@@ -106,7 +106,7 @@ class Profile(Output):
     model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [EXAMPLE]})
 
     id: str
-    email: str | None = Field(description="Null for some users who come from elsewhere.")
+    email: str | None = Field(description="Null for some users of an auth server.")
     full_name: str | None
     role: Role
     is_active: bool
