@@ -29,7 +29,7 @@ To begin, create an account (`POST /api/v1/auth/register`), sign in (`POST /api/
 - Every error is a problem document (RFC 9457): `detail` has the next step, `type` identifies the error and is an
   address of this service that explains it.
 - Requests are counted, except health and metrics. `RateLimit` has the number left; beyond it the answer is 429.
-- Refusals come in this order: 401, 429, 403, then the body and parameters (413, 415, 408, 400, 422), then 404, then 412.
+- Order of refusals: 401, 429, 403, then body and parameters (413, 415, 408, 400, 422), then 404, then 412.
 - A request may bring its id in `X-Request-ID` (1 to 64 letters, digits, dots, underscores or hyphens).
 - HEAD is answered wherever GET is, OPTIONS everywhere; any other method is 405 with `Allow`, an unknown path 404.
 - A slash at the end of a path makes no difference.
