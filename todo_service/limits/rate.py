@@ -1,6 +1,6 @@
 """Rate limits: which there are, how a request is counted, and the headers that report the usage.
 
-MemoryWindows slide; they live in the memory of the process (`rate_memory.py`) or in Redis for all processes
+Windows slide. They live in the memory of the process (`rate_memory.py`) or in Redis for all processes
 (`rate_redis.py`).
 """
 
