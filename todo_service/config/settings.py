@@ -111,7 +111,7 @@ class Settings(SettingsChecks):
 
     @classmethod
     def load(cls, **overrides: object) -> Self:
-        """Read the environment, and `.env` in development. Values in `given` take precedence.
+        """Read the environment, and `.env` in development. `overrides` take precedence.
 
         Raises:
             SettingsError: One line for each wrong variable; no value is repeated in it.

@@ -79,7 +79,7 @@ class _Refusal(NamedTuple):
 
 
 class RefusalCache:
-    """MemoryWindows that have no room until their oldest hit expires, at most `MAX_REFUSALS` of them."""
+    """Windows without room until their oldest hit expires, at most `MAX_REFUSALS` of them."""
 
     def __init__(self) -> None:
         self._refusals: dict[str, _Refusal] = {}

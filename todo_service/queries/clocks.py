@@ -1,4 +1,4 @@
-"""`task_clocks`: each user's change counter and number of tasks. Only the statements of `tasks` raise it."""
+"""`task_clocks`: each user's change counter and number of tasks. Only changes of tasks and new epochs raise it."""
 
 from dataclasses import dataclass
 
