@@ -204,6 +204,9 @@ class NotFound(ApiError):
     remedy = "Check the path and the id."
 
 
+NO_SUCH_TASK = "You have no task with this id. Check the id; the task may have been deleted."
+
+
 class MethodNotAllowed(ApiError):
     status = 405
     name = "method-not-allowed"

@@ -132,7 +132,7 @@ async def test_a_pooler_nobody_declared_is_found_out(database_url: str, logged: 
             await db.fetchval("SELECT $1::int", 1)
             assert await db.fetchval("SELECT count(*) FROM pg_prepared_statements") <= 1
         assert all(await asyncio.gather(*(db_.ping() for _ in range(3))))
-    assert [entry["event"] for entry in logged] == ["database_pooler_found", "database_limits_not_in_force"]
+    assert [entry["event"] for entry in logged if entry["event"].startswith("database_")] == ["database_pooler_found", "database_limits_not_in_force"]
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
@@ -148,7 +148,7 @@ async def test_pgbouncer_in_transaction_mode(
     async with pgbouncer(database_url, tmp_path) as url, opened(url + query, database_pool_max=8) as db_:
         assert await asyncio.gather(*(request(number) for number in range(60))) == list(range(60))
     found = [] if declared else ["database_pooler_found"]
-    assert [entry["event"] for entry in logged] == [*found, "database_limits_not_in_force"]
+    assert [entry["event"] for entry in logged if entry["event"].startswith("database_")] == [*found, "database_limits_not_in_force"]
 
 
 RATE_LIMITER = ["idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout"]

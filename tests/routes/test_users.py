@@ -214,6 +214,26 @@ async def test_whose_task_an_administrator_means_may_be_nobodys(api: Api, admin:
     assert (await api.get(path, as_=admin)).body == mine
 
 
+async def test_a_wrong_body_comes_before_the_ambiguous_task(api: Api, admin: User, ada: User, bob: User) -> None:
+    task = {"id": str(uuid4()), "title": "t"}
+    for user in (ada, bob):
+        await api.post("/api/v1/tasks", task, as_=user)
+    path = f"/api/v1/tasks/{task['id']}"
+    assert (await api.patch(path, {"title": ""}, as_=admin)).status == 422
+    assert (await api.send("PATCH", path, raw=b"{", as_=admin)).status == 400
+    assert (await api.patch(path, {"title": "u"}, as_=admin)).status == 409
+
+
+async def test_an_administrators_retry_after_a_deletion_is_404(api: Api, admin: User, ada: User) -> None:
+    task = (await api.post("/api/v1/tasks", {"title": "t"}, as_=ada)).body
+    path, key = f"/api/v1/tasks/{task['id']}", {"Idempotency-Key": uuid4().hex}
+    assert (await api.patch(f"{path}/complete", as_=admin, headers=key)).status == 200
+    assert (await api.patch(f"{path}/complete", as_=admin, headers=key)).status == 200
+    await api.delete(path, as_=ada)
+    again = await api.patch(f"{path}/complete", as_=admin, headers=key)
+    assert (again.status, again.problem()) == (404, "not-found")
+
+
 async def test_an_administrator_lists_everybodys_tasks_in_v1_alone(api: Api, admin: User, ada: User, bob: User) -> None:
     tasks = [(await api.post("/api/v1/tasks", {"title": "t"}, as_=user)).body for user in (ada, bob)]
     everybodys = (await api.get("/api/v1/tasks?limit=2", as_=admin)).body

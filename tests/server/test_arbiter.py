@@ -251,6 +251,23 @@ async def test_a_rolling_restart_whose_workers_cannot_start_leaves_the_old_ones(
     assert any(entry.get("detail") == "the new workers do not serve: the old ones go on" for entry in entries)
 
 
+async def test_a_rolling_restart_that_loses_one_new_worker_keeps_every_old_one(database_url: str) -> None:
+    async with workers(2, database_url, LOG_LEVEL="WARNING") as (process, api):
+        old = set(children(process))
+        process.send_signal(signal.SIGHUP)
+        while not (new := set(children(process)) - old):
+            await asyncio.sleep(0.01)
+        os.kill(new.pop(), signal.SIGKILL)  # long before it can serve
+
+        async def only_old() -> bool:
+            return set(children(process)) == old
+
+        await until(only_old, 20)
+        assert (await api.get("/health/live")).status == 200
+        entries = await ended(process)
+    assert any(entry.get("detail") == "the new workers do not serve: the old ones go on" for entry in entries)
+
+
 async def _all_new(process: Process, old: set[int]) -> bool:
     now = set(children(process))
     return len(now) == 2 and not now & old

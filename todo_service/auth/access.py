@@ -6,7 +6,7 @@ from uuid import UUID
 from aiohttp import web
 
 from todo_service.auth.tokens import USER_ID
-from todo_service.errors import AmbiguousTask
+from todo_service.errors import NO_SUCH_TASK, AmbiguousTask, NotFound
 from todo_service.postgres.pool import DATABASE
 from todo_service.queries import tasks
 
@@ -29,18 +29,20 @@ class Access(Enum):
 async def owner_for_admin(request: web.Request, task_id: UUID, admin_id: str) -> str:
     """Return the owner of the task that an administrator addresses.
 
-    That is the user in the query (`user_id`), else the administrator, else the only user with this task id. Without
-    such a task it is one of the first two, so that the handler does not find it.
+    That is the user in the query (`user_id`), else the administrator, else the only user with this task id.
 
     Raises:
-        AmbiguousTask: Several other users have a task with this id.
+        NotFound: No user has a task with this id.
+        AmbiguousTask: Several other users have one.
     """
     if (user_id := request.query.get("user_id")) is not None:
         return user_id if USER_ID.fullmatch(user_id) else NO_OWNER
     async with request.app[DATABASE].connection() as db:
         owners = await tasks.select_owners(db, task_id=task_id)
-    if admin_id in owners or not owners:
+    if admin_id in owners:
         return admin_id
+    if not owners:
+        raise NotFound(NO_SUCH_TASK)
     if len(owners) > 1:
         raise AmbiguousTask
     return owners[0]

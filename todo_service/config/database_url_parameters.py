@@ -59,7 +59,7 @@ def _unknown(name: str, *, has_secret: bool) -> str:
     # An unescaped & in a password given as a parameter makes its rest look like the next parameter's name.
     if has_secret or not re.fullmatch(r"[A-Za-z_]{2,40}", name):
         return "has an unknown parameter; a value that holds & or = must be percent-encoded (%26, %3D)"
-    close = get_close_matches(name.lower(), _PARAMETERS, n=1)
+    close = get_close_matches(name.lower(), _PARAMETERS, n=1, cutoff=0.8)
     return f"has an unknown parameter {name}; " + (f"did you mean {close[0]}?" if close else "remove it")
 
 

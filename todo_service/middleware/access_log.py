@@ -7,7 +7,6 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from todo_service.auth.caller import CALLER, PROBLEM
-from todo_service.middleware.request_id import request_id
 from todo_service.observability.metrics import METRICS
 from todo_service.postgres.pool import TIMING, Timing
 from todo_service.routes import task_log
@@ -20,11 +19,10 @@ log = structlog.get_logger()
 
 @web.middleware
 async def log_access(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Log and count the request, also if its client went away. Every log line meanwhile carries the request id."""
+    """Log and count the request, also if its client went away."""
     started = time.perf_counter()
     timing = Timing()
     TIMING.set(timing)
-    structlog.contextvars.bind_contextvars(request_id=request_id(request))
     status = CLIENT_CLOSED_REQUEST
     try:
         response = await handler(request)
@@ -49,4 +47,3 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
         if request.transport is None:
             status = CLIENT_CLOSED_REQUEST
         request.app[METRICS].count_answer(request.method, route, status, seconds)
-        structlog.contextvars.unbind_contextvars("request_id")

@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from todo_service.auth.access import Access, owner_for_admin
+from todo_service.auth.access import Access
 from todo_service.auth.caller import ADMIN, CALLER, OWNER, Caller, Kind
 from todo_service.auth.credentials import identify
 from todo_service.auth.rate_limiting import spend_for_address, spend_for_user
@@ -18,7 +18,6 @@ from todo_service.limits.rate import Limit
 from todo_service.middleware.cors import answer_options
 from todo_service.observability.metrics import METRICS
 from todo_service.routes.table import Route, matched_row
-from todo_service.wire.tasks import parse_task_id
 
 log = structlog.get_logger()
 
@@ -35,7 +34,6 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         RateLimited: The caller has used up the limit of the row.
         NoPasswordAccount, AdminOnly: The row does not let the caller in.
         Forbidden: The path names another user; this holds for administrators too.
-        AmbiguousTask: From `owner_for_admin`.
     """
     if request.match_info.http_exception is not None:
         return await answer_options(request) or await handler(request)
@@ -58,8 +56,6 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     await spend_for_user(request, limit, caller.user_id)
     _check_access(request, row, caller)
     request[OWNER] = caller.user_id
-    if row.any_owner and caller.role == ADMIN and (task_id := parse_task_id(request.match_info["task_id"])):
-        request[OWNER] = await owner_for_admin(request, task_id, caller.user_id)
     return await handler(request)
 
 

@@ -8,7 +8,7 @@ from todo_service.auth.access import Access
 from todo_service.auth.accounts import lock_tasks
 from todo_service.auth.caller import CALLER
 from todo_service.config.settings import SETTINGS
-from todo_service.errors import ApiError, NotFound, PreconditionFailed, QuotaExceeded, TaskIdTaken
+from todo_service.errors import NO_SUCH_TASK, ApiError, NotFound, PreconditionFailed, QuotaExceeded, TaskIdTaken
 from todo_service.postgres.connector import Connection
 from todo_service.queries import tasks
 from todo_service.routes import responses, task_log
@@ -16,7 +16,7 @@ from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.idempotency import run_idempotent
 from todo_service.routes.request_bodies import LARGE_BODY
 from todo_service.routes.table import Route, describe
-from todo_service.routes.tasks import NO_SUCH_TASK, insert_task
+from todo_service.routes.tasks import insert_task
 from todo_service.wire import batch
 from todo_service.wire.batch import Batch, BatchResults, Change, Create, Delete, Operation
 

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from todo_service.auth.access import Access
-from todo_service.auth.caller import ADMIN, CALLER
+from todo_service.auth.access import Access, owner_for_admin
+from todo_service.auth.caller import ADMIN, CALLER, OWNER
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import ApiError
 from todo_service.limits.rate import Limit
@@ -23,6 +23,7 @@ from todo_service.routes import request_bodies
 from todo_service.wire import codec
 from todo_service.wire.codec import Input
 from todo_service.wire.families import FAMILIES, FAMILY, Family
+from todo_service.wire.tasks import parse_task_id
 
 # User ids are opaque, so `/api/{user_id}/tasks` would swallow its neighbours: these first segments are not ids.
 RESERVED = ("v[0-9]+", "users", "auth", "tasks", "user-api-keys")
@@ -182,12 +183,19 @@ def _endpoint(route: Route) -> Handler:
         if route.query:
             values = codec.query_values(route.query, request.query, invalid_status=route.invalid_status)
             inputs.append(_validate(request, route, route.query, values))
-        if route.admin_handler and request[CALLER].role == ADMIN:
-            return await route.admin_handler(request, *inputs)
+        if (route.any_owner or route.admin_handler) and request[CALLER].role == ADMIN:
+            return await _answer_admin(request, route, inputs)
         return await route.handler(request, *inputs)
 
     endpoint.row = route  # type: ignore[attr-defined]
     return endpoint
+
+
+async def _answer_admin(request: web.Request, route: Route, inputs: list[Input | bytes | None]) -> web.StreamResponse:
+    """Call the handler of administrators, or set the owner of the task first: after the body is checked."""
+    if route.any_owner and (task_id := parse_task_id(request.match_info["task_id"])):
+        request[OWNER] = await owner_for_admin(request, task_id, request[CALLER].user_id)
+    return await (route.admin_handler or route.handler)(request, *inputs)
 
 
 async def _read_body(request: web.Request, route: Route, model: type[Input] | type[bytes]) -> Input | bytes | None:

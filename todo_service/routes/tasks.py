@@ -8,7 +8,7 @@ from todo_service.auth.access import Access
 from todo_service.auth.accounts import GONE
 from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
 from todo_service.config.settings import SETTINGS
-from todo_service.errors import NotFound, QuotaExceeded, TaskIdTaken, Unauthenticated
+from todo_service.errors import NO_SUCH_TASK, NotFound, QuotaExceeded, TaskIdTaken, Unauthenticated
 from todo_service.postgres.connector import Connection
 from todo_service.postgres.pool import DATABASE
 from todo_service.queries import clocks, tasks
@@ -23,8 +23,6 @@ from todo_service.wire import etags
 from todo_service.wire.families import FAMILY
 from todo_service.wire.task_lists import ListQuery
 from todo_service.wire.tasks import Task, TaskCompletion, TaskCreate, TaskUpdate, document, parse_task_id
-
-NO_SUCH_TASK = "You have no task with this id. Check the id; the task may have been deleted."
 
 
 @describe(

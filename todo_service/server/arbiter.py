@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from math import ceil
 from pathlib import Path
@@ -115,7 +115,7 @@ class ServiceArbiter(Arbiter):  # type: ignore[misc]
         super().__init__(application)
         self.deaths: deque[float] = deque(maxlen=DEATHS)
         self.uncounted_deaths = 0
-        self.reloading = False
+        self.fresh: set[int] = set()  # pids of the workers of a reload
         self.ending = False
 
     def signal(self, sig: int, frame: Any) -> None:
@@ -139,10 +139,8 @@ class ServiceArbiter(Arbiter):  # type: ignore[misc]
         log.warning("workers", detail="SIGUSR2 is not supported: start the new release beside this one, or send SIGHUP")
 
     def reload(self) -> None:
-        """Start as many new workers; `manage_workers` ends the old ones when the new ones serve."""
-        self.reloading = True
-        for _ in range(self.num_workers):
-            self.spawn_worker()
+        """Start as many new workers; `manage_workers` ends the old ones when all new ones serve."""
+        self.fresh = {self.spawn_worker() for _ in range(self.num_workers)}
 
     def kill_worker(self, pid: int, sig: int) -> None:
         worker = self.WORKERS.get(pid)
@@ -162,12 +160,17 @@ class ServiceArbiter(Arbiter):  # type: ignore[misc]
 
     def manage_workers(self) -> None:
         self.spawn_workers()
-        if not all(worker.is_ready for worker in self.WORKERS.values()):
-            return
-        if self.reloading and len(self.WORKERS) <= self.num_workers:
+        if self.fresh - self.WORKERS.keys():
             log.error("workers", detail="the new workers do not serve: the old ones go on")
-        self.reloading = False
-        super().manage_workers()
+            self._retire(self.fresh)
+        elif all(worker.is_ready for worker in self.WORKERS.values()):
+            self._retire(self.WORKERS.keys() - self.fresh if self.fresh else ())
+            super().manage_workers()
+
+    def _retire(self, pids: Collection[int]) -> None:
+        for pid in [pid for pid, worker in self.WORKERS.items() if pid in pids and not worker.retired]:
+            self.kill_worker(pid, signal.SIGTERM)
+        self.fresh = set()
 
     def spawn_workers(self) -> None:
         """Start the missing workers: retired ones do not count, and at the end none is missing."""
