@@ -24,8 +24,8 @@ from todo_service.app import build_app
 from todo_service.config.settings import Settings
 from todo_service.limits import rate_redis
 from todo_service.observability import event_loop
-from todo_service.postgres import connector, embedded, migrations, pool
-from todo_service.postgres.connector import Connection
+from todo_service.postgres import connector, database, embedded, migrations
+from todo_service.postgres.connection import Connection
 from todo_service.server.runner import Runner, bind
 
 SERVER = "TEST_POSTGRES_URL"
@@ -156,7 +156,7 @@ async def running_service(settings: Settings) -> AsyncIterator[Api]:
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the pool, its connections and the pulse log from now on, whatever the logging set-up of other tests."""
     capture = LogCapture()
-    for module in (connector, pool, event_loop):
+    for module in (connector, database, event_loop):
         monkeypatch.setattr(module, "log", structlog.wrap_logger(structlog.PrintLogger(), processors=[capture]))
     return capture.entries
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from todo_service.config import database_url
 from todo_service.config.database_options import database_options
 from todo_service.config.settings import Settings
-from todo_service.postgres.pool import Database
+from todo_service.postgres.database import Database
 
 Edit = Callable[[bytes], bytes]
 REPLY = b"to the client: "

@@ -33,11 +33,12 @@ from todo_service.observability.event_loop import monitor
 from todo_service.observability.metrics import METRICS, Metrics
 from todo_service.openapi.document import document
 from todo_service.postgres import migrations
-from todo_service.postgres.pool import DATABASE, Database
+from todo_service.postgres.database import DATABASE, Database
 from todo_service.queries import statement_names
 from todo_service.queries.external_sessions import select_user_from
 from todo_service.routes.all_routes import api_routes, page_routes
 from todo_service.routes.list_cache import LIST_CACHE, ListCache
+from todo_service.routes.list_stamps import LIST_STAMPS, ListStamps
 from todo_service.routes.openapi import OPENAPI_DOCUMENT, OpenApiDocument
 from todo_service.routes.system import METRICS_ROUTES, MIGRATIONS, SCRAPE
 from todo_service.routes.table import register
@@ -69,6 +70,7 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     app[DATABASE] = Database(database_options(settings), statement_names=names, metrics=app[METRICS])
     app[RATE_LIMITER] = rate_limiter(settings, app[METRICS])
     app[LIST_CACHE] = ListCache()
+    app[LIST_STAMPS] = ListStamps(app[DATABASE])
     app[UNSENT] = PerUserByteBudget(total=MAX_UNSENT, per_user=MAX_UNSENT_PER_USER)
     app[IMPORT_READER] = ImportReader(settings)
     app[STATIC_FILES] = by_path(docs=settings.docs_enabled)

@@ -15,7 +15,7 @@ from tests.conftest import make_settings, run_sql
 from todo_service.auth.external_sessions import ExternalSessions
 from todo_service.auth.tokens import TokenError
 from todo_service.config.database_options import database_options
-from todo_service.postgres.pool import Database
+from todo_service.postgres.database import Database
 from todo_service.queries.external_sessions import select_user_from
 
 HASH_SECRET = "hashes-session-tokens-0123456789-abc"

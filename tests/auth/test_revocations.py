@@ -14,7 +14,7 @@ from todo_service.auth import administration, revocations
 from todo_service.auth.revocations import Revocations
 from todo_service.auth.token_cache import TokenCache
 from todo_service.config.database_options import database_options
-from todo_service.postgres.pool import Database
+from todo_service.postgres.database import Database
 from todo_service.queries.users import UserChanges
 
 LIFETIME = 3600

@@ -10,7 +10,7 @@ from todo_service.commands import dump_files
 from todo_service.commands.dump_files import DumpError
 from todo_service.postgres import migrations
 from todo_service.postgres.client_binaries import ProgramError
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.postgres.migrations import MigrationError
 
 KNOWN = migrations.find()

@@ -13,14 +13,21 @@ from todo_service.limits.fair_share import PerUserByteBudget, PerUserSemaphore
 
 async def test_one_user_waits_for_a_turn_and_others_do_not() -> None:
     turns = PerUserSemaphore(2)
-    async with turns.slot("ada", seconds=1), turns.slot("ada", seconds=1):
-        with pytest.raises(TimeoutError):
-            await turns.slot("ada", seconds=0.01).__aenter__()
-        async with turns.slot("bob", seconds=0.01), turns.slot(None, seconds=0), turns.slot(None, seconds=0):
-            pass
-        waiting = asyncio.create_task(turns.slot("ada", seconds=5).__aenter__())
-        await asyncio.sleep(0)
-    await waiting
+    for _ in range(2):
+        await turns.acquire("ada", seconds=1)
+    with pytest.raises(TimeoutError):
+        await turns.acquire("ada", seconds=0.01)
+    for user in ("bob", None, None):
+        await turns.acquire(user, seconds=0.01)
+        turns.release(user)
+    waiting = [asyncio.create_task(turns.acquire("ada", seconds=5)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    for _ in range(2):
+        turns.release("ada")
+    await asyncio.gather(*waiting[1:])
+    with pytest.raises(TimeoutError):
+        await turns.acquire("ada", seconds=0.01)
 
 
 def test_room_is_each_users_and_all_togethers() -> None:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest_asyncio
 
 from tests.queries.test_tasks import add, new_task
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries import changes, tasks, users
 from todo_service.queries.changes import SELECT_PAGE, Change, ChangePage
 from todo_service.queries.task_rows import Changes, TaskRow

@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest_asyncio
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries import refresh_tokens, users
 from todo_service.queries.refresh_tokens import Rotation
 from todo_service.queries.users import UserRow

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from todo_service import errors
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries import statement_names
 
 NAMES = statement_names()

@@ -13,7 +13,7 @@ import pytest_asyncio
 from tests.queries.test_tasks import ada as ada
 from tests.queries.test_tasks import add, new_task
 from tests.queries.test_tasks import bob as bob
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries import task_lists, tasks
 from todo_service.queries.task_lists import NO_TASKS, SELECT_PAGE, SORTS, Filter, ListSpec, Page, Stamp
 from todo_service.queries.task_rows import Changes, TaskRow

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from todo_service import errors
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries import clocks, task_lists, tasks, users
 from todo_service.queries.task_lists import ListSpec, Page
 from todo_service.queries.task_rows import Changes, NewTask, TaskRow

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from tests.queries.test_changes import new_user
 from tests.queries.test_tasks import add
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries import clocks, tasks, tombstones
 
 

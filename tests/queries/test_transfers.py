@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries import clocks, tasks, transfers, users
 from todo_service.queries.task_rows import NewTask
 from todo_service.queries.transfers import BEGINNING, ImportResult, ImportTask, pack

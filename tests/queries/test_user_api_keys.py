@@ -4,7 +4,7 @@ import pytest
 from asyncpg import CheckViolationError
 
 from tests.queries.test_changes import new_user
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries import user_api_keys
 from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.user_api_keys import ApiKeyRow

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries import clocks, users
 from todo_service.queries.users import UserRow
 

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from todo_service.auth.tokens import USER_ID
 from todo_service.errors import NO_SUCH_TASK, AmbiguousTask, NotFound
-from todo_service.postgres.pool import DATABASE
+from todo_service.postgres.database import DATABASE
 from todo_service.queries import tasks
 
 NO_OWNER = ""  # an id that no user has

@@ -7,8 +7,8 @@ import structlog
 from todo_service.auth.caller import Caller, Kind
 from todo_service.auth.passwords import PasswordHasher
 from todo_service.errors import LastAdmin, Unauthenticated, WrongPassword
-from todo_service.postgres.connector import Connection
-from todo_service.postgres.pool import Database
+from todo_service.postgres.connection import Connection
+from todo_service.postgres.database import Database
 from todo_service.queries import audit_log, clocks, refresh_tokens, users
 from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.users import UserRow

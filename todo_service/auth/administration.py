@@ -5,7 +5,7 @@ import structlog
 from todo_service.auth.accounts import refuse_last_admin
 from todo_service.auth.refresh_tokens import end_all
 from todo_service.errors import NotFound
-from todo_service.postgres.pool import Database
+from todo_service.postgres.database import Database
 from todo_service.queries import audit_log, refresh_tokens, users
 from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.users import UserChanges, UserRow

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from todo_service.auth.jose import NOT_ACCEPTED
 from todo_service.auth.tokens import USER_ID, TokenError
-from todo_service.postgres.pool import Database
+from todo_service.postgres.database import Database
 from todo_service.queries import external_sessions
 
 MAX_LENGTH = 512

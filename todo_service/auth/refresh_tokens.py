@@ -19,8 +19,8 @@ from aiohttp import web
 
 from todo_service.errors import Unauthenticated, WrongPassword
 from todo_service.observability.metrics import Metrics
-from todo_service.postgres.connector import Connection
-from todo_service.postgres.pool import Database
+from todo_service.postgres.connection import Connection
+from todo_service.postgres.database import Database
 from todo_service.queries import refresh_tokens, users
 from todo_service.queries.users import UserRow
 

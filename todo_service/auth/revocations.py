@@ -13,8 +13,8 @@ import structlog
 from aiohttp import web
 
 from todo_service.auth.token_cache import TokenCache
+from todo_service.postgres.database import Database
 from todo_service.postgres.failures import is_schema_mismatch, is_unavailable
-from todo_service.postgres.pool import Database
 from todo_service.queries import users
 from todo_service.queries.users import Revocation
 

@@ -5,7 +5,7 @@ import uuid_utils
 
 from todo_service.auth.passwords import PasswordHasher
 from todo_service.errors import AccountInactive, EmailAlreadyRegistered, WrongPassword
-from todo_service.postgres.pool import Database
+from todo_service.postgres.database import Database
 from todo_service.queries import users
 from todo_service.queries.users import UserRow
 

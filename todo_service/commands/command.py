@@ -20,9 +20,9 @@ from todo_service.errors import ApiError, ValidationFailed
 from todo_service.observability import logs
 from todo_service.postgres.client_binaries import ProgramError
 from todo_service.postgres.connector import CannotConnectError
+from todo_service.postgres.database import Database
 from todo_service.postgres.embedded import EmbeddedError
 from todo_service.postgres.migrations import MigrationError
-from todo_service.postgres.pool import Database
 
 EXPECTED = (
     ApiError, DumpError, MigrationError, EmbeddedError, CannotConnectError, ProgramError, asyncpg.PostgresError,

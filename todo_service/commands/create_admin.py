@@ -11,7 +11,7 @@ from todo_service.auth.passwords import BcryptPool, PasswordHasher
 from todo_service.commands import command
 from todo_service.commands.command import fail
 from todo_service.config.settings import Settings
-from todo_service.postgres.pool import Database
+from todo_service.postgres.database import Database
 from todo_service.queries.users import UserChanges
 from todo_service.wire import codec
 from todo_service.wire.users import Registration, profile

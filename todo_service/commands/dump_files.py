@@ -21,7 +21,7 @@ from todo_service.config.database_url import Dsn
 from todo_service.config.settings import Settings
 from todo_service.postgres import client_binaries, migrations
 from todo_service.postgres.client_binaries import Program, ProgramError
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.postgres.migrations import Migration, MigrationError
 from todo_service.queries import catalog
 from todo_service.queries.catalog import Table

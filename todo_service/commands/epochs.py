@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from rich.console import Console
 from rich.progress import Progress
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries import clocks
 
 BATCH = 10_000

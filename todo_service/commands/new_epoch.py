@@ -10,7 +10,7 @@ from functools import partial
 
 from todo_service.commands import command, epochs
 from todo_service.config.settings import Settings
-from todo_service.postgres.pool import Database
+from todo_service.postgres.database import Database
 
 EXAMPLES = ("bin/new-epoch --yes", "bin/new-epoch --yes --json")
 

@@ -11,8 +11,8 @@ from rich.progress import Progress
 
 from todo_service.commands import command
 from todo_service.config.settings import Settings
-from todo_service.postgres.connector import Connection
-from todo_service.postgres.pool import Database
+from todo_service.postgres.connection import Connection
+from todo_service.postgres.database import Database
 from todo_service.queries import idempotency_keys, refresh_tokens, tombstones
 
 BATCH = 1000

@@ -15,7 +15,7 @@ from todo_service.auth.api_key_encryption import ApiKeyCipher, KeyContext
 from todo_service.commands import command
 from todo_service.commands.command_settings import EncryptionSettings
 from todo_service.config.settings import Settings
-from todo_service.postgres.pool import Database
+from todo_service.postgres.database import Database
 from todo_service.queries import user_api_keys
 from todo_service.queries.user_api_keys import ApiKeyRow
 

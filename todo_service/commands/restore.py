@@ -20,7 +20,8 @@ from todo_service.config.database_options import database_options
 from todo_service.config.settings import Settings
 from todo_service.postgres import migrations
 from todo_service.postgres.client_binaries import ProgramError
-from todo_service.postgres.connector import Connection, single_connection
+from todo_service.postgres.connection import Connection
+from todo_service.postgres.connector import single_connection
 from todo_service.postgres.migrations import Migration, MigrationError
 from todo_service.queries import catalog, clocks
 from todo_service.queries.clocks import Totals

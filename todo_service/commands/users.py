@@ -9,7 +9,7 @@ from todo_service.auth import administration
 from todo_service.commands import command
 from todo_service.config.settings import Settings
 from todo_service.errors import NotFound
-from todo_service.postgres.pool import Database
+from todo_service.postgres.database import Database
 from todo_service.queries import users
 from todo_service.queries.users import Filter, UserChanges, UserRow
 from todo_service.wire.users import SignIn, profile

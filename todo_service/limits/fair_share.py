@@ -1,11 +1,10 @@
 """Fair shares: a user with many requests queues behind their own, never in front of other users'."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from weakref import WeakValueDictionary
 
 from todo_service.errors import Overloaded
 
@@ -18,22 +17,43 @@ class PerUserSemaphore:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._semaphores: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._held: dict[str, int] = {}
+        self._waiters: dict[str, deque[asyncio.Future[None]]] = {}
 
-    @asynccontextmanager
-    async def slot(self, user_id: str | None, *, seconds: float) -> AsyncIterator[None]:
-        """Hold one of the user's slots for the block. Raises `TimeoutError` if none is free within `seconds`."""
+    async def acquire(self, user_id: str | None, *, seconds: float) -> None:
+        """Take one of the user's slots. Raises `TimeoutError` if none is free within `seconds`."""
         if user_id is None:
-            yield
             return
-        semaphore = self._semaphores.get(user_id)
-        if semaphore is None:
-            semaphore = self._semaphores[user_id] = asyncio.Semaphore(self._limit)
-        await asyncio.wait_for(semaphore.acquire(), seconds)
+        held = self._held.get(user_id, 0)
+        if held < self._limit:
+            self._held[user_id] = held + 1
+            return
+        waiters = self._waiters.setdefault(user_id, deque())
+        waiter = asyncio.get_running_loop().create_future()
+        waiters.append(waiter)
         try:
-            yield
-        finally:
-            semaphore.release()
+            async with asyncio.timeout(seconds):
+                await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():  # the slot came at the same moment
+                self.release(user_id)
+            raise
+
+    def release(self, user_id: str | None) -> None:
+        """Give a slot back: to the user's request that has waited longest, if one waits."""
+        if user_id is None:
+            return
+        waiters = self._waiters.get(user_id)
+        while waiters:
+            waiter = waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._waiters.pop(user_id, None)
+        if self._held[user_id] == 1:
+            del self._held[user_id]
+        else:
+            self._held[user_id] -= 1
 
 
 class PerUserByteBudget:

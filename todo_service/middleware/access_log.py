@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 
 from todo_service.auth.caller import CALLER, PROBLEM
 from todo_service.observability.metrics import METRICS
-from todo_service.postgres.pool import TIMING, Timing
+from todo_service.postgres.connection import TIMING, Timing
 from todo_service.routes import task_log
 from todo_service.routes.table import template
 

@@ -3,11 +3,11 @@
 import re
 import secrets
 
-import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from todo_service.auth.caller import REQUEST_ID
+from todo_service.observability.logs import BOUND_ID
 
 HEADER = "X-Request-ID"
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -16,8 +16,8 @@ _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 @web.middleware
 async def bind_request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Add the id of the request to every log line meanwhile."""
-    with structlog.contextvars.bound_contextvars(request_id=request_id(request)):
-        return await handler(request)
+    BOUND_ID.set(request_id(request))  # each request has a context of its own
+    return await handler(request)
 
 
 def request_id(request: web.BaseRequest) -> str:

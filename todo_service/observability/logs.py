@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import sys
+from contextvars import ContextVar
 from typing import Any
 
 import orjson
@@ -14,8 +15,18 @@ from structlog.typing import EventDict, Processor
 from todo_service.config.settings import Settings
 from todo_service.observability import tracebacks
 
+BOUND_ID: ContextVar[str | None] = ContextVar("BOUND_ID", default=None)  # of the request that a line belongs to
+
+
+def add_request_id(_: object, __: str, event: EventDict) -> EventDict:
+    """Add the id of the current request to a line."""
+    if (request_id := BOUND_ID.get()) is not None:
+        event["request_id"] = request_id
+    return event
+
+
 SHARED: tuple[Processor, ...] = (
-    structlog.contextvars.merge_contextvars,
+    add_request_id,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )

@@ -7,7 +7,7 @@ other end, and the failures it has logged.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import structlog
@@ -15,12 +15,8 @@ import structlog
 from todo_service.config import database_tls
 from todo_service.config.database_options import DatabaseOptions
 from todo_service.config.database_url import Dsn
+from todo_service.postgres.connection import Connection, TimedConnection
 from todo_service.postgres.failures import describe, is_unavailable
-
-if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
-else:
-    Connection = asyncpg.Connection  # subscriptable in the stubs only
 
 HOST_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
@@ -45,7 +41,7 @@ class Connector:
         server_settings: Session settings; those of the connection string override them. Through a pooler only the
             connection string's own and those that PgBouncer tracks are sent.
         command_timeout: Seconds for one statement, None for no limit.
-        on_query: Called with asyncpg's `LoggedQuery` after each statement, in the context of the task that ran it.
+        on_statement: Called with the text and the seconds of each statement, in the context of the task that ran it.
     """
 
     def __init__(
@@ -54,13 +50,13 @@ class Connector:
         *,
         server_settings: Mapping[str, str],
         command_timeout: float | None,
-        on_query: Callable[[Any], None] | None = None,
+        on_statement: Callable[[str, float], None] | None = None,
     ) -> None:
         self.pooled = dsn.pooled
         self._dsn = dsn
         self._server_settings = {**server_settings, **dsn.server_settings}
         self._command_timeout = command_timeout
-        self._on_query = on_query
+        self._on_statement = on_statement
         self._tls = database_tls.context(dsn)
         self._hosts: tuple[tuple[str | None, int | None], ...] = dsn.hosts or ((None, None),)
         self._first = 0
@@ -68,8 +64,8 @@ class Connector:
         self._limits_checked = "statement_timeout" not in server_settings
         self._reported: set[str] = set()
 
-    async def __call__(self, *_: object, **__: object) -> Any:
-        """Open a connection to the first host that answers and fits. Ignores asyncpg's own arguments.
+    async def connect(self) -> Connection:
+        """Open a connection to the first host that answers and fits.
 
         A host that used up the caller's time is tried last next time.
 
@@ -80,7 +76,7 @@ class Connector:
         for attrs, index in list(self._candidates()):
             started = asyncio.get_running_loop().time()
             try:
-                connection = await self._open(index, attrs)
+                connection: TimedConnection = await self._open(index, attrs)
             except asyncio.CancelledError:
                 self._first = (index + 1) % len(self._hosts)
                 if asyncio.get_running_loop().time() - started > HOST_SECONDS / 2:
@@ -91,8 +87,8 @@ class Connector:
             else:
                 self._first = index
                 self._report_recovery(index)
-                if self._on_query is not None:
-                    connection.add_query_logger(self._on_query)
+                if self._on_statement is not None:
+                    connection.on_statement = self._on_statement
                 return connection
         worst = next((error for error in failures if isinstance(error, asyncpg.PostgresError)), failures[-1])
         self._report(reason := describe(worst))
@@ -184,6 +180,7 @@ class Connector:
             "server_settings": sent,
             "timeout": dsn.connect_timeout or HOST_SECONDS,
             "command_timeout": self._command_timeout,
+            "connection_class": TimedConnection,
         }
         if self.pooled:
             arguments["statement_cache_size"] = 0
@@ -217,12 +214,12 @@ async def single_connection(options: DatabaseOptions) -> AsyncIterator[Connectio
     Raises:
         CannotConnectError: No host accepted the connection.
     """
-    connect = Connector(
+    connector = Connector(
         options.dsn,
         server_settings={"application_name": options.application_name, "timezone": "UTC"},
         command_timeout=None,
     )
-    db = await connect()
+    db = await connector.connect()
     try:
         yield db
     finally:

@@ -18,7 +18,7 @@ from pathlib import Path
 import asyncpg
 
 from todo_service.config.settings import ROOT
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 
 FOLDER = ROOT / "sql"
 FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")

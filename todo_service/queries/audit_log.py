@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 
 
 class AuditEntry(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 
 _MADE_BY_US = "made by todo-service"  # the comment of migration 0008
 _OFTEN_SHARED = "user_sessions"

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
 
 _TOMBSTONE_COLUMNS = ", ".join(name if name in {"id", "version"} else "NULL" for name in TASK_COLUMNS)

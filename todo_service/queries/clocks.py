@@ -1,8 +1,10 @@
 """`task_clocks`: each user's change counter and number of tasks. Only changes of tasks and new epochs raise it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
+from todo_service.queries.task_lists import NO_TASKS, Stamp
 
 SELECT_VERSION = "SELECT version FROM task_clocks WHERE user_id = $1"
 
@@ -11,6 +13,15 @@ async def select_version(db: Connection, *, owner_id: str) -> int | None:
     """Return the number of changes that this user's tasks have seen, or None if there is no such user."""
     version: int | None = await db.fetchval(SELECT_VERSION, owner_id)
     return version
+
+
+SELECT_STAMPS = "SELECT user_id, epoch, version FROM task_clocks WHERE user_id = ANY ($1::text[])"
+
+
+async def select_stamps(db: Connection, *, owner_ids: Collection[str]) -> dict[str, Stamp]:
+    """Return the stamp of each of these users' tasks."""
+    rows = await db.fetch(SELECT_STAMPS, list(owner_ids))
+    return dict.fromkeys(owner_ids, NO_TASKS) | {row[0]: Stamp(row[1], row[2]) for row in rows}
 
 
 # The user's row is locked before the clock's, as in a deletion, so that the two never deadlock.

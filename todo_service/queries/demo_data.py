@@ -6,7 +6,7 @@ from datetime import datetime
 from operator import attrgetter
 from typing import NamedTuple
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
 
 

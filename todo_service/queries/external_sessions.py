@@ -1,6 +1,6 @@
 """Sessions that an auth server stores: table and columns are as it creates them, the table's name is a setting."""
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 
 
 def select_user_from(table: str) -> str:

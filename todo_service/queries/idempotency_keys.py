@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from asyncpg import Record
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 
 _EXPIRED = "kept.created_at < statement_timestamp() - interval '24 hours'"
 

@@ -7,7 +7,7 @@ created at that moment.
 from dataclasses import dataclass
 from uuid import UUID
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries.users import USER_COLUMNS, UserRow
 
 INSERT = """

@@ -11,7 +11,7 @@ from itertools import product
 from typing import NamedTuple
 from uuid import UUID
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
 
 PRIORITIES = ("URGENT", "HIGH", "MEDIUM", "LOW")

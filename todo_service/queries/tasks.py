@@ -10,7 +10,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from todo_service.errors import PreconditionFailed
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.statements import number
 from todo_service.queries.task_rows import TASK_COLUMNS, Changes, Inserted, NewTask, TaskRow

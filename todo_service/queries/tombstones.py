@@ -1,6 +1,6 @@
 """`task_tombstones`: deleted tasks, for delta sync. Only `tasks.DELETE` creates them."""
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 
 _EXPIRED = "deleted_at < statement_timestamp() - interval '30 days'"
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
 
 BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))  # before every task: asyncpg writes it as -infinity

@@ -29,7 +29,7 @@ from todo_service.errors import (
 )
 from todo_service.limits.rate import Limit
 from todo_service.observability.metrics import METRICS
-from todo_service.postgres.pool import DATABASE
+from todo_service.postgres.database import DATABASE
 from todo_service.queries import users
 from todo_service.queries.users import UserRow
 from todo_service.routes import responses

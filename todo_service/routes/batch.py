@@ -9,7 +9,7 @@ from todo_service.auth.accounts import lock_tasks
 from todo_service.auth.caller import CALLER
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import NO_SUCH_TASK, ApiError, NotFound, PreconditionFailed, QuotaExceeded, TaskIdTaken
-from todo_service.postgres.connector import Connection
+from todo_service.postgres.connection import Connection
 from todo_service.queries import tasks
 from todo_service.routes import responses, task_log
 from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY

@@ -13,8 +13,8 @@ from aiohttp import hdrs, web
 from todo_service.auth.accounts import GONE
 from todo_service.auth.caller import CALLER, OWNER, Kind
 from todo_service.errors import IdempotencyKeyReused, Unauthenticated, invalid
-from todo_service.postgres.connector import Connection
-from todo_service.postgres.pool import DATABASE
+from todo_service.postgres.connection import Connection
+from todo_service.postgres.database import DATABASE
 from todo_service.queries import idempotency_keys
 from todo_service.queries.idempotency_keys import Answer, Claim
 from todo_service.routes import task_log

@@ -6,7 +6,7 @@ from todo_service.auth.access import Access
 from todo_service.auth.caller import OWNER
 from todo_service.errors import CursorExpired
 from todo_service.observability.metrics import METRICS
-from todo_service.postgres.pool import DATABASE
+from todo_service.postgres.database import DATABASE
 from todo_service.queries import changes
 from todo_service.routes import responses
 from todo_service.routes.table import Route, describe

@@ -11,9 +11,9 @@ from todo_service.limits.load import LOAD
 from todo_service.limits.rate import Limit
 from todo_service.observability.metrics import METRICS
 from todo_service.postgres import migrations
+from todo_service.postgres.database import DATABASE
 from todo_service.postgres.failures import is_schema_mismatch, is_unavailable
 from todo_service.postgres.migrations import Migration
-from todo_service.postgres.pool import DATABASE
 from todo_service.routes import responses
 from todo_service.routes.table import Route, describe
 from todo_service.wire.metrics import Summary, summary

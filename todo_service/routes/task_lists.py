@@ -1,7 +1,7 @@
 """Lists of tasks: a user's own, or every user's for administrators.
 
-A list is read from PostgreSQL together with its stamp, and only if the stamp differs from that of the cached answer or
-of the caller's copy; otherwise no task is read.
+A cached answer is sent if its stamp is still the present one. Otherwise the list is read from PostgreSQL together with
+its stamp, unless that is the stamp of the caller's copy.
 """
 
 import hashlib
@@ -12,11 +12,12 @@ from aiohttp import hdrs, web
 from todo_service.auth.caller import OWNER
 from todo_service.errors import invalid
 from todo_service.observability.metrics import METRICS
-from todo_service.postgres.pool import DATABASE
+from todo_service.postgres.database import DATABASE
 from todo_service.queries import task_lists
 from todo_service.queries.task_lists import NO_TASKS, ListSpec, Page
 from todo_service.routes import responses
 from todo_service.routes.list_cache import LIST_CACHE, CachedList
+from todo_service.routes.list_stamps import LIST_STAMPS
 from todo_service.routes.table import describe
 from todo_service.wire import codec, cursors, etags
 from todo_service.wire.families import FAMILY
@@ -59,8 +60,10 @@ async def _list_of_owner(request: web.Request, query: ListQuery, owner_id: str) 
     key, digest = (family.name, owner_id, spec), tag_digest(family.name, owner_id, spec)
     answer = cache.get(key)
     stamps = [answer.stamp] if answer else etags.stamps(_if_none_match(request), digest)
-    async with request.app[DATABASE].connection() as db:
-        page = await task_lists.select_page(db, owner_id=owner_id, spec=spec, unless=stamps[0] if stamps else None)
+    page = None
+    if answer is None or await request.app[LIST_STAMPS].read(owner_id) != answer.stamp:
+        async with request.app[DATABASE].connection() as db:
+            page = await task_lists.select_page(db, owner_id=owner_id, spec=spec, unless=stamps[0] if stamps else None)
     if page is not None:
         answer = await _write(request, query, page, spec, owner_id=owner_id)
         cache.put(key, answer)

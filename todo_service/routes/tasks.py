@@ -9,8 +9,8 @@ from todo_service.auth.accounts import GONE
 from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import NO_SUCH_TASK, NotFound, QuotaExceeded, TaskIdTaken, Unauthenticated
-from todo_service.postgres.connector import Connection
-from todo_service.postgres.pool import DATABASE
+from todo_service.postgres.connection import Connection
+from todo_service.postgres.database import DATABASE
 from todo_service.queries import clocks, tasks
 from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.task_rows import Changes, Inserted, TaskRow

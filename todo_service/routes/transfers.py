@@ -11,8 +11,8 @@ from todo_service.auth.accounts import lock_tasks
 from todo_service.auth.caller import CALLER, OWNER
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import QuotaExceeded
-from todo_service.postgres.connector import Connection
-from todo_service.postgres.pool import DATABASE
+from todo_service.postgres.connection import Connection
+from todo_service.postgres.database import DATABASE
 from todo_service.queries import transfers
 from todo_service.queries.task_rows import TaskRow
 from todo_service.queries.transfers import ImportFile

@@ -20,7 +20,7 @@ from todo_service.errors import (
 from todo_service.limits.load import LOAD
 from todo_service.limits.rate import Limit
 from todo_service.observability.metrics import METRICS
-from todo_service.postgres.pool import DATABASE
+from todo_service.postgres.database import DATABASE
 from todo_service.queries import user_api_keys
 from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.user_api_keys import ApiKeyRow

@@ -7,7 +7,7 @@ from todo_service.auth.access import Access
 from todo_service.auth.administration import NO_SUCH_USER
 from todo_service.auth.caller import CALLER, REQUEST_ID
 from todo_service.errors import LastAdmin, NotFound
-from todo_service.postgres.pool import DATABASE
+from todo_service.postgres.database import DATABASE
 from todo_service.queries import users
 from todo_service.routes import responses
 from todo_service.routes.table import Route, describe

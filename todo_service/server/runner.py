@@ -54,13 +54,13 @@ class _Protocol(RequestHandler):
     ) -> web.StreamResponse:
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionError("the client has gone, or a part of an answer is sent already")
-        with structlog.contextvars.bound_contextvars(request_id=request_id(request)):
-            if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-                log.info("bad_request", status=status)
-                self._count(request, HTTPStatus.BAD_REQUEST)
-                error: errors.ApiError = errors.BadRequest()
-            else:
-                error = to_api_error(exc if isinstance(exc, Exception) else RuntimeError("a request without an answer"))
+        logs.BOUND_ID.set(request_id(request))  # the connection is closed after this answer
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.info("bad_request", status=status)
+            self._count(request, HTTPStatus.BAD_REQUEST)
+            error: errors.ApiError = errors.BadRequest()
+        else:
+            error = to_api_error(exc if isinstance(exc, Exception) else RuntimeError("a request without an answer"))
         response = self._problem(request, error)
         response.force_close()
         return response

@@ -1,0 +1,48 @@
+"""One connection, and the time that a request spends waiting for its statements."""
+
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection  # subscriptable in the stubs only
+
+
+@dataclass(slots=True)
+class Timing:
+    """The database time of one request: seconds spent waiting for statements, and their number."""
+
+    seconds: float = 0.0
+    statements: int = 0
+
+
+TIMING: ContextVar[Timing | None] = ContextVar("TIMING", default=None)
+
+
+class TimedConnection(Connection):
+    """A connection that reports each statement; asyncpg's own query loggers cost as much as the statement."""
+
+    on_statement: Callable[[str, float], None] = staticmethod(lambda _, __: None)
+
+    async def _execute(self, query: str, *args: Any, **options: Any) -> Any:
+        """Run a statement of `fetch`, `fetchrow`, `fetchval`, or of `execute` with arguments."""
+        started = time.perf_counter()
+        try:
+            return await super()._execute(query, *args, **options)  # type: ignore[misc]
+        finally:
+            self.on_statement(query, time.perf_counter() - started)
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> str:
+        if args:
+            return await super().execute(query, *args, **options)
+        started = time.perf_counter()
+        try:
+            return await super().execute(query, **options)
+        finally:
+            self.on_statement(query, time.perf_counter() - started)

@@ -1,0 +1,246 @@
+"""Borrowed connections: one within a bounded time, or an error that becomes 503.
+
+The service never changes session state, so a connection goes back without a round trip to reset it. All deadlines are
+set here: a request waits for PostgreSQL at most `acquire_timeout` and 9/10 of `statement_timeout` together, whether the
+server is frozen or not.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any
+
+import asyncpg
+import structlog
+from aiohttp import web
+
+from todo_service.config.database_options import DatabaseOptions
+from todo_service.limits.fair_share import USER, PerUserSemaphore
+from todo_service.observability.metrics import Metrics
+from todo_service.postgres.connection import TIMING, Connection
+from todo_service.postgres.connector import CLOSE_SECONDS, CannotConnectError, Connector
+from todo_service.postgres.failures import FAILOVER_STATES, is_unavailable
+from todo_service.postgres.pool import ConnectionPool, PooledConnection
+
+CANCEL_SECONDS = 0.2
+SELECT_ONE = "SELECT 1"
+OWN_STATEMENTS = {SELECT_ONE: "ping", "BEGIN;": "begin", "COMMIT;": "commit", "ROLLBACK;": "rollback"}
+
+log = structlog.get_logger()
+
+
+class Database:
+    """PostgreSQL as the service uses it.
+
+    Args:
+        statement_names: The name of each SQL text, for logs and metrics.
+
+    Raises:
+        ValueError: The connection string cannot be used; the text is one sentence.
+    """
+
+    def __init__(
+        self,
+        options: DatabaseOptions,
+        *,
+        statement_names: Mapping[str, str] | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._options = options
+        self._metrics = metrics or Metrics()
+        self._names = OWN_STATEMENTS | dict(statement_names or {})
+        self._connector = Connector(
+            options.dsn,
+            server_settings=options.server_settings,
+            command_timeout=options.statement_timeout,
+            on_statement=self._on_statement,
+        )
+        self._pool: ConnectionPool | None = None
+        self._floor_task: asyncio.Task[None] | None = None
+        self._abandoned: set[asyncio.Task[None]] = set()
+        self._shares = PerUserSemaphore(max(1, options.pool_max // 2))
+        self.longest = options.acquire_timeout + 0.9 * options.statement_timeout  # seconds that a request may wait
+
+    async def open(self) -> None:
+        """Create the pool and one connection. An absent PostgreSQL is logged, not raised, and tried again for ever."""
+        for note in self._options.dsn.notes:
+            log.info("database_url_note", note=note)
+        if self._options.must_encrypt and self._options.dsn.may_be_plain:
+            log.warning(
+                "database_may_be_unencrypted",
+                detail="Data can be read on the way; add sslmode=verify-full (or at least require) to DATABASE_URL.",
+            )
+        self._pool = ConnectionPool(
+            self._connector.connect, max_size=self._options.pool_max, recycle=self._options.recycle
+        )
+        await self._check_one(self._options.acquire_timeout)
+        if self._options.pool_min:
+            self._floor_task = asyncio.create_task(self._keep_floor(), name="database floor")
+
+    async def close(self) -> None:
+        """Return and close all connections, by force after five seconds."""
+        if self._floor_task is not None:
+            self._floor_task.cancel()
+            await asyncio.wait([self._floor_task])
+            self._floor_task = None
+        if self._abandoned:
+            await asyncio.wait(self._abandoned)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            try:
+                await asyncio.wait_for(pool.close(), CLOSE_SECONDS)
+            except Exception as error:
+                pool.terminate()
+                log.warning("database_connections_closed_by_force", reason=type(error).__name__)
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Borrow a connection for the block; the wait and the block are bounded and end in an unavailable error.
+
+        One user holds at most half of the connections; their further requests queue behind their own.
+        """
+        return _Loan(self, self._options.acquire_timeout, self.longest, USER.get())
+
+    def shared_connection(self, seconds: float) -> AbstractAsyncContextManager[Connection]:
+        """Borrow a connection for the requests of several users, for at most `seconds`."""
+        return _Loan(self, self._options.acquire_timeout, seconds, None)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Borrow a connection inside BEGIN and COMMIT. After a `TimeoutError` out of COMMIT the outcome is unknown."""
+        async with self.connection() as db:
+            transaction = db.transaction()
+            await transaction.start()
+            try:
+                yield db
+            except (TimeoutError, asyncio.CancelledError):
+                raise  # The connection is thrown away; a ROLLBACK would wait for the frozen server once more.
+            except BaseException as error:
+                await _roll_back(db, transaction, error)
+                raise
+            await transaction.commit()
+
+    async def ping(self) -> bool:
+        """Return whether PostgreSQL answers one round trip within the acquire timeout."""
+        return await self._check_one(self._options.acquire_timeout)
+
+    def measure_pool(self) -> None:
+        """Set the gauges of the pool."""
+        if (pool := self._pool) is not None:
+            self._metrics.pool_size.set(pool.size)
+            self._metrics.pool_free.set(pool.idle)
+
+    async def _acquire(self, pool: ConnectionPool, seconds: float) -> PooledConnection:
+        """Return a connection, an idle one without waiting. Raises `TimeoutError` after `seconds`."""
+        if (pooled := pool.take_idle()) is not None:
+            self._metrics.acquire.observe(0)
+            return pooled
+        started = time.perf_counter()
+        self._metrics.pool_waiters.inc()
+        try:
+            async with asyncio.timeout(seconds):
+                return await pool.acquire()
+        finally:
+            self._metrics.pool_waiters.dec()
+            self._metrics.acquire.observe(time.perf_counter() - started)
+
+    def _abandon(self, pool: ConnectionPool, pooled: PooledConnection) -> None:
+        """Throw a connection away in the background: waiting for its cancellation would double the caller's wait."""
+
+        async def drop() -> None:
+            await asyncio.sleep(CANCEL_SECONDS)  # asyncpg's cancel request leaves meanwhile
+            pool.discard(pooled)
+
+        task = asyncio.create_task(drop(), name="database abandoned connection")
+        self._abandoned.add(task)
+        task.add_done_callback(self._abandoned.discard)
+
+    async def _check_one(self, seconds: float) -> bool:
+        try:
+            async with _Loan(self, seconds, seconds, None) as db:
+                await db.execute(SELECT_ONE)
+        except Exception as error:
+            if not is_unavailable(error):
+                log.exception("database_check_failed")
+            return False
+        return True
+
+    async def _keep_floor(self) -> None:
+        """Keep `pool_min` connections open and checked, so that no request pays for opening one."""
+        hosts = max(1, len(self._options.dsn.hosts))
+        patience = (self._options.dsn.connect_timeout or 1.0) * hosts + self._options.statement_timeout
+        longest_pause = self._options.recycle / 2
+        pause = 0.0
+        while True:
+            await asyncio.sleep(pause)
+            alive = all(await asyncio.gather(*(self._check_one(patience) for _ in range(self._options.pool_min))))
+            pause = longest_pause if alive else min(longest_pause, 2 * pause + 1, 15)
+
+    def _on_statement(self, text: str, seconds: float) -> None:
+        if (timing := TIMING.get()) is not None:
+            timing.seconds += seconds
+            timing.statements += 1
+        name = self._names.get(text, "unnamed")
+        self._metrics.statement(name, seconds)
+        if self._options.echo:
+            log.info("statement", name=name, ms=round(seconds * 1000, 3))
+
+
+class _Loan:
+    """A borrowed connection for the block of `async with`, under one deadline; see `Database.connection`."""
+
+    __slots__ = ("_acquire_seconds", "_database", "_deadline", "_longest", "_pool", "_pooled", "_user")
+
+    _pool: ConnectionPool
+    _pooled: PooledConnection
+
+    def __init__(self, database: Database, acquire_seconds: float, longest: float, user: str | None) -> None:
+        self._database = database
+        self._acquire_seconds = acquire_seconds
+        self._longest = longest
+        self._user = user
+
+    async def __aenter__(self) -> Connection:
+        database = self._database
+        if database._pool is None:
+            raise CannotConnectError("The database is not opened.")
+        self._pool = database._pool
+        self._deadline = asyncio.timeout(self._longest)
+        await self._deadline.__aenter__()
+        try:
+            await database._shares.acquire(self._user, seconds=self._acquire_seconds)
+            try:
+                self._pooled = await database._acquire(self._pool, self._acquire_seconds)
+            except BaseException:
+                database._shares.release(self._user)
+                raise
+        except BaseException as error:
+            await self._deadline.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self._pooled.connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, TimeoutError | asyncio.CancelledError):
+            self._database._abandon(self._pool, self._pooled)
+            await asyncio.sleep(0)  # asyncpg opens its cancel request
+        else:
+            if isinstance(error, asyncpg.PostgresError) and error.sqlstate in FAILOVER_STATES:
+                self._pool.expire()
+            self._pool.release(self._pooled)
+        self._database._shares.release(self._user)
+        await self._deadline.__aexit__(kind, error, traceback)
+
+
+DATABASE = web.AppKey("database", Database)
+
+
+async def _roll_back(db: Any, transaction: Any, error: BaseException) -> None:
+    """Roll back, or throw the connection away: no other request may get it inside a transaction."""
+    try:
+        await transaction.rollback()
+    except Exception as failure:
+        db.terminate()
+        error.add_note(f"The transaction could not be rolled back: {type(failure).__name__}")
