@@ -76,8 +76,10 @@ def test_a_file_that_cannot_be_read_takes_nothing_else_with_it(folder: Path, lef
 
 
 def test_no_file_of_chance_is_taken_for_a_sound_one(folder: Path) -> None:
-    worker(0, folder).count_answer("GET", "/", 200, 0.01)
+    metrics = worker(0, folder)
+    metrics.count_answer("GET", "/", 200, 0.01)
     whole = (folder / "histogram_0.db").read_bytes()
+    taken = 0
     dice, file = random.Random(2), folder / "histogram_9.db"  # noqa: S311
     for _ in range(300):
         broken = bytearray(whole[: dice.choice([8, 100, 5000, len(whole)])])
@@ -85,7 +87,10 @@ def test_no_file_of_chance_is_taken_for_a_sound_one(folder: Path) -> None:
             broken[dice.randrange(min(3000, len(broken)))] = dice.randrange(256)
         file.write_bytes(broken)
         if is_sound(file):
+            taken += 1
             MetricFiles(folder).collect()
+        assert sample(metrics, "todo_http_requests_total") == 1
+    assert taken < 300, "some were broken for certain"
 
 
 def test_folders_of_the_killed_are_swept_and_those_of_the_living_are_not(

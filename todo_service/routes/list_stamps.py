@@ -65,9 +65,9 @@ class ListStamps:
             if future.done() and not future.cancelled() and future.exception() is None and future.result() is None:
                 self._hand_over()
             raise
-        if stamp is not None and (timing := TIMING.get()) is not None:
+        if (timing := TIMING.get()) is not None:
             timing.seconds += time.perf_counter() - started
-            timing.statements += 1
+            timing.statements += stamp is not None
         return stamp
 
     def _hand_over(self) -> None:

@@ -217,7 +217,7 @@ def _validate(
         document,
         context=request.app[SETTINGS],
         naming=route.family.naming if route.family and of_body else "snake",
-        invalid_status=route.family.invalid_status if route.family else 422,
+        invalid_status=route.invalid_status,
     )
 
 
