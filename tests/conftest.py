@@ -154,7 +154,7 @@ async def running_service(settings: Settings) -> AsyncIterator[Api]:
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The log of the database, its connections and the event-loop monitor from now on, however other tests set it up."""
+    """The log of the database, its connections and the event-loop monitor from now on, whatever other tests set up."""
     capture = LogCapture()
     for module in (connector, database, event_loop):
         monkeypatch.setattr(module, "log", structlog.wrap_logger(structlog.PrintLogger(), processors=[capture]))
