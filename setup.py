@@ -50,6 +50,7 @@ setup(
             "pytest>=9.2,<10",
             "pytest-aiohttp>=1.1.1,<2",
             "pytest-cov>=7.1,<8",
+            "pytest-timeout>=2.4,<3",
             "pytest-xdist>=3.8,<4",
             "pyyaml>=6,<7",
             "ruff>=0.17.6,<0.18",

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -39,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """The run's first process starts PostgreSQL and makes the template; the workers inherit its address."""
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
+    # A shell starts background jobs with SIGINT ignored, which every program would inherit that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     resources = ExitStack()
