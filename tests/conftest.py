@@ -40,8 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The run's first process starts PostgreSQL and makes the template; the workers inherit its address."""
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
-    # A shell starts background jobs with SIGINT ignored, which every program would inherit that a test starts.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _handle_ignored_signals()
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     resources = ExitStack()
@@ -49,6 +48,13 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = resources.enter_context(tempfile.TemporaryDirectory(prefix="todo-test-"))
     os.environ[SERVER] = resources.enter_context(embedded.running(Path(folder) / "postgres", durable=False))
     asyncio.run(_make_template(os.environ[SERVER]))
+
+
+def _handle_ignored_signals() -> None:
+    """Let programs that tests start have the default for SIGINT and SIGHUP, which background jobs and nohup ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # a handler is not inherited by another program
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
