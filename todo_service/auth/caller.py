@@ -1,4 +1,4 @@
-"""The facts about a request that its middlewares establish: its id, its caller, the owner of its tasks, its refusal."""
+"""The facts about a request that its middlewares establish: its id, its caller, the owner of its tasks."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -35,6 +35,5 @@ class Caller:
 
 
 REQUEST_ID = web.RequestKey("request_id", str)
-PROBLEM = web.RequestKey("problem", str)
 CALLER = web.RequestKey("caller", Caller)
 OWNER = web.RequestKey("owner", str)

@@ -7,7 +7,7 @@ from todo_service.config.settings import SETTINGS
 from todo_service.errors import RateLimited
 from todo_service.limits.rate import RATE_LIMITER, Limit, Usage
 
-USAGE = web.RequestKey("usage", Usage)
+USAGE: web.RequestKey[Usage | None] = web.RequestKey("usage")  # None: no limit has counted the request
 
 
 async def spend_for_user(request: web.Request, limit: Limit, user_id: str) -> None:
@@ -34,7 +34,7 @@ async def _spend(request: web.Request, limit: Limit, subject: str) -> None:
     usage = await request.app[RATE_LIMITER].spend(limit, subject)
     if usage is None:
         return
-    reported = request.get(USAGE)
+    reported = request[USAGE]
     if reported is None or usage.remaining <= reported.remaining:
         request[USAGE] = usage
     if not usage.admitted:

@@ -4,11 +4,9 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 from todo_service.errors import Overloaded
 
-USER: ContextVar[str | None] = ContextVar("USER", default=None)  # the user of the current request, once authenticated
 TOO_MUCH = "You ask for too much at once. Wait for some answers, then try again."
 
 
@@ -20,13 +18,18 @@ class PerUserSemaphore:
         self._held: dict[str, int] = {}
         self._waiters: dict[str, deque[asyncio.Future[None]]] = {}
 
-    async def acquire(self, user_id: str | None, *, seconds: float) -> None:
-        """Take one of the user's slots. Raises `TimeoutError` if none is free within `seconds`."""
+    def take(self, user_id: str | None) -> bool:
+        """Take one of the user's slots, if one is free."""
         if user_id is None:
-            return
+            return True
         held = self._held.get(user_id, 0)
         if held < self._limit:
             self._held[user_id] = held + 1
+        return held < self._limit
+
+    async def acquire(self, user_id: str | None, *, seconds: float) -> None:
+        """Take one of the user's slots. Raises `TimeoutError` if none is free within `seconds`."""
+        if user_id is None or self.take(user_id):
             return
         waiters = self._waiters.setdefault(user_id, deque())
         waiter = asyncio.get_running_loop().create_future()

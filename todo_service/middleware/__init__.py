@@ -8,16 +8,15 @@ from todo_service.middleware.auth import authenticate
 from todo_service.middleware.errors import answer_errors
 from todo_service.middleware.hosts import check_host
 from todo_service.middleware.load_limit import limit_load
-from todo_service.middleware.request_id import bind_request_id
 from todo_service.middleware.streaming import stream_large_bodies
 
 
 def middlewares(settings: Settings) -> list[Middleware]:
     """Return the middlewares of the service."""
     hosts = [check_host] if settings.hosts else []
-    return [limit_load, bind_request_id, log_access, answer_errors, *hosts, authenticate, stream_large_bodies]
+    return [limit_load, log_access, answer_errors, *hosts, authenticate, stream_large_bodies]
 
 
 def metrics_middlewares() -> list[Middleware]:
     """Return those of the metrics port: its scrapes are not logged, counted or limited."""
-    return [bind_request_id, answer_errors, authenticate]
+    return [answer_errors, authenticate]

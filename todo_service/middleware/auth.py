@@ -13,10 +13,10 @@ from todo_service.auth.caller import ADMIN, CALLER, OWNER, Caller, Kind
 from todo_service.auth.credentials import identify
 from todo_service.auth.rate_limiting import spend_for_address, spend_for_user
 from todo_service.errors import AdminOnly, ApiError, Forbidden, InternalError, NoPasswordAccount, Unauthenticated
-from todo_service.limits.fair_share import USER
 from todo_service.limits.rate import Limit
 from todo_service.middleware.cors import answer_options
 from todo_service.observability.metrics import METRICS
+from todo_service.observability.request_record import RECORD
 from todo_service.routes.table import Route, matched_row
 
 log = structlog.get_logger()
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let the request through if the row of its route allows it, with `CALLER`, `OWNER` and `USER` set.
+    """Let the request through if the row of its route allows it, with `CALLER` and `OWNER` set.
 
     404, 405 and OPTIONS are the same for every caller, authenticated or not.
 
@@ -43,7 +43,6 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         raise InternalError
     limit = row.limit or Limit.NONE
     if row.access is Access.PUBLIC:
-        USER.set(None)  # the connection may have served another user before
         await spend_for_address(request, limit)
         return await handler(request)
     try:
@@ -52,7 +51,8 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         await _count_refused(request, limit, error)
         raise
     request[CALLER] = caller
-    USER.set(caller.user_id)
+    if (record := RECORD.get()) is not None:
+        record.user_id, record.caller = caller.user_id, caller.kind.value
     await spend_for_user(request, limit, caller.user_id)
     _check_access(request, row, caller)
     request[OWNER] = caller.user_id
@@ -70,7 +70,6 @@ def _check_access(request: web.Request, row: Route, caller: Caller) -> None:
 
 async def _count_refused(request: web.Request, limit: Limit, error: ApiError) -> None:
     """Count a request without a valid credential for its address: valid ones from there are not limited by it."""
-    USER.set(None)
     if isinstance(error, Unauthenticated):
         request.app[METRICS].auth_event("token", "refused" if error.credential_sent else "absent")
     await spend_for_address(request, limit)

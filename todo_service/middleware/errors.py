@@ -6,9 +6,9 @@ from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.typedefs import Handler
 
 from todo_service import errors
-from todo_service.auth.caller import PROBLEM
+from todo_service.auth.caller import REQUEST_ID
 from todo_service.errors import ApiError
-from todo_service.middleware.request_id import request_id
+from todo_service.observability.request_record import RECORD
 from todo_service.postgres.failures import describe, is_schema_mismatch, is_unavailable
 from todo_service.wire import problems
 
@@ -30,8 +30,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if _client_is_gone(request, error):
             raise
         api_error = to_api_error(error)
-        request[PROBLEM] = api_error.name
-        return problem_response(api_error, request_id=request_id(request))
+        if (record := RECORD.get()) is not None:
+            record.problem = api_error.name
+        return problem_response(api_error, request_id=request[REQUEST_ID])
 
 
 def problem_response(error: ApiError, *, request_id: str) -> web.Response:

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
+from todo_service.auth.caller import REQUEST_ID
 from todo_service.errors import Overloaded
 from todo_service.limits.load import LOAD
 from todo_service.middleware.errors import problem_response
-from todo_service.middleware.request_id import request_id
+from todo_service.middleware.request_id import begin_record
 from todo_service.middleware.response_headers import RESPONSE_HEADERS
 from todo_service.observability.metrics import METRICS, SHED
 from todo_service.routes.table import matched_row, template
@@ -32,7 +33,7 @@ async def limit_load(request: web.Request, handler: Handler) -> web.StreamRespon
         metrics = request.app[METRICS]
         metrics.shed.inc()
         metrics.count_answer(request.method, template(request), Overloaded.status, 0.0)
-        return problem_response(Overloaded(), request_id=request_id(request))
+        return problem_response(Overloaded(), request_id=request[REQUEST_ID])
     load.in_flight += 1
     try:
         return await handler(request)
@@ -41,7 +42,7 @@ async def limit_load(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 class LoadShedder:
-    """Calls the application's `handler`, or refuses the request while the application is full."""
+    """Calls the application's `handler`, or refuses the request while the application is full: its first step."""
 
     def __init__(self, app: web.Application, handler: BaseHandler) -> None:
         self._load = app[LOAD]
@@ -55,15 +56,19 @@ class LoadShedder:
         lines += [f"{name}: {value}" for name, value in refusal.headers.items()]
         self._head = "\r\n".join([*lines, f"{hdrs.CONTENT_LENGTH}: "]).encode().split(_ID.encode())
 
-    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+    def __call__(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         """Return the answer of the application, or the refusal."""
+        begin_record(request)
         load = self._load
         if load.in_flight - load.waiting < load.max_busy or load.draining or not _is_plain(request):
-            return await self._handler(request)
-        load.refused += 1
+            return self._handler(request)
+        return self._refuse(request)
+
+    async def _refuse(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._load.refused += 1
         self._metrics.shed.inc()
         self._metrics.count_answer(request.method, SHED, Overloaded.status)
-        return _PreparedResponse(self._refusal(request_id(request).encode()))
+        return _PreparedResponse(self._refusal(request[REQUEST_ID].encode()))
 
     def _refusal(self, request_id: bytes) -> bytes:
         body = request_id.join(self._body)

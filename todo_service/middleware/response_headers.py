@@ -1,14 +1,14 @@
 """Headers of every answer: the request id, security headers, and `Vary`."""
 
-from collections.abc import MutableMapping
-
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
+from todo_service.auth.caller import REQUEST_ID
 from todo_service.auth.rate_limiting import USAGE
 from todo_service.limits.load import Load
-from todo_service.middleware.request_id import HEADER, request_id
+from todo_service.middleware.request_id import HEADER
 
-DEFAULTS = {
+DEFAULTS = CIMultiDict({
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -16,7 +16,7 @@ DEFAULTS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",  # for images and scripts of other pages; CORS takes precedence
     "Cache-Control": "no-store",
-}
+})  # fmt: skip
 HTTPS_ONLY = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 CREDENTIALS = ("Authorization", "X-Service-Auth", "X-User-ID")
 
@@ -36,13 +36,11 @@ class ResponseHeaders:
         self._vary: tuple[str, ...] = (hdrs.ORIGIN,) if varies_by_origin else ()
         self._vary_private = (*CREDENTIALS, *self._vary)
 
-    def complete(self, headers: MutableMapping[str, str], request_id: str) -> None:
+    def complete(self, headers: CIMultiDict[str], request_id: str) -> None:
         """Add the headers that every answer has; a default does not replace a header that is set already."""
         headers[HEADER] = request_id
         headers.update(self._always)
-        for name, value in DEFAULTS.items():
-            if name not in headers:
-                headers[name] = value
+        headers.merge(DEFAULTS)
         vary = self._vary_private if headers["Cache-Control"].startswith("private") else self._vary
         if vary and hdrs.VARY not in headers:
             headers[hdrs.VARY] = ", ".join(vary)
@@ -57,10 +55,9 @@ class ResponseHeaders:
         if self._load.draining:
             response.force_close()
             response.headers["Connection"] = "close"
-        usage = request.get(USAGE)
-        if usage is not None:
+        if (usage := request[USAGE]) is not None:
             response.headers.update(usage.headers)
-        self.complete(response.headers, request_id(request))
+        self.complete(response.headers, request[REQUEST_ID])
 
 
 RESPONSE_HEADERS = web.AppKey("response_headers", ResponseHeaders)

@@ -7,8 +7,9 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from todo_service.limits.fair_share import USER, PerUserByteBudget
+from todo_service.limits.fair_share import PerUserByteBudget
 from todo_service.limits.load import LOAD
+from todo_service.observability.request_record import current_user
 from todo_service.postgres.failures import is_unavailable
 from todo_service.routes.responses import StreamedResponse
 
@@ -35,7 +36,7 @@ async def stream_large_bodies(request: web.Request, handler: Handler) -> web.Str
     body = response.body
     if not isinstance(body, bytes) or len(body) <= CHUNK:
         return response
-    with request.app[UNSENT].reserve(USER.get(), len(body)):
+    with request.app[UNSENT].reserve(current_user(), len(body)):
         streamed = web.StreamResponse(status=response.status, headers=response.headers)
         streamed.content_length = len(body)
         await _send(request, streamed, _whole(body))

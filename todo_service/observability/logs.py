@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import sys
-from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -14,14 +14,14 @@ from structlog.typing import EventDict, Processor
 
 from todo_service.config.settings import Settings
 from todo_service.observability import tracebacks
-
-BOUND_ID: ContextVar[str | None] = ContextVar("BOUND_ID", default=None)  # of the request that a line belongs to
+from todo_service.observability.line_writer import LineWriter
+from todo_service.observability.request_record import RECORD, RequestRecord
 
 
 def add_request_id(_: object, __: str, event: EventDict) -> EventDict:
     """Add the id of the current request to a line."""
-    if (request_id := BOUND_ID.get()) is not None:
-        event["request_id"] = request_id
+    if (record := RECORD.get()) is not None:
+        event["request_id"] = record.request_id
     return event
 
 
@@ -31,7 +31,31 @@ SHARED: tuple[Processor, ...] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
 
+_writer: LineWriter | None = None  # of this process, if its lines are JSON
+_logs_requests = True
+
 log = structlog.get_logger()
+
+
+class _LineLogger:
+    """The end of structlog's chain: passes finished lines on to the writer."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def msg(self, line: bytes) -> None:
+        assert _writer is not None
+        _writer.write(line)
+
+    debug = info = warning = error = critical = msg
+
+
+class _LineHandler(logging.Handler):
+    """The same for the log lines of libraries."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        assert _writer is not None
+        _writer.write(self.format(record).encode(errors="backslashreplace"))
 
 
 def configure(settings: Settings) -> None:
@@ -41,14 +65,17 @@ def configure(settings: Settings) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a line that cannot be encoded must not fail its request
     exceptions = structlog.processors.ExceptionRenderer(tracebacks.format_traceback)  # type: ignore[arg-type]
-    # Our own lines bypass the standard library: 12 µs for a request's line instead of 64.
+    global _writer, _logs_requests
+    _logs_requests = level <= logging.INFO
+    _writer = None if on_terminal else LineWriter(sys.stdout.fileno(), _on_dropped)
+    # Our own lines bypass the standard library: 12 µs for a line instead of 64.
     structlog.configure(
         processors=[*SHARED, exceptions, console() if on_terminal else as_json],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout) if on_terminal else structlog.BytesLoggerFactory(),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout) if on_terminal else _LineLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(sys.stdout) if on_terminal else _LineHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*SHARED, structlog.stdlib.add_logger_name],
@@ -60,6 +87,43 @@ def configure(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+
+
+def attach() -> None:
+    """Write lines from the running event loop from now on, so that a slow reader of the log holds up no request."""
+    if _writer is not None:
+        _writer.attach(asyncio.get_running_loop())
+
+
+def detach() -> None:
+    """Write the lines that wait, and from now on each at once: the event loop ends."""
+    if _writer is not None:
+        _writer.detach()
+
+
+def _on_dropped(lines: int) -> None:
+    log.warning("log_lines_dropped", lines=lines)
+
+
+def log_request(method: str, route: str, status: int, seconds: float, record: RequestRecord) -> None:
+    """Log a request that has been answered. Its line is rendered here: 2 µs instead of 12."""
+    fields = {
+        "method": method,
+        "route": route,
+        "status": status,
+        "problem": record.problem,
+        "user_id": record.user_id,
+        "caller": record.caller,
+        "ms": round(seconds * 1000, 2),
+        "database_ms": round(record.database_seconds * 1000, 2),
+        "statements": record.statements,
+    }
+    if _writer is None:
+        log.info("request", **fields)
+    elif _logs_requests:
+        fields["event"], fields["request_id"], fields["level"] = "request", record.request_id, "info"
+        fields["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        _writer.write(as_json(None, "info", fields))
 
 
 def silence() -> None:

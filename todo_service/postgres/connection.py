@@ -1,9 +1,7 @@
-"""One connection, and the time that a request spends waiting for its statements."""
+"""One connection, which reports how long each of its statements took."""
 
 import time
 from collections.abc import Callable
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -12,17 +10,6 @@ if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 else:
     Connection = asyncpg.Connection  # subscriptable in the stubs only
-
-
-@dataclass(slots=True)
-class Timing:
-    """The database time of one request: seconds spent waiting for statements, and their number."""
-
-    seconds: float = 0.0
-    statements: int = 0
-
-
-TIMING: ContextVar[Timing | None] = ContextVar("TIMING", default=None)
 
 
 class TimedConnection(Connection):

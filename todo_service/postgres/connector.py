@@ -40,7 +40,6 @@ class Connector:
         dsn: The connection string.
         server_settings: Session settings; those of the connection string override them. Through a pooler only the
             connection string's own and those that PgBouncer tracks are sent.
-        command_timeout: Seconds for one statement, None for no limit.
         on_statement: Called with the text and the seconds of each statement, in the context of the task that ran it.
     """
 
@@ -49,13 +48,11 @@ class Connector:
         dsn: Dsn,
         *,
         server_settings: Mapping[str, str],
-        command_timeout: float | None,
         on_statement: Callable[[str, float], None] | None = None,
     ) -> None:
         self.pooled = dsn.pooled
         self._dsn = dsn
         self._server_settings = {**server_settings, **dsn.server_settings}
-        self._command_timeout = command_timeout
         self._on_statement = on_statement
         self._tls = database_tls.context(dsn)
         self._hosts: tuple[tuple[str | None, int | None], ...] = dsn.hosts or ((None, None),)
@@ -179,7 +176,6 @@ class Connector:
             "target_session_attrs": attrs,
             "server_settings": sent,
             "timeout": dsn.connect_timeout or HOST_SECONDS,
-            "command_timeout": self._command_timeout,
             "connection_class": TimedConnection,
         }
         if self.pooled:
@@ -217,7 +213,6 @@ async def single_connection(options: DatabaseOptions) -> AsyncIterator[Connectio
     connector = Connector(
         options.dsn,
         server_settings={"application_name": options.application_name, "timezone": "UTC"},
-        command_timeout=None,
     )
     db = await connector.connect()
     try:

@@ -17,14 +17,16 @@ import structlog
 from aiohttp import web
 
 from todo_service.config.database_options import DatabaseOptions
-from todo_service.limits.fair_share import USER, PerUserSemaphore
+from todo_service.limits.fair_share import PerUserSemaphore
 from todo_service.observability.metrics import Metrics
-from todo_service.postgres.connection import TIMING, Connection
+from todo_service.observability.request_record import RECORD, current_user
+from todo_service.postgres.connection import Connection
 from todo_service.postgres.connector import CLOSE_SECONDS, CannotConnectError, Connector
 from todo_service.postgres.failures import FAILOVER_STATES, is_unavailable
 from todo_service.postgres.pool import ConnectionPool, PooledConnection
 
 CANCEL_SECONDS = 0.2
+TICK_SECONDS = 0.05  # how late a deadline may be noticed
 SELECT_ONE = "SELECT 1"
 OWN_STATEMENTS = {SELECT_ONE: "ping", "BEGIN;": "begin", "COMMIT;": "commit", "ROLLBACK;": "rollback"}
 
@@ -54,12 +56,12 @@ class Database:
         self._connector = Connector(
             options.dsn,
             server_settings=options.server_settings,
-            command_timeout=options.statement_timeout,
             on_statement=self._on_statement,
         )
         self._pool: ConnectionPool | None = None
         self._floor_task: asyncio.Task[None] | None = None
         self._abandoned: set[asyncio.Task[None]] = set()
+        self._deadlines = _Deadlines()
         self._shares = PerUserSemaphore(max(1, options.pool_max // 2))
         self.longest = options.acquire_timeout + 0.9 * options.statement_timeout  # seconds that a request may wait
 
@@ -100,11 +102,11 @@ class Database:
 
         One user holds at most half of the connections; their further requests queue behind their own.
         """
-        return _Loan(self, self._options.acquire_timeout, self.longest, USER.get())
+        return _Loan(self, self.longest, current_user())
 
     def shared_connection(self, seconds: float) -> AbstractAsyncContextManager[Connection]:
         """Borrow a connection for the requests of several users, for at most `seconds`."""
-        return _Loan(self, self._options.acquire_timeout, seconds, None)
+        return _Loan(self, seconds, None)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -131,15 +133,12 @@ class Database:
             self._metrics.pool_size.set(pool.size)
             self._metrics.pool_free.set(pool.idle)
 
-    async def _acquire(self, pool: ConnectionPool, seconds: float) -> PooledConnection:
-        """Return a connection, an idle one without waiting. Raises `TimeoutError` after `seconds`."""
-        if (pooled := pool.take_idle()) is not None:
-            self._metrics.acquire.observe(0)
-            return pooled
+    async def _wait_for_connection(self, pool: ConnectionPool) -> PooledConnection:
+        """Return a connection that another request has returned, or a new one. Raises `TimeoutError`."""
         started = time.perf_counter()
         self._metrics.pool_waiters.inc()
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._options.acquire_timeout):
                 return await pool.acquire()
         finally:
             self._metrics.pool_waiters.dec()
@@ -158,7 +157,7 @@ class Database:
 
     async def _check_one(self, seconds: float) -> bool:
         try:
-            async with _Loan(self, seconds, seconds, None) as db:
+            async with _Loan(self, seconds, None) as db:
                 await db.execute(SELECT_ONE)
         except Exception as error:
             if not is_unavailable(error):
@@ -178,9 +177,9 @@ class Database:
             pause = longest_pause if alive else min(longest_pause, 2 * pause + 1, 15)
 
     def _on_statement(self, text: str, seconds: float) -> None:
-        if (timing := TIMING.get()) is not None:
-            timing.seconds += seconds
-            timing.statements += 1
+        if (record := RECORD.get()) is not None:
+            record.database_seconds += seconds
+            record.statements += 1
         name = self._names.get(text, "unnamed")
         self._metrics.statement(name, seconds)
         if self._options.echo:
@@ -190,48 +189,100 @@ class Database:
 class _Loan:
     """A borrowed connection for the block of `async with`, under one deadline; see `Database.connection`."""
 
-    __slots__ = ("_acquire_seconds", "_database", "_deadline", "_longest", "_pool", "_pooled", "_user")
+    __slots__ = ("_cancelling", "_database", "_is_overdue", "_pool", "_pooled", "_seconds", "_task", "_user", "due")
 
     _pool: ConnectionPool
     _pooled: PooledConnection
+    _task: asyncio.Task[Any]
+    due: float
 
-    def __init__(self, database: Database, acquire_seconds: float, longest: float, user: str | None) -> None:
+    def __init__(self, database: Database, seconds: float, user: str | None) -> None:
         self._database = database
-        self._acquire_seconds = acquire_seconds
-        self._longest = longest
+        self._seconds = seconds
         self._user = user
+        self._is_overdue = False
 
     async def __aenter__(self) -> Connection:
         database = self._database
         if database._pool is None:
             raise CannotConnectError("The database is not opened.")
         self._pool = database._pool
-        self._deadline = asyncio.timeout(self._longest)
-        await self._deadline.__aenter__()
+        self._begin()
         try:
-            await database._shares.acquire(self._user, seconds=self._acquire_seconds)
+            shares = database._shares
+            if not shares.take(self._user):
+                await shares.acquire(self._user, seconds=database._options.acquire_timeout)
             try:
-                self._pooled = await database._acquire(self._pool, self._acquire_seconds)
+                if (pooled := self._pool.take_idle()) is None:
+                    pooled = await database._wait_for_connection(self._pool)
+                self._pooled = pooled
             except BaseException:
-                database._shares.release(self._user)
+                shares.release(self._user)
                 raise
         except BaseException as error:
-            await self._deadline.__aexit__(type(error), error, error.__traceback__)
+            self._end(error)
             raise
-        return self._pooled.connection
+        return pooled.connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, TimeoutError | asyncio.CancelledError):
-            self._database._abandon(self._pool, self._pooled)
-            await asyncio.sleep(0)  # asyncpg opens its cancel request
-        else:
-            if isinstance(error, asyncpg.PostgresError) and error.sqlstate in FAILOVER_STATES:
-                self._pool.expire()
-            self._pool.release(self._pooled)
-        self._database._shares.release(self._user)
-        await self._deadline.__aexit__(kind, error, traceback)
+        try:
+            if error is None:
+                self._pool.release(self._pooled)
+            elif isinstance(error, TimeoutError | asyncio.CancelledError):
+                self._database._abandon(self._pool, self._pooled)
+                await asyncio.sleep(0)  # asyncpg opens its cancel request
+            else:
+                if isinstance(error, asyncpg.PostgresError) and error.sqlstate in FAILOVER_STATES:
+                    self._pool.expire()
+                self._pool.release(self._pooled)
+        finally:
+            self._database._shares.release(self._user)
+            self._end(error)
+
+    def cancel(self) -> None:
+        """Cancel the task, because the deadline has passed."""
+        if not self._is_overdue:
+            self._is_overdue = True
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        self.due = time.monotonic() + self._seconds
+        self._database._deadlines.add(self)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Raise `TimeoutError` in the place of our own cancellation, as `asyncio.timeout` does."""
+        self._database._deadlines.remove(self)
+        if self._is_overdue and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
+            raise TimeoutError from error
+
+
+class _Deadlines:
+    """The deadlines of all loans, checked together: a timer for each would cost as much as a statement's parsing."""
+
+    def __init__(self) -> None:
+        self._loans: set[_Loan] = set()
+        self._tick: asyncio.TimerHandle | None = None
+
+    def add(self, loan: _Loan) -> None:
+        self._loans.add(loan)
+        if self._tick is None:
+            self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._check)
+
+    def remove(self, loan: _Loan) -> None:
+        self._loans.discard(loan)
+
+    def _check(self) -> None:
+        now, self._tick = time.monotonic(), None
+        for loan in self._loans:
+            if loan.due <= now:
+                loan.cancel()
+        if self._loans:
+            self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._check)
 
 
 DATABASE = web.AppKey("database", Database)

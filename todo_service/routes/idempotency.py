@@ -68,7 +68,7 @@ async def _attempt(
                 return await change(db, request, *args)
             return await _run_once(db, request, key, change, *args)
     except BaseException:
-        task_log.discard(request)
+        task_log.discard()
         raise
 
 

@@ -10,7 +10,7 @@ import time
 
 from aiohttp import web
 
-from todo_service.postgres.connection import TIMING
+from todo_service.observability.request_record import RECORD
 from todo_service.postgres.database import Database
 from todo_service.queries import clocks
 from todo_service.queries.task_lists import Stamp
@@ -54,20 +54,22 @@ class ListStamps:
         return stamps[owner_id]
 
     async def _wait(self, owner_id: str) -> Stamp | None:
-        """Return the stamp that another request has read, or None: this one has to read."""
+        """Return the stamp that another request has read, or None: this one has to read.
+
+        The requests in front of this one arrived before it, so it ends within its own deadline if they do.
+        """
         future: asyncio.Future[Stamp | None] = asyncio.get_running_loop().create_future()
-        waiter, started = (owner_id, future), time.perf_counter()
-        self._waiters.append(waiter)
+        started = time.perf_counter()
+        self._waiters.append((owner_id, future))
         try:
-            async with asyncio.timeout(self._database.longest):
-                stamp = await future
-        except BaseException:
+            stamp = await future
+        except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None and future.result() is None:
                 self._hand_over()
             raise
-        if (timing := TIMING.get()) is not None:
-            timing.seconds += time.perf_counter() - started
-            timing.statements += stamp is not None
+        if (record := RECORD.get()) is not None:
+            record.database_seconds += time.perf_counter() - started
+            record.statements += stamp is not None
         return stamp
 
     def _hand_over(self) -> None:

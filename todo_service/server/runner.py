@@ -19,11 +19,12 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from todo_service import errors
+from todo_service.auth.caller import REQUEST_ID
 from todo_service.config.settings import SETTINGS
 from todo_service.limits.load import LOAD
 from todo_service.middleware.errors import problem_response, to_api_error
 from todo_service.middleware.load_limit import LoadShedder
-from todo_service.middleware.request_id import request_id
+from todo_service.middleware.request_id import begin_record
 from todo_service.middleware.response_headers import RESPONSE_HEADERS
 from todo_service.observability import logs
 from todo_service.observability.metrics import METRICS, UNMATCHED
@@ -54,7 +55,8 @@ class _Protocol(RequestHandler):
     ) -> web.StreamResponse:
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionError("the client has gone, or a part of an answer is sent already")
-        logs.BOUND_ID.set(request_id(request))  # the connection is closed after this answer
+        if REQUEST_ID not in request:  # it could not be parsed
+            begin_record(request)
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             log.info("bad_request", status=status)
             self._count(request, HTTPStatus.BAD_REQUEST)
@@ -76,9 +78,9 @@ class _Protocol(RequestHandler):
         self._manager.app[METRICS].count_answer(request.method, UNMATCHED, status)
 
     def _problem(self, request: web.BaseRequest, error: errors.ApiError) -> web.Response:
-        response = problem_response(error, request_id=request_id(request))
+        response = problem_response(error, request_id=request[REQUEST_ID])
         assert isinstance(self._manager, _Server)
-        self._manager.app[RESPONSE_HEADERS].complete(response.headers, request_id(request))
+        self._manager.app[RESPONSE_HEADERS].complete(response.headers, request[REQUEST_ID])
         return response
 
 
@@ -127,6 +129,7 @@ class Runner(_LimitedRunner):
         self._others = [(_LimitedRunner(other), listener) for other, listener in others]
 
     async def setup(self) -> None:
+        logs.attach()
         await super().setup()
         for runner, listener in self._others:
             await runner.setup()
@@ -143,6 +146,7 @@ class Runner(_LimitedRunner):
             await runner.cleanup()
         if serving:
             log.info("stopped")
+        logs.detach()
 
     async def _drain(self) -> None:
         """Readiness turns 503 at once, new connections are accepted for the settings' `drain` seconds more, then the
@@ -190,6 +194,7 @@ async def serve(
 
     def stop() -> None:
         if stopping.is_set():
+            logs.detach()
             os._exit(1)
         stopping.set()
 

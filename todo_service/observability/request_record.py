@@ -1,0 +1,38 @@
+"""The record of the current request: the facts for its log line and its metrics, and the user who shares resources.
+
+One context variable holds it, so that the log, the pool and the fair shares find it without the request.
+"""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """One request.
+
+    Attributes:
+        user_id: The caller; None while the request is not authenticated.
+        caller: The kind of the caller, a word for the log.
+        problem: The name of the error that answers it.
+        database_seconds: Spent waiting for statements.
+        statements: Their number.
+        notes: Events that are logged when the request ends, each with its fields.
+    """
+
+    request_id: str
+    user_id: str | None = None
+    caller: str | None = None
+    problem: str | None = None
+    database_seconds: float = 0.0
+    statements: int = 0
+    notes: list[tuple[str, dict[str, object]]] | None = None
+
+
+RECORD: ContextVar[RequestRecord | None] = ContextVar("RECORD", default=None)
+
+
+def current_user() -> str | None:
+    """Return the user of the current request; None outside a request and before its authentication."""
+    record = RECORD.get()
+    return record.user_id if record else None
