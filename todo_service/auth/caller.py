@@ -1,7 +1,7 @@
 """The facts about a request that its middlewares establish: its id, its caller, the owner of its tasks."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from uuid import UUID
 
 from aiohttp import web
@@ -9,7 +9,7 @@ from aiohttp import web
 ADMIN = "admin"
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """The origin of a caller: a sign-in here, a credential of a trusted auth server, or a service acting for a user."""
 
     ACCOUNT = "account"

@@ -7,8 +7,8 @@ Windows slide. They live in the memory of the process (`rate_memory.py`) or in R
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
+from enum import StrEnum
 from hashlib import blake2b
 
 from aiohttp import web
@@ -21,7 +21,7 @@ KEY_VALIDATIONS = 5  # an hour
 _UNITS = {MINUTE: "minute", HOUR: "hour"}
 
 
-class Limit(Enum):
+class Limit(StrEnum):
     """The limit that a request counts against: reads, writes, attempts at a secret, API key validations, or none."""
 
     READ = "read"
@@ -35,8 +35,15 @@ class Limit(Enum):
 class Quota:
     """`amount` requests in any `seconds` seconds, `MINUTE` or `HOUR`."""
 
+    limit: Limit
     amount: int
     seconds: int
+    fixed_headers: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        policy = f'"{self.limit}";q={self.amount};w={self.seconds}'
+        headers = {"RateLimit-Policy": policy, "X-RateLimit-Limit": str(self.amount)}
+        object.__setattr__(self, "fixed_headers", headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,6 @@ class Usage:
         reset: Whole seconds, at least 1, until there is one more.
     """
 
-    limit: Limit
     quota: Quota
     admitted: bool
     remaining: int
@@ -58,24 +64,22 @@ class Usage:
     @property
     def headers(self) -> dict[str, str]:
         """The headers of draft-ietf-httpapi-ratelimit-headers, and the older ones with the reset in Unix seconds."""
-        name, quota, remaining, reset = self.limit.value, self.quota, self.remaining, self.reset
-        return {
-            "RateLimit-Policy": f'"{name}";q={quota.amount};w={quota.seconds}',
-            "RateLimit": f'"{name}";r={remaining};t={reset}',
-            "X-RateLimit-Limit": str(quota.amount),
-            "X-RateLimit-Remaining": str(remaining),
-            "X-RateLimit-Reset": str(math.ceil(time.time()) + reset),
+        return self.quota.fixed_headers | {
+            "RateLimit": f'"{self.quota.limit}";r={self.remaining};t={self.reset}',
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": str(math.ceil(time.time()) + self.reset),
         }
 
 
 def quotas(*, read: int, write: int, auth: int) -> dict[Limit, Quota]:
     """Return the quota of each limit, given requests per minute."""
-    return {
-        Limit.READ: Quota(read, MINUTE),
-        Limit.WRITE: Quota(write, MINUTE),
-        Limit.AUTH: Quota(auth, MINUTE),
-        Limit.KEY_VALIDATION: Quota(KEY_VALIDATIONS, HOUR),
-    }
+    enforced = (
+        Quota(Limit.READ, read, MINUTE),
+        Quota(Limit.WRITE, write, MINUTE),
+        Quota(Limit.AUTH, auth, MINUTE),
+        Quota(Limit.KEY_VALIDATION, KEY_VALIDATIONS, HOUR),
+    )
+    return {quota.limit: quota for quota in enforced}
 
 
 class RateLimiter:
@@ -110,24 +114,24 @@ class RateLimiter:
         quota = self._quotas.get(limit)
         if quota is None:
             return None
-        digest = blake2b(subject.encode(), key=self._key, digest_size=16).hexdigest()
-        key = f"todo:{limit.value}/{digest}/{quota.amount}/1/{_UNITS[quota.seconds]}"
-        window = await self._hit_redis(self._redis, key, quota) if self._redis else None
+        window = await self._hit_redis(self._redis, subject, quota) if self._redis else None
         if window is None:
-            window = self._memory.hit(key, quota.amount, quota.seconds)
+            window = self._memory.hit(f"{limit}/{subject}", quota.amount, quota.seconds)
         if not window.admitted:
-            self._observer.limited(limit.value)
+            self._observer.limited(limit)
         reset = max(1, math.ceil(window.oldest + quota.seconds - time.monotonic()))
-        return Usage(limit, quota, window.admitted, max(0, quota.amount - window.used), reset)
+        return Usage(quota, window.admitted, max(0, quota.amount - window.used), reset)
 
-    async def _hit_redis(self, redis: RedisWindows, key: str, quota: Quota) -> Window | None:
+    async def _hit_redis(self, redis: RedisWindows, subject: str, quota: Quota) -> Window | None:
         """Count in Redis; None while it is down. Admissions are counted in memory too, for when it goes down."""
+        digest = blake2b(subject.encode(errors="surrogatepass"), key=self._key, digest_size=16).hexdigest()
+        key = f"todo:{quota.limit}/{digest}/{quota.amount}/1/{_UNITS[quota.seconds]}"
         try:
             window = await redis.hit(key, quota.amount, quota.seconds)
         except ConnectionError:
             return None
         if window.admitted:
-            self._memory.hit(key, quota.amount, quota.seconds)
+            self._memory.hit(f"{quota.limit}/{subject}", quota.amount, quota.seconds)
         return window
 
 

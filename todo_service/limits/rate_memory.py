@@ -46,7 +46,7 @@ class MemoryWindows:
         moments = windows.get(key)
         if moments is None:
             moments = array("d")
-        else:
+        elif moments and moments[0] <= now - seconds:
             del moments[: bisect_right(moments, now - seconds)]
         admitted = len(moments) + cost <= limit
         if admitted and cost:
@@ -54,7 +54,8 @@ class MemoryWindows:
             windows[key] = moments
             windows.move_to_end(key)
             for _ in range(_EVICTIONS):
-                front = next(iter(windows))
-                if len(windows) > self._max_keys or not windows[front] or windows[front][-1] <= now - seconds:
-                    del windows[front]
+                front, last = next(iter(windows.items()))
+                if len(windows) <= self._max_keys and last and last[-1] > now - seconds:
+                    break
+                del windows[front]
         return Window(admitted, moments[0] if moments else now, len(moments))

@@ -8,7 +8,7 @@ from todo_service.auth.rate_limiting import USAGE
 from todo_service.limits.load import Load
 from todo_service.middleware.request_id import HEADER
 
-DEFAULTS = CIMultiDict({
+DEFAULTS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -16,7 +16,7 @@ DEFAULTS = CIMultiDict({
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",  # for images and scripts of other pages; CORS takes precedence
     "Cache-Control": "no-store",
-})  # fmt: skip
+}
 HTTPS_ONLY = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 CREDENTIALS = ("Authorization", "X-Service-Auth", "X-User-ID")
 
@@ -32,15 +32,15 @@ class ResponseHeaders:
 
     def __init__(self, load: Load, *, https_only: bool, varies_by_origin: bool) -> None:
         self._load = load
-        self._always = {"Server": "todo-service"} | (HTTPS_ONLY if https_only else {})  # aiohttp's names versions
+        self._defaults = CIMultiDict(DEFAULTS | (HTTPS_ONLY if https_only else {}))
         self._vary: tuple[str, ...] = (hdrs.ORIGIN,) if varies_by_origin else ()
         self._vary_private = (*CREDENTIALS, *self._vary)
 
     def complete(self, headers: CIMultiDict[str], request_id: str) -> None:
         """Add the headers that every answer has; a default does not replace a header that is set already."""
         headers[HEADER] = request_id
-        headers.update(self._always)
-        headers.merge(DEFAULTS)
+        headers[hdrs.SERVER] = "todo-service"  # aiohttp's names versions
+        headers.merge(self._defaults)
         vary = self._vary_private if headers["Cache-Control"].startswith("private") else self._vary
         if vary and hdrs.VARY not in headers:
             headers[hdrs.VARY] = ", ".join(vary)

@@ -5,25 +5,27 @@ but the tasks and the query are cached, never on the time.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from todo_service.queries.task_lists import Stamp
 
 MAX_BYTES = 64 * 1024 * 1024  # in each worker
-OVERHEAD = 1500  # bytes for the key and the objects around an answer
+OVERHEAD = 1500  # bytes for the headers and the objects around an answer
+
+Key = tuple[str, str, str]  # the name of the family, the owner, the query as it was sent
 
 
 @dataclass(frozen=True, slots=True)
 class CachedList:
-    """The answer to a list: its JSON, the number of matches, and the cursor of the next page, None on the last one."""
+    """The answer to a list: its tag, its JSON and its headers, made from the tasks of one stamp."""
 
     stamp: Stamp
+    tag: str
     body: bytes
-    total: int
-    next_cursor: str | None
+    headers: CIMultiDict[str]
 
 
 class ListCache:
@@ -31,35 +33,36 @@ class ListCache:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._answers: OrderedDict[Hashable, CachedList] = OrderedDict()
+        self._answers: OrderedDict[Key, CachedList] = OrderedDict()
         self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._answers)
 
-    def get(self, key: Hashable) -> CachedList | None:
+    def get(self, key: Key) -> CachedList | None:
         """Return the last answer, stale or not."""
-        if key in self._answers:
+        if (answer := self._answers.get(key)) is not None:
             self._answers.move_to_end(key)
-        return self._answers.get(key)
+        return answer
 
-    def put(self, key: Hashable, answer: CachedList) -> None:
+    def put(self, key: Key, answer: CachedList) -> None:
         """Store an answer in place of the last one."""
         self._drop(key)
-        if _size(answer) > self._max_bytes // 8:
+        size = _size(key, answer)
+        if size > self._max_bytes // 8:
             return
         self._answers[key] = answer
-        self.bytes += _size(answer)
+        self.bytes += size
         while self.bytes > self._max_bytes:
             self._drop(next(iter(self._answers)))
 
-    def _drop(self, key: Hashable) -> None:
+    def _drop(self, key: Key) -> None:
         if (answer := self._answers.pop(key, None)) is not None:
-            self.bytes -= _size(answer)
+            self.bytes -= _size(key, answer)
 
 
-def _size(answer: CachedList) -> int:
-    return len(answer.body) + OVERHEAD
+def _size(key: Key, answer: CachedList) -> int:
+    return len(answer.body) + sum(map(len, key)) + OVERHEAD
 
 
 LIST_CACHE = web.AppKey("list_cache", ListCache)

@@ -9,6 +9,7 @@ from todo_service.wire import codec
 
 PRIVATE = {"Cache-Control": "private, no-cache"}
 SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+JSON = {"Content-Type": "application/json"}
 RETRY = {"Retry-After": "2"}
 
 

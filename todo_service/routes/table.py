@@ -34,6 +34,9 @@ PATTERNS = {
     "/api/v1/tasks/{task_id}": "/api/v1/tasks/{task_id:(?!batch/?$)[^/]+}",  # a batch has a row of its own
 }
 
+MAX_QUERIES = 500  # validated ones that each route keeps
+MAX_QUERY_LENGTH = 200  # characters of one that is kept
+
 HandlerFunction = Callable[..., Awaitable[web.StreamResponse]]
 H = TypeVar("H", bound=HandlerFunction)
 
@@ -174,6 +177,8 @@ def _pattern(path: str) -> str:
 
 
 def _endpoint(route: Route) -> Handler:
+    queries: dict[str, Input] = {}
+
     async def endpoint(request: web.Request) -> web.StreamResponse:
         if route.family:
             request[FAMILY] = route.family
@@ -181,8 +186,7 @@ def _endpoint(route: Route) -> Handler:
         if route.body:
             inputs.append(await _read_body(request, route, route.body))
         if route.query:
-            values = codec.query_values(route.query, request.query, invalid_status=route.invalid_status)
-            inputs.append(_validate(request, route, route.query, values))
+            inputs.append(_read_query(request, route, route.query, queries))
         if (route.any_owner or route.admin_handler) and request[CALLER].role == ADMIN:
             return await _answer_admin(request, route, inputs)
         return await route.handler(request, *inputs)
@@ -196,6 +200,20 @@ async def _answer_admin(request: web.Request, route: Route, inputs: list[Input |
     if route.any_owner and (task_id := parse_task_id(request.match_info["task_id"])):
         request[OWNER] = await owner_for_admin(request, task_id, request[CALLER].user_id)
     return await (route.admin_handler or route.handler)(request, *inputs)
+
+
+def _read_query(request: web.Request, route: Route, model: type[Input], known: dict[str, Input]) -> Input:
+    """Return the validated query. The same text is validated once: most clients send the same few."""
+    text = request.rel_url.raw_query_string
+    query = known.get(text)
+    if query is None:
+        values = codec.query_values(model, request.query, invalid_status=route.invalid_status)
+        query = _validate(request, route, model, values)
+        if len(known) >= MAX_QUERIES:
+            known.clear()
+        if len(text) <= MAX_QUERY_LENGTH:
+            known[text] = query
+    return query
 
 
 async def _read_body(request: web.Request, route: Route, model: type[Input] | type[bytes]) -> Input | bytes | None:

@@ -1,13 +1,14 @@
 """Lists of tasks: a user's own, or every user's for administrators.
 
-A cached answer is sent if its stamp is still the present one. Otherwise the list is read from PostgreSQL together with
-its stamp, unless that is the stamp of the caller's copy.
+The hot path is `_list_of_owner`: a cached answer is sent if its stamp is still the present one. Otherwise the list is
+read from PostgreSQL together with its stamp, unless that is the stamp of the caller's copy.
 """
 
 import hashlib
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 from todo_service.auth.caller import OWNER
 from todo_service.errors import invalid
@@ -16,7 +17,7 @@ from todo_service.postgres.database import DATABASE
 from todo_service.queries import task_lists
 from todo_service.queries.task_lists import NO_TASKS, ListSpec, Page
 from todo_service.routes import responses
-from todo_service.routes.list_cache import LIST_CACHE, CachedList
+from todo_service.routes.list_cache import LIST_CACHE, CachedList, Key
 from todo_service.routes.list_stamps import LIST_STAMPS
 from todo_service.routes.table import describe
 from todo_service.wire import codec, cursors, etags
@@ -49,31 +50,38 @@ async def list_any_tasks(request: web.Request, query: ListQuery) -> web.Response
     spec = _spec(request, query, owner_id=None)
     async with request.app[DATABASE].connection() as db:
         page = await task_lists.select_page_any_owner(db, spec=spec)
-    answer = await _write(request, query, page, spec, owner_id=None)
-    tag = etags.of_content(hashlib.blake2b(answer.body, digest_size=16).hexdigest())
-    return _respond(request, answer, spec, tag)
+    body, next_cursor = await _write(request, query, page, spec, owner_id=None)
+    tag = etags.of_content(hashlib.blake2b(body, digest_size=16).hexdigest())
+    return _respond(request, tag, body, _headers(request, tag, page.total, spec, next_cursor))
 
 
 async def _list_of_owner(request: web.Request, query: ListQuery, owner_id: str) -> web.Response:
-    family, cache = request[FAMILY], request.app[LIST_CACHE]
-    spec = _spec(request, query, owner_id=owner_id)
-    key, digest = (family.name, owner_id, spec), tag_digest(family.name, owner_id, spec)
-    answer = cache.get(key)
-    stamps = [answer.stamp] if answer else etags.stamps(_if_none_match(request), digest)
-    page = None
-    if answer is None or await request.app[LIST_STAMPS].read(owner_id) != answer.stamp:
-        async with request.app[DATABASE].connection() as db:
-            page = await task_lists.select_page(db, owner_id=owner_id, spec=spec, unless=stamps[0] if stamps else None)
-    if page is not None:
-        answer = await _write(request, query, page, spec, owner_id=owner_id)
-        cache.put(key, answer)
-    if answer is None:
-        response = responses.not_modified(etags.of_list(stamps[0], digest))
+    app = request.app
+    key = (request[FAMILY].name, owner_id, request.rel_url.raw_query_string)
+    cached = app[LIST_CACHE].get(key)
+    if cached is not None and await app[LIST_STAMPS].read(owner_id) == cached.stamp:
+        response, outcome = _respond(request, cached.tag, cached.body, cached.headers), "hit"
     else:
-        response = _respond(request, answer, spec, etags.of_list(answer.stamp, digest))
-    outcome = "not_modified" if response.status == HTTPStatus.NOT_MODIFIED else "hit" if page is None else "miss"
-    request.app[METRICS].list_answered(outcome)
+        response, outcome = await _read_list(request, query, owner_id, key), "miss"
+    app[METRICS].list_answered("not_modified" if response.status == HTTPStatus.NOT_MODIFIED else outcome)
     return response
+
+
+async def _read_list(request: web.Request, query: ListQuery, owner_id: str, key: Key) -> web.Response:
+    """Read the list, unless it is the caller's copy that PostgreSQL confirms."""
+    spec = _spec(request, query, owner_id=owner_id)
+    digest = tag_digest(request[FAMILY].name, owner_id, spec)
+    stamps = etags.stamps(_if_none_match(request), digest)
+    async with request.app[DATABASE].connection() as db:
+        page = await task_lists.select_page(db, owner_id=owner_id, spec=spec, unless=stamps[0] if stamps else None)
+    if page is None:
+        return responses.not_modified(etags.of_list(stamps[0], digest))
+    stamp = page.stamp or NO_TASKS
+    tag = etags.of_list(stamp, digest)
+    body, next_cursor = await _write(request, query, page, spec, owner_id=owner_id)
+    headers = _headers(request, tag, page.total, spec, next_cursor)
+    request.app[LIST_CACHE].put(key, CachedList(stamp, tag, body, headers))
+    return _respond(request, tag, body, headers)
 
 
 def _spec(request: web.Request, query: ListQuery, *, owner_id: str | None) -> ListSpec:
@@ -88,24 +96,30 @@ def _spec(request: web.Request, query: ListQuery, *, owner_id: str | None) -> Li
 
 async def _write(
     request: web.Request, query: ListQuery, page: Page, spec: ListSpec, *, owner_id: str | None
-) -> CachedList:
+) -> tuple[bytes, str | None]:
+    """Return the JSON of a page, and the cursor of the next page, None on the last one."""
     next_cursor = None
     if page.has_more:
         last = task_lists.position(spec.sort, page.tasks[-1])
         next_cursor = cursors.write(last, digest=query.digest(owner_id))
-    body = codec.dump(await request[FAMILY].task_list(page, spec, next_cursor))
-    return CachedList(page.stamp or NO_TASKS, body, page.total, next_cursor)
+    return codec.dump(await request[FAMILY].task_list(page, spec, next_cursor)), next_cursor
 
 
-def _respond(request: web.Request, answer: CachedList, spec: ListSpec, tag: str) -> web.Response:
-    if etags.matches(_if_none_match(request), tag):
-        return responses.not_modified(tag)
-    headers = responses.PRIVATE | {TOTAL: str(answer.total), hdrs.ETAG: tag}
-    if answer.next_cursor is not None:
-        next_page = {"cursor": answer.next_cursor, "limit": str(spec.limit)}
+def _headers(
+    request: web.Request, tag: str, total: int, spec: ListSpec, next_cursor: str | None
+) -> CIMultiDict[str]:
+    headers = CIMultiDict(responses.PRIVATE | responses.JSON | {TOTAL: str(total), hdrs.ETAG: tag})
+    if next_cursor is not None:
+        next_page = {"cursor": next_cursor, "limit": str(spec.limit)}
         url = request.rel_url.without_query_params("skip").update_query(next_page)
         headers[hdrs.LINK] = f'<{url.raw_path_qs}>; rel="next"'
-    return responses.json_bytes(answer.body, headers=headers)
+    return headers
+
+
+def _respond(request: web.Request, tag: str, body: bytes, headers: CIMultiDict[str]) -> web.Response:
+    if hdrs.IF_NONE_MATCH in request.headers and etags.matches(_if_none_match(request), tag):
+        return responses.not_modified(tag)
+    return web.Response(body=body, headers=headers)
 
 
 def _if_none_match(request: web.Request) -> list[str]:
