@@ -156,11 +156,15 @@ def add_auth(app: web.Application) -> None:
 async def watch_event_loop(app: web.Application) -> None:
     """Monitor the event loop for ever."""
 
-    def read_gauges() -> None:
+    def update_metrics() -> None:
         app[DATABASE].measure_pool()
         app[METRICS].password_checks.set(app[BCRYPT_POOL].waiting)
+        app[METRICS].flush()
 
-    await monitor(app[METRICS], app[LOAD], read_gauges)
+    try:
+        await monitor(app[METRICS], app[LOAD], update_metrics)
+    finally:
+        app[METRICS].flush()
 
 
 async def follow_revocations(app: web.Application) -> None:

@@ -27,16 +27,15 @@ class PerUserSemaphore:
             self._held[user_id] = held + 1
         return held < self._limit
 
-    async def acquire(self, user_id: str | None, *, seconds: float) -> None:
-        """Take one of the user's slots. Raises `TimeoutError` if none is free within `seconds`."""
+    async def acquire(self, user_id: str | None) -> None:
+        """Take one of the user's slots, waiting in order of arrival."""
         if user_id is None or self.take(user_id):
             return
         waiters = self._waiters.setdefault(user_id, deque())
         waiter = asyncio.get_running_loop().create_future()
         waiters.append(waiter)
         try:
-            async with asyncio.timeout(seconds):
-                await waiter
+            await waiter
         except BaseException:
             if waiter.done() and not waiter.cancelled():  # the slot came at the same moment
                 self.release(user_id)

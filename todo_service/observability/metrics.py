@@ -1,7 +1,8 @@
 """Prometheus metrics: the name, the labels and the buckets of each.
 
 A label is a route's template, a statement's name or a word from a fixed list, never a caller's text, so the number of
-series is bounded. Two applications of one process share nothing here.
+series is bounded. Two applications of one process share nothing here. The hot path adds to tallies, which `flush`
+passes on.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
+
+from todo_service.observability.tallies import CounterTally, HistogramTally
 
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10)  # seconds, as all buckets here
 STATEMENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -32,9 +35,9 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the time of each series' birth: twice the lines, and unknown with several workers
         self._registry = CollectorRegistry()
         self._source = source or self._registry
-        self._answers: dict[tuple[str, str, int], Counter] = {}
-        self._durations: dict[tuple[str, str], Histogram] = {}
-        self._statements: dict[str, Histogram] = {}
+        self._answers: dict[tuple[str, str, int], CounterTally] = {}
+        self._durations: dict[tuple[str, str], HistogramTally] = {}
+        self._statements: dict[str, HistogramTally] = {}
         self._words: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self._redis_up: Gauge | None = None
         self._define_requests()
@@ -49,7 +52,7 @@ class Metrics:
         of_route = ["method", "route"]
         self._requests = self._counter("todo_http_requests", "Requests answered.", [*of_route, "status"])
         for method in METHODS:
-            self._answers[method, SHED, 503] = self._requests.labels(method, SHED, "503")
+            self._tally_answers(method, SHED, 503)
         self._seconds = self._histogram(
             "todo_http_request_duration_seconds", "From a request's head to its answer.", REQUEST_BUCKETS, of_route
         )
@@ -63,8 +66,10 @@ class Metrics:
         self._statement_seconds = self._histogram(
             "todo_database_statement_duration_seconds", "One statement, by name.", STATEMENT_BUCKETS, ["statement"]
         )
-        self.acquire = self._histogram(
-            "todo_database_acquire_duration_seconds", "The wait for a connection of the pool.", STATEMENT_BUCKETS
+        self.acquire = HistogramTally(
+            self._histogram(
+                "todo_database_acquire_duration_seconds", "The wait for a connection of the pool.", STATEMENT_BUCKETS
+            )
         )
         self.pool_size = self._gauge("todo_database_pool_size", "Connections open.")
         self.pool_free = self._gauge("todo_database_pool_free", "Idle connections.")
@@ -85,18 +90,16 @@ class Metrics:
 
     def add_route(self, method: str, route: str) -> None:
         """Create the series of a route, at zero, before its first request."""
-        self._durations[method, route] = self._seconds.labels(method, route)
+        self._durations[method, route] = HistogramTally(self._seconds.labels(method, route))
         for status in FAILURES:
-            self._answers[method, route, status] = self._requests.labels(method, route, str(status))
+            self._tally_answers(method, route, status)
 
     def count_answer(self, method: str, route: str, status: int, seconds: float | None = None) -> None:
         """Count an answer; `seconds` is None where its duration is unknown."""
         if method not in METHODS:
             method = OTHER
-        count = self._answers.get((method, route, status))
-        if count is None:
-            count = self._answers[method, route, status] = self._requests.labels(method, route, str(status))
-        count.inc()
+        tally = self._answers.get((method, route, status)) or self._tally_answers(method, route, status)
+        tally.pending += 1
         if seconds is not None:
             if (method, route) not in self._durations:
                 self.add_route(method, route)
@@ -104,10 +107,10 @@ class Metrics:
 
     def statement(self, name: str, seconds: float) -> None:
         """Count a statement of this name."""
-        duration = self._statements.get(name)
-        if duration is None:
-            duration = self._statements[name] = self._statement_seconds.labels(name)
-        duration.observe(seconds)
+        tally = self._statements.get(name)
+        if tally is None:
+            tally = self._statements[name] = HistogramTally(self._statement_seconds.labels(name))
+        tally.observe(seconds)
 
     def auth_event(self, event: str, outcome: str) -> None:
         """Count an event of a credential: `event` is `sign_in`, `registration`, `refresh` or `token`."""
@@ -148,8 +151,15 @@ class Metrics:
         """Count an answer to a list: `hit` (from the cache), `miss` (read from the database) or `not_modified`."""
         self._word(self._lists, outcome).inc()
 
+    def flush(self) -> None:
+        """Pass the tallies on to their series; called on the event loop, often, and before each scrape."""
+        self.acquire.flush()
+        for tallies in (self._answers, self._durations, self._statements):
+            for tally in tallies.values():
+                tally.flush()
+
     def families(self) -> list[Metric]:
-        """Return everything counted so far, in all workers. Takes milliseconds: not on the event loop."""
+        """Return everything passed on so far, in all workers. Takes milliseconds: not on the event loop."""
         return list(self._source.collect())
 
     def text(self, accept: str) -> tuple[bytes, str]:
@@ -161,6 +171,10 @@ class Metrics:
             write: Callable[[Collector], bytes] = openmetrics.generate_latest
             return write(self._source), openmetrics.CONTENT_TYPE_LATEST
         return generate_latest(self._source), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _tally_answers(self, method: str, route: str, status: int) -> CounterTally:
+        tally = self._answers[method, route, status] = CounterTally(self._requests.labels(method, route, str(status)))
+        return tally
 
     def _word(self, counter: Counter, *words: str) -> Counter:
         if (counter, words) not in self._words:

@@ -102,11 +102,11 @@ class Database:
 
         One user holds at most half of the connections; their further requests queue behind their own.
         """
-        return _Loan(self, self.longest, current_user())
+        return _Loan(self, self._options.acquire_timeout, self.longest, current_user())
 
     def shared_connection(self, seconds: float) -> AbstractAsyncContextManager[Connection]:
         """Borrow a connection for the requests of several users, for at most `seconds`."""
-        return _Loan(self, seconds, None)
+        return _Loan(self, self._options.acquire_timeout, seconds, None)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -132,17 +132,7 @@ class Database:
         if (pool := self._pool) is not None:
             self._metrics.pool_size.set(pool.size)
             self._metrics.pool_free.set(pool.idle)
-
-    async def _wait_for_connection(self, pool: ConnectionPool) -> PooledConnection:
-        """Return a connection that another request has returned, or a new one. Raises `TimeoutError`."""
-        started = time.perf_counter()
-        self._metrics.pool_waiters.inc()
-        try:
-            async with asyncio.timeout(self._options.acquire_timeout):
-                return await pool.acquire()
-        finally:
-            self._metrics.pool_waiters.dec()
-            self._metrics.acquire.observe(time.perf_counter() - started)
+            self._metrics.pool_waiters.set(pool.waiting)
 
     def _abandon(self, pool: ConnectionPool, pooled: PooledConnection) -> None:
         """Throw a connection away in the background: waiting for its cancellation would double the caller's wait."""
@@ -157,7 +147,7 @@ class Database:
 
     async def _check_one(self, seconds: float) -> bool:
         try:
-            async with _Loan(self, seconds, None) as db:
+            async with _Loan(self, seconds, seconds, None) as db:
                 await db.execute(SELECT_ONE)
         except Exception as error:
             if not is_unavailable(error):
@@ -189,15 +179,17 @@ class Database:
 class _Loan:
     """A borrowed connection for the block of `async with`, under one deadline; see `Database.connection`."""
 
-    __slots__ = ("_cancelling", "_database", "_is_overdue", "_pool", "_pooled", "_seconds", "_task", "_user", "due")
+    __slots__ = ("_acquire_seconds", "_cancelling", "_database", "_is_overdue", "_pool", "_pooled", "_seconds", "_task",
+                 "_user", "due")  # fmt: skip
 
     _pool: ConnectionPool
     _pooled: PooledConnection
     _task: asyncio.Task[Any]
     due: float
 
-    def __init__(self, database: Database, seconds: float, user: str | None) -> None:
+    def __init__(self, database: Database, acquire_seconds: float, seconds: float, user: str | None) -> None:
         self._database = database
+        self._acquire_seconds = acquire_seconds
         self._seconds = seconds
         self._user = user
         self._is_overdue = False
@@ -207,22 +199,22 @@ class _Loan:
         if database._pool is None:
             raise CannotConnectError("The database is not opened.")
         self._pool = database._pool
-        self._begin()
+        began = self._begin()
         try:
-            shares = database._shares
-            if not shares.take(self._user):
-                await shares.acquire(self._user, seconds=database._options.acquire_timeout)
+            if not database._shares.take(self._user):
+                await database._shares.acquire(self._user)
             try:
-                if (pooled := self._pool.take_idle()) is None:
-                    pooled = await database._wait_for_connection(self._pool)
-                self._pooled = pooled
+                self._pooled = self._pool.take_idle() or await self._pool.acquire()
             except BaseException:
-                shares.release(self._user)
+                database._shares.release(self._user)
                 raise
         except BaseException as error:
             self._end(error)
             raise
-        return pooled.connection
+        finally:
+            database._metrics.acquire.observe(time.monotonic() - began)
+        self.due = began + self._seconds
+        return self._pooled.connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -247,12 +239,15 @@ class _Loan:
             self._is_overdue = True
             self._task.cancel()
 
-    def _begin(self) -> None:
+    def _begin(self) -> float:
+        """Begin the deadline: that of the wait for a connection, until there is one. Returns the moment."""
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling = task, task.cancelling()
-        self.due = time.monotonic() + self._seconds
+        began = time.monotonic()
+        self.due = began + min(self._acquire_seconds, self._seconds)
         self._database._deadlines.add(self)
+        return began
 
     def _end(self, error: BaseException | None) -> None:
         """Raise `TimeoutError` in the place of our own cancellation, as `asyncio.timeout` does."""

@@ -53,6 +53,11 @@ class ConnectionPool:
         """Connections that are open and not in use."""
         return len(self._idle)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a connection."""
+        return len(self._waiters)
+
     def take_idle(self) -> PooledConnection | None:
         """Return an idle connection, if there is one and no request waits."""
         while self._idle and not self._waiters:

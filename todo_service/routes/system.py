@@ -73,6 +73,7 @@ async def read_metrics(request: web.Request) -> web.Response:
     """Read the metrics: Prometheus text, OpenMetrics, or a summary in JSON, by `Accept`."""
     metrics, accept = request.app[METRICS], ",".join(request.headers.getall(hdrs.ACCEPT, []))
     metrics.in_flight.set(request.app[LOAD].in_flight)
+    metrics.flush()
     async with request.app[SCRAPE]:  # it takes milliseconds, so a thread does it
         if "application/json" in accept and "text/plain" not in accept and "openmetrics" not in accept:
             return responses.json(await asyncio.to_thread(lambda: summary(metrics.families())))
