@@ -33,15 +33,16 @@ from todo_service.observability.event_loop import monitor
 from todo_service.observability.metrics import METRICS, Metrics
 from todo_service.openapi.document import document
 from todo_service.postgres import migrations
+from todo_service.postgres.batched_reads import BatchedReads
 from todo_service.postgres.database import DATABASE, Database
-from todo_service.queries import statement_names
+from todo_service.queries import clocks, statement_names, tasks
 from todo_service.queries.external_sessions import select_user_from
 from todo_service.routes.all_routes import api_routes, page_routes
-from todo_service.routes.list_cache import LIST_CACHE, ListCache
-from todo_service.routes.list_stamps import LIST_STAMPS, ListStamps
+from todo_service.routes.list_cache import LIST_CACHE, LIST_STAMPS, ListCache
 from todo_service.routes.openapi import OPENAPI_DOCUMENT, OpenApiDocument
 from todo_service.routes.system import METRICS_ROUTES, MIGRATIONS, SCRAPE
 from todo_service.routes.table import register
+from todo_service.routes.tasks import TASK_READS
 from todo_service.static_files import STATIC_FILES, by_path
 from todo_service.wire import codec
 from todo_service.wire.new_passwords import common_passwords
@@ -70,7 +71,8 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     app[DATABASE] = Database(database_options(settings), statement_names=names, metrics=app[METRICS])
     app[RATE_LIMITER] = rate_limiter(settings, app[METRICS])
     app[LIST_CACHE] = ListCache()
-    app[LIST_STAMPS] = ListStamps(app[DATABASE])
+    app[LIST_STAMPS] = BatchedReads(app[DATABASE], clocks.select_stamps)
+    app[TASK_READS] = BatchedReads(app[DATABASE], tasks.select)
     app[UNSENT] = PerUserByteBudget(total=MAX_UNSENT, per_user=MAX_UNSENT_PER_USER)
     app[IMPORT_READER] = ImportReader(settings)
     app[STATIC_FILES] = by_path(docs=settings.docs_enabled)

@@ -27,20 +27,18 @@ UNSENT = web.AppKey("unsent", PerUserByteBudget)
 async def stream_large_bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Send a `StreamedResponse` or a large body chunk by chunk. Raises `Overloaded` if too many bytes are unsent."""
     response = await handler(request)
-    if isinstance(response, StreamedResponse):
-        if request.method != hdrs.METH_HEAD:
-            await _send(request, response, response.chunks)
-        return response
-    if not isinstance(response, web.Response) or request.method == hdrs.METH_HEAD:
-        return response
-    body = response.body
-    if not isinstance(body, bytes) or len(body) <= CHUNK:
-        return response
-    with request.app[UNSENT].reserve(current_user(), len(body)):
-        streamed = web.StreamResponse(status=response.status, headers=response.headers)
-        streamed.content_length = len(body)
-        await _send(request, streamed, _whole(body))
-    return streamed
+    if isinstance(response, web.Response):
+        body = response.body
+        if not isinstance(body, bytes) or len(body) <= CHUNK or request.method == hdrs.METH_HEAD:
+            return response
+        with request.app[UNSENT].reserve(current_user(), len(body)):
+            streamed = web.StreamResponse(status=response.status, headers=response.headers)
+            streamed.content_length = len(body)
+            await _send(request, streamed, _whole(body))
+        return streamed
+    if isinstance(response, StreamedResponse) and request.method != hdrs.METH_HEAD:
+        await _send(request, response, response.chunks)
+    return response
 
 
 async def _send(request: web.Request, response: web.StreamResponse, parts: AsyncIterable[bytes]) -> None:

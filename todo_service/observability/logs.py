@@ -107,23 +107,25 @@ def _on_dropped(lines: int) -> None:
 
 def log_request(method: str, route: str, status: int, seconds: float, record: RequestRecord) -> None:
     """Log a request that has been answered. Its line is rendered here: 2 µs instead of 12."""
-    fields = {
+    if not _logs_requests:
+        return
+    fields: dict[str, object] = {
         "method": method,
         "route": route,
         "status": status,
         "problem": record.problem,
         "user_id": record.user_id,
         "caller": record.caller,
-        "ms": round(seconds * 1000, 2),
-        "database_ms": round(record.database_seconds * 1000, 2),
+        "ms": int(seconds * 100_000) / 100,
+        "database_ms": int(record.database_seconds * 100_000) / 100,
         "statements": record.statements,
     }
     if _writer is None:
         log.info("request", **fields)
-    elif _logs_requests:
-        fields["event"], fields["request_id"], fields["level"] = "request", record.request_id, "info"
-        fields["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        _writer.write(as_json(None, "info", fields))
+        return
+    fields["event"], fields["request_id"], fields["level"] = "request", record.request_id, "info"
+    fields["timestamp"] = datetime.now(UTC)
+    _writer.write(as_json(None, "info", fields))
 
 
 def silence() -> None:
@@ -140,9 +142,13 @@ def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
 def as_json(_: object, __: str, event: EventDict) -> bytes:
     """Return one line. Values without a JSON form are written as Python's repr."""
     try:
-        return orjson.dumps(event, default=repr)
+        return orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z)
     except TypeError:  # half a surrogate pair, or a number too long
-        return json.dumps(event, default=repr).encode()
+        return json.dumps(event, default=_text).encode()
+
+
+def _text(value: object) -> str:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else repr(value)
 
 
 def console() -> structlog.dev.ConsoleRenderer:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from todo_service.postgres.connection import Connection
-from todo_service.queries.task_lists import NO_TASKS, Stamp
+from todo_service.queries.task_lists import Stamp
 
 SELECT_VERSION = "SELECT version FROM task_clocks WHERE user_id = $1"
 
@@ -18,10 +18,10 @@ async def select_version(db: Connection, *, owner_id: str) -> int | None:
 SELECT_STAMPS = "SELECT user_id, epoch, version FROM task_clocks WHERE user_id = ANY ($1::text[])"
 
 
-async def select_stamps(db: Connection, *, owner_ids: Collection[str]) -> dict[str, Stamp]:
-    """Return the stamp of each of these users' tasks."""
+async def select_stamps(db: Connection, owner_ids: Collection[str]) -> dict[str, Stamp]:
+    """Return the stamp of each of these users' tasks; a user without a row has none."""
     rows = await db.fetch(SELECT_STAMPS, list(owner_ids))
-    return dict.fromkeys(owner_ids, NO_TASKS) | {row[0]: Stamp(row[1], row[2]) for row in rows}
+    return {row[0]: Stamp(row[1], row[2]) for row in rows}
 
 
 # The user's row is locked before the clock's, as in a deletion, so that the two never deadlock.

@@ -15,13 +15,14 @@ from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.statements import number
 from todo_service.queries.task_rows import TASK_COLUMNS, Changes, Inserted, NewTask, TaskRow
 
-SELECT = f"SELECT {TASK_COLUMNS} FROM tasks WHERE user_id = $1 AND id = $2"
+SELECT = f"SELECT {TASK_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS key (user_id, id) JOIN tasks USING (user_id, id)"
 
 
-async def select(db: Connection, *, owner_id: str, task_id: UUID) -> TaskRow | None:
-    """Return one task of this owner."""
-    row = await db.fetchrow(SELECT, owner_id, task_id)
-    return TaskRow(*row) if row else None
+async def select(db: Connection, keys: Collection[tuple[str, UUID]]) -> dict[tuple[str, UUID], TaskRow]:
+    """Return the tasks with these keys: the owner and the id of each. A task of another user has another key."""
+    owner_ids, task_ids = zip(*keys, strict=True)
+    rows = await db.fetch(SELECT, owner_ids, task_ids)
+    return {(row["user_id"], row["id"]): TaskRow(*row) for row in rows}
 
 
 _INSERT_PARAMETERS = ("owner_id", "max_tasks", *NewTask._fields)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from multidict import CIMultiDict
 
+from todo_service.postgres.batched_reads import BatchedReads
 from todo_service.queries.task_lists import Stamp
 
 MAX_BYTES = 64 * 1024 * 1024  # in each worker
@@ -66,3 +67,4 @@ def _size(key: Key, answer: CachedList) -> int:
 
 
 LIST_CACHE = web.AppKey("list_cache", ListCache)
+LIST_STAMPS: web.AppKey[BatchedReads[str, Stamp]] = web.AppKey("list_stamps", BatchedReads)

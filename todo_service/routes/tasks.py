@@ -9,6 +9,7 @@ from todo_service.auth.accounts import GONE
 from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import NO_SUCH_TASK, NotFound, QuotaExceeded, TaskIdTaken, Unauthenticated
+from todo_service.postgres.batched_reads import BatchedReads
 from todo_service.postgres.connection import Connection
 from todo_service.postgres.database import DATABASE
 from todo_service.queries import clocks, tasks
@@ -40,8 +41,7 @@ async def create_task(request: web.Request, body: TaskCreate) -> web.Response:
 async def read_task(request: web.Request) -> web.Response:
     """Read one task. With its current `ETag` in `If-None-Match` the answer is 304 without a body."""
     task_id = _task_id(request)
-    async with request.app[DATABASE].connection() as db:
-        row = await tasks.select(db, owner_id=request[OWNER], task_id=task_id)
+    row = await request.app[TASK_READS].read((request[OWNER], task_id))
     if row and hdrs.IF_NONE_MATCH in request.headers:
         tag = etags.of_task(row.version)
         if etags.matches(request.headers.getall(hdrs.IF_NONE_MATCH), tag):
@@ -163,6 +163,8 @@ def _respond(
     headers = responses.PRIVATE | {hdrs.ETAG: etags.of_task(row.version)} | (headers or {})
     return responses.json(document(row, request[FAMILY].naming), status=status, headers=headers)
 
+
+TASK_READS: web.AppKey[BatchedReads[tuple[str, UUID], TaskRow]] = web.AppKey("task_reads", BatchedReads)
 
 ONE = "/tasks/{task_id}"
 TASKS = (
