@@ -158,15 +158,11 @@ def add_auth(app: web.Application) -> None:
 async def watch_event_loop(app: web.Application) -> None:
     """Monitor the event loop for ever."""
 
-    def update_metrics() -> None:
+    def read_gauges() -> None:
         app[DATABASE].measure_pool()
         app[METRICS].password_checks.set(app[BCRYPT_POOL].waiting)
-        app[METRICS].flush()
 
-    try:
-        await monitor(app[METRICS], app[LOAD], update_metrics)
-    finally:
-        app[METRICS].flush()
+    await monitor(app[METRICS], app[LOAD], read_gauges)
 
 
 async def follow_revocations(app: web.Application) -> None:

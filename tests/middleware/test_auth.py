@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -14,6 +15,7 @@ from tests.rows import router_routes, row_of
 from todo_service.app import build_app, build_metrics_app
 from todo_service.auth.access import Access
 from todo_service.limits.rate import Limit
+from todo_service.server.runner import Runner
 
 Client = TestClient[web.Request, web.Application]
 
@@ -22,9 +24,16 @@ async def leak(_: web.Request) -> web.Response:
     return web.Response(text="everybody's data")
 
 
+class Server(TestServer):
+    """Serves the application as the service does."""
+
+    async def _make_runner(self, **_: Any) -> Runner:
+        return Runner(self.app)
+
+
 @asynccontextmanager
 async def client_of(app: web.Application) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(app)) as client:
+    async with TestClient(Server(app)) as client:
         yield client
 
 

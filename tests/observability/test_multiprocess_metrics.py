@@ -29,6 +29,10 @@ def worker(slot: int, folder: Path) -> Metrics:
     return Metrics(version="1", source=MetricFiles(folder))
 
 
+def count(metrics: Metrics) -> None:
+    metrics.count_answer("GET", "/", 200, 0.01)
+
+
 def sample(metrics: Metrics, name: str) -> float:
     return sum(sample.value for family in metrics.families() for sample in family.samples if sample.name == name)
 
@@ -38,7 +42,7 @@ def test_any_worker_tells_of_all(folder: Path) -> None:
     for number, metrics in enumerate(workers):
         metrics.in_flight.inc()
         for _ in range(number + 1):
-            metrics.count_answer("GET", "/", 200, 0.01)
+            count(metrics)
     for metrics in workers:
         assert sample(metrics, "todo_http_requests_total") == 6
         assert sample(metrics, "todo_http_request_duration_seconds_count") == 6
@@ -49,13 +53,13 @@ def test_any_worker_tells_of_all(folder: Path) -> None:
 def test_the_dead_keep_their_counts_and_lose_what_they_had_at_hand(folder: Path) -> None:
     first, second = worker(0, folder), worker(1, folder)
     for metrics in (first, second):
-        metrics.count_answer("GET", "/", 200, 0.01)
+        count(metrics)
         metrics.in_flight.inc()
     multiprocess_metrics.forget(1, folder)
     assert sample(first, "todo_http_requests_in_flight") == 1
     files = sorted(folder.iterdir())
     again = worker(1, folder)
-    again.count_answer("GET", "/", 200, 0.01)
+    count(again)
     assert sample(first, "todo_http_requests_total") == 3
     assert sample(first, "todo_http_requests_in_flight") == 1
     for _ in range(20):
@@ -66,18 +70,18 @@ def test_the_dead_keep_their_counts_and_lose_what_they_had_at_hand(folder: Path)
 @pytest.mark.parametrize("left", [b"", b"\0", b"\x08", b"\xff" * 100, b"\x00\x10\x00\x00" + b"\xf0" * 8000])
 def test_a_file_that_cannot_be_read_takes_nothing_else_with_it(folder: Path, left: bytes) -> None:
     metrics = worker(0, folder)
-    metrics.count_answer("GET", "/", 200, 0.01)
+    count(metrics)
     for name in ("counter_1.db", "histogram_1.db", "gauge_livesum_1.db"):
         (folder / name).write_bytes(left)
     assert sample(metrics, "todo_http_requests_total") == 1
     other = worker(1, folder)
-    other.count_answer("GET", "/", 200, 0.01)
+    count(other)
     assert sample(metrics, "todo_http_requests_total") == 2
 
 
 def test_no_file_of_chance_is_taken_for_a_sound_one(folder: Path) -> None:
     metrics = worker(0, folder)
-    metrics.count_answer("GET", "/", 200, 0.01)
+    count(metrics)
     whole = (folder / "histogram_0.db").read_bytes()
     taken = 0
     dice, file = random.Random(2), folder / "histogram_9.db"  # noqa: S311

@@ -13,8 +13,9 @@ import pytest
 from tests.conftest import temporary_database
 from tests.proxy import REPLY, Proxy, opened, settings, until
 from todo_service.config.database_options import database_options
+from todo_service.observability import logs
+from todo_service.observability.request_record import RECORD, RequestRecord
 from todo_service.postgres import database
-from todo_service.postgres.connection import TIMING, Timing
 from todo_service.postgres.connector import CannotConnectError, single_connection
 from todo_service.postgres.database import Database
 from todo_service.postgres.failures import is_unavailable
@@ -23,11 +24,12 @@ OURS = "datname = current_database() AND application_name = 'Todo Pool'"
 
 
 @pytest.fixture
-async def failures() -> AsyncIterator[list[Any]]:
-    """Complaints that reach the event loop's handler, such as exceptions that nobody awaited."""
+async def failures(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Any]]:
+    """Complaints that the event loop's handler logs, such as exceptions that nobody awaited."""
     found: list[Any] = []
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: found.append(context))
+    monkeypatch.setattr(logs.log, "error", lambda _, **fields: found.append(fields))
+    loop.set_exception_handler(logs.log_loop_error)
     yield found
     loop.set_exception_handler(None)
 
@@ -110,41 +112,36 @@ async def test_a_connection_that_cannot_roll_back_is_thrown_away(database_url: s
 
 
 async def test_each_request_is_told_its_own_database_time(database_url: str) -> None:
-    async def request(count: int) -> Timing:
-        TIMING.set(timing := Timing())
+    async def request(count: int) -> RequestRecord:
+        RECORD.set(record := RequestRecord("r"))
         for _ in range(count):
             async with db_.connection() as db:
                 await db.fetchval("SELECT pg_sleep(0.01)")
-        return timing
+        return record
 
     async with opened(database_url, database_pool_max=2) as db_:
-        timings = await asyncio.gather(*(asyncio.create_task(request(count)) for count in (1, 2, 3)))
-    assert [timing.statements for timing in timings] == [1, 2, 3]
-    assert all(timing.seconds >= 0.01 * timing.statements for timing in timings)
-    assert TIMING.get() is None
+        records = await asyncio.gather(*(asyncio.create_task(request(count)) for count in (1, 2, 3)))
+    assert [record.statements for record in records] == [1, 2, 3]
+    assert all(record.database_seconds >= 0.01 * record.statements for record in records)
+    assert RECORD.get() is None
 
 
-@pytest.mark.parametrize(
-    ("acquire", "statement"), [(1, 0.3), (0.05, 1)], ids=["the statement's deadline", "the block's deadline"]
-)
-async def test_a_statement_nobody_answered_is_in_the_database_time(
-    database_url: str, acquire: float, statement: float
-) -> None:
-    async def request() -> Timing:
-        TIMING.set(timing := Timing())
+async def test_a_statement_nobody_answered_is_in_the_database_time(database_url: str) -> None:
+    async def request() -> RequestRecord:
+        RECORD.set(record := RequestRecord("r"))
         with pytest.raises(TimeoutError):
             async with db_.connection() as db:
                 await db.fetchval("SELECT 1")
-        return replace(timing)
+        return replace(record)
 
-    values: dict[str, Any] = {"database_acquire_timeout": acquire, "database_statement_timeout": statement}
+    values: dict[str, Any] = {"database_acquire_timeout": 0.05, "database_statement_timeout": 0.3}
     async with Proxy(database_url) as proxy, opened(proxy.url(), **values) as db_:
         await until(db_.ping)
         proxy.thawed.clear()
-        timing = await asyncio.create_task(request())
+        record = await asyncio.create_task(request())
         proxy.thawed.set()
-    assert timing.statements == 1
-    assert timing.seconds >= 0.25
+    assert record.statements == 1
+    assert record.database_seconds >= 0.25
 
 
 async def test_statements_are_logged_by_name_without_values(database_url: str, logged: list[Any]) -> None:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from todo_service.postgres import pool
-from todo_service.postgres.connection import Connection
+from todo_service.postgres.connection import TimedConnection
 from todo_service.postgres.pool import ConnectionPool
 
 Make = Callable[..., ConnectionPool]
@@ -18,8 +18,8 @@ async def make(database_url: str) -> AsyncIterator[Make]:
     """Makes pools that are closed after the test."""
     made: list[ConnectionPool] = []
 
-    async def connect() -> Connection:
-        connection: Connection = await asyncpg.connect(database_url)
+    async def connect() -> TimedConnection:
+        connection: TimedConnection = await asyncpg.connect(database_url, connection_class=TimedConnection)
         return connection
 
     def new(*, max_size: int = 1, recycle: float = 60) -> ConnectionPool:

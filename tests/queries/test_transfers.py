@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+from tests.queries.test_tasks import select
 from todo_service.postgres.connection import Connection
 from todo_service.queries import clocks, tasks, transfers, users
 from todo_service.queries.task_rows import NewTask
@@ -45,7 +46,7 @@ async def test_an_import_changes_the_owners_tasks_alone(db: Connection) -> None:
     assert await merge(db, ada, ImportTask(task.id, "ada's"), ImportTask(uuid4(), "b")) == ImportResult(
         1, 0, 1, version=2
     )
-    row = await tasks.select(db, owner_id=ada, task_id=task.id)
+    row = await select(db, ada, task.id)
     assert row is not None
     assert (row.title, row.version) == ("ada's", 1)
 
@@ -56,7 +57,7 @@ async def test_versions_follow_the_file_and_unchanged_tasks_get_none(db: Connect
     await merge(db, ada, *sent)
     changed = [task._replace(title="new") if n != 1 else task for n, task in enumerate(sent)][::-1]
     assert await merge(db, ada, *changed) == ImportResult(0, 3, 1, version=7)
-    rows = [await tasks.select(db, owner_id=ada, task_id=task.id) for task in sent]
+    rows = [await select(db, ada, task.id) for task in sent]
     assert [row.version for row in rows if row] == [7, 2, 6, 5]
     assert await merge(db, ada) == ImportResult(0, 0, 0, version=7)
 

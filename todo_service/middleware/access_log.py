@@ -8,7 +8,6 @@ from aiohttp.typedefs import Handler
 from todo_service.observability import logs
 from todo_service.observability.metrics import METRICS
 from todo_service.observability.request_record import RECORD
-from todo_service.routes import task_log
 from todo_service.routes.table import template
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that went away before it got an answer
@@ -27,8 +26,6 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
         seconds = time.perf_counter() - started
         record, route = RECORD.get(), template(request)
         assert record is not None
-        if record.notes:
-            task_log.write(request, record.notes)
         logs.log_request(request.method, route, status, seconds, record)
         if request.transport is None:
             status = CLIENT_CLOSED_REQUEST

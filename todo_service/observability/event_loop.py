@@ -25,8 +25,8 @@ FRAMES = 20  # of the stack, the innermost ones
 log = structlog.get_logger()
 
 
-async def monitor(metrics: Metrics, load: Load, update_metrics: Callable[[], None]) -> None:
-    """Measure for ever, call `update_metrics` at every tick, and log stalls and refused requests."""
+async def monitor(metrics: Metrics, load: Load, read_gauges: Callable[[], None]) -> None:
+    """Measure for ever, call `read_gauges` at every tick, and log stalls and refused requests."""
     loop = asyncio.get_running_loop()
     logged_at, logged = 0.0, load.refused
     with StackSampler(TICK_SECONDS + STALL_SECONDS) as sampler:
@@ -39,7 +39,7 @@ async def monitor(metrics: Metrics, load: Load, update_metrics: Callable[[], Non
             if late > STALL_SECONDS:
                 log.warning("event_loop_stalled", ms=round(late * 1000), stack=stack)
             metrics.in_flight.set(load.in_flight)
-            update_metrics()
+            read_gauges()
             if load.refused > logged and loop.time() - logged_at > LOG_PAUSE_SECONDS:
                 log.warning("overloaded", refused=load.refused - logged, busy=load.busy)
                 logged_at, logged = loop.time(), load.refused

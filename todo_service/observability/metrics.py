@@ -1,8 +1,7 @@
 """Prometheus metrics: the name, the labels and the buckets of each.
 
 A label is a route's template, a statement's name or a word from a fixed list, never a caller's text, so the number of
-series is bounded. Two applications of one process share nothing here. The hot path adds to tallies, which `flush`
-passes on.
+series is bounded. Two applications of one process share nothing here. The hot path counts in tallies.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from todo_service.observability.tallies import CounterTally, HistogramTally
+from todo_service.observability.tallies import CounterTally, HistogramTally, Tallies
 
 REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10)  # seconds, as all buckets here
 STATEMENT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -35,6 +34,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the time of each series' birth: twice the lines, and unknown with several workers
         self._registry = CollectorRegistry()
         self._source = source or self._registry
+        self._tallies = Tallies()
         self._answers: dict[tuple[str, str, int], CounterTally] = {}
         self._durations: dict[tuple[str, str], HistogramTally] = {}
         self._statements: dict[str, HistogramTally] = {}
@@ -67,9 +67,10 @@ class Metrics:
             "todo_database_statement_duration_seconds", "One statement, by name.", STATEMENT_BUCKETS, ["statement"]
         )
         self.acquire = HistogramTally(
+            self._tallies,
             self._histogram(
                 "todo_database_acquire_duration_seconds", "The wait for a connection of the pool.", STATEMENT_BUCKETS
-            )
+            ),
         )
         self.pool_size = self._gauge("todo_database_pool_size", "Connections open.")
         self.pool_free = self._gauge("todo_database_pool_free", "Idle connections.")
@@ -90,7 +91,7 @@ class Metrics:
 
     def add_route(self, method: str, route: str) -> None:
         """Create the series of a route, at zero, before its first request."""
-        self._durations[method, route] = HistogramTally(self._seconds.labels(method, route))
+        self._durations[method, route] = HistogramTally(self._tallies, self._seconds.labels(method, route))
         for status in FAILURES:
             self._tally_answers(method, route, status)
 
@@ -99,7 +100,7 @@ class Metrics:
         if method not in METHODS:
             method = OTHER
         tally = self._answers.get((method, route, status)) or self._tally_answers(method, route, status)
-        tally.pending += 1
+        tally.inc()
         if seconds is not None:
             if (method, route) not in self._durations:
                 self.add_route(method, route)
@@ -109,7 +110,7 @@ class Metrics:
         """Count a statement of this name."""
         tally = self._statements.get(name)
         if tally is None:
-            tally = self._statements[name] = HistogramTally(self._statement_seconds.labels(name))
+            tally = self._statements[name] = HistogramTally(self._tallies, self._statement_seconds.labels(name))
         tally.observe(seconds)
 
     def auth_event(self, event: str, outcome: str) -> None:
@@ -152,11 +153,8 @@ class Metrics:
         self._word(self._lists, outcome).inc()
 
     def flush(self) -> None:
-        """Pass the tallies on to their series; called on the event loop, often, and before each scrape."""
-        self.acquire.flush()
-        for tallies in (self._answers, self._durations, self._statements):
-            for tally in tallies.values():
-                tally.flush()
+        """Pass the tallies on to their series, before a scrape."""
+        self._tallies.flush()
 
     def families(self) -> list[Metric]:
         """Return everything passed on so far, in all workers. Takes milliseconds: not on the event loop."""
@@ -173,7 +171,8 @@ class Metrics:
         return generate_latest(self._source), CONTENT_TYPE_PLAIN_0_0_4
 
     def _tally_answers(self, method: str, route: str, status: int) -> CounterTally:
-        tally = self._answers[method, route, status] = CounterTally(self._requests.labels(method, route, str(status)))
+        series = self._requests.labels(method, route, str(status))
+        tally = self._answers[method, route, status] = CounterTally(self._tallies, series)
         return tally
 
     def _word(self, counter: Counter, *words: str) -> Counter:

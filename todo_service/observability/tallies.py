@@ -1,51 +1,91 @@
 """Counts for the hot path: an addition each, passed on to the series of the metrics library in bulk.
 
-A series takes a lock and checks its arguments for each observation, and with several workers it writes to a file.
+A series takes a lock and checks its arguments for each observation, and with several workers it writes to a file. So
+what one turn of the event loop has counted is passed on in the next: even a worker that is killed loses nothing that
+its clients have seen.
 """
 
+import asyncio
 from bisect import bisect_left
+from typing import Protocol
 
 from prometheus_client import Counter, Histogram
+
+
+class _Tally(Protocol):
+    def flush(self) -> None: ...
+
+
+class Tallies:
+    """The tallies with counts that have not been passed on."""
+
+    def __init__(self) -> None:
+        self._changed: list[_Tally] = []
+
+    def add(self, tally: _Tally) -> None:
+        """Pass the tally on in the next turn of the event loop; at once if none runs."""
+        self._changed.append(tally)
+        if len(self._changed) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                self.flush()
+
+    def flush(self) -> None:
+        """Pass all on."""
+        changed, self._changed = self._changed, []
+        for tally in changed:
+            tally.flush()
 
 
 class CounterTally:
     """The increments of a counter that are not in its series yet."""
 
-    __slots__ = ("_series", "pending")
+    __slots__ = ("_pending", "_series", "_tallies")
 
-    def __init__(self, series: Counter) -> None:
+    def __init__(self, tallies: Tallies, series: Counter) -> None:
+        self._tallies = tallies
         self._series = series
-        self.pending = 0
+        self._pending = 0
+
+    def inc(self) -> None:
+        """Count one."""
+        self._pending += 1
+        if self._pending == 1:
+            self._tallies.add(self)
 
     def flush(self) -> None:
-        """Pass everything on."""
-        if self.pending:
-            self._series.inc(self.pending)
-            self.pending = 0
+        pending, self._pending = self._pending, 0
+        self._series.inc(pending)
 
 
 class HistogramTally:
     """The observations of a histogram that are not in its series yet."""
 
-    __slots__ = ("_bounds", "_counts", "_series", "_sum")
+    __slots__ = ("_bounds", "_counts", "_has_changed", "_series", "_sum", "_tallies")
 
-    def __init__(self, series: Histogram) -> None:
+    def __init__(self, tallies: Tallies, series: Histogram) -> None:
+        self._tallies = tallies
         self._series = series
         self._bounds: list[float] = series._upper_bounds
         self._counts = [0] * len(self._bounds)
         self._sum = 0.0
+        self._has_changed = False
 
     def observe(self, value: float) -> None:
         """Count a value."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
+        if not self._has_changed:
+            self._has_changed = True
+            self._tallies.add(self)
 
     def flush(self) -> None:
-        """Pass everything on. The library has no method for many observations at once."""
+        """Pass all on; the library has no method for many observations at once."""
         for index, count in enumerate(self._counts):
             if count:
                 self._series._buckets[index].inc(count)
                 self._counts[index] = 0
-        if self._sum:
-            self._series._sum.inc(self._sum)
-            self._sum = 0.0
+        self._series._sum.inc(self._sum)
+        self._sum = 0.0
+        self._has_changed = False

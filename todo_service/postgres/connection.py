@@ -13,23 +13,30 @@ else:
 
 
 class TimedConnection(Connection):
-    """A connection that reports each statement; asyncpg's own query loggers cost as much as the statement."""
+    """A connection that reports each statement; asyncpg's own query loggers cost as much as the statement.
 
+    Attributes:
+        running_since: The moment of `time.monotonic` when the present statement was sent; None between statements.
+    """
+
+    running_since: float | None = None
     on_statement: Callable[[str, float], None] = staticmethod(lambda _, __: None)
 
     async def _execute(self, query: str, *args: Any, **options: Any) -> Any:
         """Run a statement of `fetch`, `fetchrow`, `fetchval`, or of `execute` with arguments."""
-        started = time.perf_counter()
+        started = self.running_since = time.monotonic()
         try:
             return await super()._execute(query, *args, **options)  # type: ignore[misc]
         finally:
-            self.on_statement(query, time.perf_counter() - started)
+            self.running_since = None
+            self.on_statement(query, time.monotonic() - started)
 
     async def execute(self, query: str, *args: Any, **options: Any) -> str:
         if args:
             return await super().execute(query, *args, **options)
-        started = time.perf_counter()
+        started = self.running_since = time.monotonic()
         try:
             return await super().execute(query, **options)
         finally:
-            self.on_statement(query, time.perf_counter() - started)
+            self.running_since = None
+            self.on_statement(query, time.monotonic() - started)

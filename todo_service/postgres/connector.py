@@ -61,7 +61,7 @@ class Connector:
         self._limits_checked = "statement_timeout" not in server_settings
         self._reported: set[str] = set()
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> TimedConnection:
         """Open a connection to the first host that answers and fits.
 
         A host that used up the caller's time is tried last next time.

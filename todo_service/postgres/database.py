@@ -22,11 +22,11 @@ from todo_service.observability.metrics import Metrics
 from todo_service.observability.request_record import RECORD, current_user
 from todo_service.postgres.connection import Connection
 from todo_service.postgres.connector import CLOSE_SECONDS, CannotConnectError, Connector
+from todo_service.postgres.deadlines import Deadline, Deadlines
 from todo_service.postgres.failures import FAILOVER_STATES, is_unavailable
 from todo_service.postgres.pool import ConnectionPool, PooledConnection
 
 CANCEL_SECONDS = 0.2
-TICK_SECONDS = 0.05  # how late a deadline may be noticed
 SELECT_ONE = "SELECT 1"
 OWN_STATEMENTS = {SELECT_ONE: "ping", "BEGIN;": "begin", "COMMIT;": "commit", "ROLLBACK;": "rollback"}
 
@@ -54,15 +54,14 @@ class Database:
         self._metrics = metrics or Metrics()
         self._names = OWN_STATEMENTS | dict(statement_names or {})
         self._connector = Connector(
-            options.dsn,
-            server_settings=options.server_settings,
-            on_statement=self._on_statement,
+            options.dsn, server_settings=options.server_settings, on_statement=self._on_statement
         )
         self._pool: ConnectionPool | None = None
         self._floor_task: asyncio.Task[None] | None = None
         self._abandoned: set[asyncio.Task[None]] = set()
-        self._deadlines = _Deadlines()
+        self._deadlines = Deadlines()
         self._shares = PerUserSemaphore(max(1, options.pool_max // 2))
+        self.longest_statement = options.statement_timeout  # seconds
         self.longest = options.acquire_timeout + 0.9 * options.statement_timeout  # seconds that a request may wait
 
     async def open(self) -> None:
@@ -176,49 +175,51 @@ class Database:
             log.info("statement", name=name, ms=round(seconds * 1000, 3))
 
 
-class _Loan:
-    """A borrowed connection for the block of `async with`, under one deadline; see `Database.connection`."""
+class _Loan(Deadline):
+    """A borrowed connection for the block of `async with`; see `Database.connection`.
 
-    __slots__ = ("_acquire_seconds", "_cancelling", "_database", "_is_overdue", "_pool", "_pooled", "_seconds", "_task",
-                 "_user", "due")  # fmt: skip
+    Its deadline is that of the wait for a connection, then that of the whole block, and meanwhile of each statement.
+    """
+
+    __slots__ = ("_acquire_seconds", "_database", "_pool", "_pooled", "_seconds", "_user")
 
     _pool: ConnectionPool
-    _pooled: PooledConnection
-    _task: asyncio.Task[Any]
-    due: float
 
     def __init__(self, database: Database, acquire_seconds: float, seconds: float, user: str | None) -> None:
+        super().__init__(database._deadlines)
         self._database = database
         self._acquire_seconds = acquire_seconds
         self._seconds = seconds
         self._user = user
-        self._is_overdue = False
+        self._pooled: PooledConnection | None = None
 
     async def __aenter__(self) -> Connection:
         database = self._database
         if database._pool is None:
             raise CannotConnectError("The database is not opened.")
         self._pool = database._pool
-        began = self._begin()
+        began = self.begin(min(self._acquire_seconds, self._seconds))
         try:
             if not database._shares.take(self._user):
                 await database._shares.acquire(self._user)
             try:
-                self._pooled = self._pool.take_idle() or await self._pool.acquire()
+                pooled = self._pool.take_idle() or await self._pool.acquire()
             except BaseException:
                 database._shares.release(self._user)
                 raise
         except BaseException as error:
-            self._end(error)
+            self.end(error)
             raise
         finally:
             database._metrics.acquire.observe(time.monotonic() - began)
+        self._pooled = pooled
         self.due = began + self._seconds
-        return self._pooled.connection
+        return pooled.connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        assert self._pooled is not None
         try:
             if error is None:
                 self._pool.release(self._pooled)
@@ -231,53 +232,11 @@ class _Loan:
                 self._pool.release(self._pooled)
         finally:
             self._database._shares.release(self._user)
-            self._end(error)
+            self.end(error)
 
-    def cancel(self) -> None:
-        """Cancel the task, because the deadline has passed."""
-        if not self._is_overdue:
-            self._is_overdue = True
-            self._task.cancel()
-
-    def _begin(self) -> float:
-        """Begin the deadline: that of the wait for a connection, until there is one. Returns the moment."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._task, self._cancelling = task, task.cancelling()
-        began = time.monotonic()
-        self.due = began + min(self._acquire_seconds, self._seconds)
-        self._database._deadlines.add(self)
-        return began
-
-    def _end(self, error: BaseException | None) -> None:
-        """Raise `TimeoutError` in the place of our own cancellation, as `asyncio.timeout` does."""
-        self._database._deadlines.remove(self)
-        if self._is_overdue and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
-            raise TimeoutError from error
-
-
-class _Deadlines:
-    """The deadlines of all loans, checked together: a timer for each would cost as much as a statement's parsing."""
-
-    def __init__(self) -> None:
-        self._loans: set[_Loan] = set()
-        self._tick: asyncio.TimerHandle | None = None
-
-    def add(self, loan: _Loan) -> None:
-        self._loans.add(loan)
-        if self._tick is None:
-            self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._check)
-
-    def remove(self, loan: _Loan) -> None:
-        self._loans.discard(loan)
-
-    def _check(self) -> None:
-        now, self._tick = time.monotonic(), None
-        for loan in self._loans:
-            if loan.due <= now:
-                loan.cancel()
-        if self._loans:
-            self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._check)
+    def is_over(self, moment: float) -> bool:
+        since = self._pooled.connection.running_since if self._pooled else None
+        return self.due <= moment or (since is not None and since + self._database.longest_statement <= moment)
 
 
 DATABASE = web.AppKey("database", Database)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from todo_service.postgres.connection import Connection
+from todo_service.postgres.connection import TimedConnection
 
 MAX_USES = 50_000  # a backend grows with its cached plans
 
@@ -22,7 +22,7 @@ MAX_USES = 50_000  # a backend grows with its cached plans
 class PooledConnection:
     """A connection of the pool, with the pool's `generation` when it was opened and the moment it became idle."""
 
-    connection: Connection
+    connection: TimedConnection
     generation: int
     idle_since: float = 0.0
     uses: int = 0
@@ -31,7 +31,7 @@ class PooledConnection:
 class ConnectionPool:
     """At most `max_size` connections; an idle one is closed after `recycle` seconds."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], *, max_size: int, recycle: float) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[TimedConnection]], *, max_size: int, recycle: float) -> None:
         self._connect = connect
         self._max_size = max_size
         self._recycle = recycle
@@ -182,6 +182,6 @@ class ConnectionPool:
         self._pass_on(None)
 
 
-def _terminate(connection: Connection) -> None:
+def _terminate(connection: TimedConnection) -> None:
     with suppress(asyncpg.InterfaceError):  # a lost connection
         connection.terminate()

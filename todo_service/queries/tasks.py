@@ -15,7 +15,9 @@ from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.statements import number
 from todo_service.queries.task_rows import TASK_COLUMNS, Changes, Inserted, NewTask, TaskRow
 
-SELECT = f"SELECT {TASK_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS key (user_id, id) JOIN tasks USING (user_id, id)"
+SELECT = (
+    f"SELECT {TASK_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS key (user_id, id) JOIN tasks USING (user_id, id)"
+)
 
 
 async def select(db: Connection, keys: Collection[tuple[str, UUID]]) -> dict[tuple[str, UUID], TaskRow]:

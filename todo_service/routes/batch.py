@@ -41,7 +41,7 @@ async def _run(db: Connection, request: web.Request, operations: list[Operation]
         except ApiError as error:
             error.name_operation(index)
             raise
-    task_log.note("batch_done", operations=len(results))
+    task_log.note(request, "batch_done", operations=len(results))
     return responses.json({"results": results}, headers=responses.PRIVATE)
 
 
@@ -55,12 +55,12 @@ async def _run_one(db: Connection, request: web.Request, operation: Operation) -
             row = await tasks.update(db, owner_id=owner_id, task_id=task_id, changes=changes, if_versions=if_versions)
             if row is None:
                 raise NotFound(NO_SUCH_TASK)
-            task_log.note_task("task_updated" if op == "update" else "task_completed", row)
+            task_log.note_task(request, "task_updated" if op == "update" else "task_completed", row)
             return batch.result(op, row)
         case Delete(task_id, if_versions):
             if await tasks.delete(db, owner_id=owner_id, task_id=task_id, if_versions=if_versions) is None:
                 raise NotFound(NO_SUCH_TASK)
-            task_log.note_deleted(task_id)
+            task_log.note_deleted(request, task_id)
             return batch.deleted(task_id)
 
 

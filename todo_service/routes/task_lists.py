@@ -104,9 +104,7 @@ async def _write(
     return codec.dump(await request[FAMILY].task_list(page, spec, next_cursor)), next_cursor
 
 
-def _headers(
-    request: web.Request, tag: str, total: int, spec: ListSpec, next_cursor: str | None
-) -> CIMultiDict[str]:
+def _headers(request: web.Request, tag: str, total: int, spec: ListSpec, next_cursor: str | None) -> CIMultiDict[str]:
     headers = CIMultiDict(responses.PRIVATE | responses.JSON | {TOTAL: str(total), hdrs.ETAG: tag})
     if next_cursor is not None:
         next_page = {"cursor": next_cursor, "limit": str(spec.limit)}

@@ -5,45 +5,36 @@ Handlers note their changes; `middleware/access_log.py` writes them after the co
 
 from uuid import UUID
 
-import structlog
 from aiohttp import web
 
 from todo_service.auth.caller import CALLER, OWNER
 from todo_service.observability.request_record import RECORD
 from todo_service.queries.task_rows import TaskRow
 
-log = structlog.get_logger()
 
-
-def note(event: str, **fields: object) -> None:
-    """Note an event for the log."""
-    if (record := RECORD.get()) is not None:
+def note(request: web.Request, event: str, **fields: object) -> None:
+    """Note an event for the log. `actor_id` is there if the caller is not the owner of the tasks."""
+    record, owner_id, actor_id = RECORD.get(), request[OWNER], request[CALLER].user_id
+    if record is not None:
         if record.notes is None:
             record.notes = []
-        record.notes.append((event, fields))
+        actor = {} if actor_id == owner_id else {"actor_id": actor_id}
+        record.notes.append((event, {"user_id": owner_id, **actor, **fields}))
 
 
-def note_task(event: str, task: TaskRow) -> None:
+def note_task(request: web.Request, event: str, task: TaskRow) -> None:
     """Note a change of a task; "task_completed" becomes "task_reopened" if the task is not completed."""
     if event == "task_completed" and task.status != "COMPLETED":
         event = "task_reopened"
-    note(event, task_id=str(task.id), version=task.version, status=task.status)
+    note(request, event, task_id=str(task.id), version=task.version, status=task.status)
 
 
-def note_deleted(task_id: UUID) -> None:
+def note_deleted(request: web.Request, task_id: UUID) -> None:
     """Note the deletion of a task."""
-    note("task_deleted", task_id=str(task_id))
+    note(request, "task_deleted", task_id=str(task_id))
 
 
 def discard() -> None:
     """Discard the notes of a transaction that was rolled back."""
     if (record := RECORD.get()) is not None:
         record.notes = None
-
-
-def write(request: web.Request, notes: list[tuple[str, dict[str, object]]]) -> None:
-    """Write the notes to the log. `actor_id` is there if the caller is not the owner of the tasks."""
-    owner_id, actor_id = request[OWNER], request[CALLER].user_id
-    actor = {} if actor_id == owner_id else {"actor_id": actor_id}
-    for event, fields in notes:
-        log.info(event, user_id=owner_id, **actor, **fields)

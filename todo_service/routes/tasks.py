@@ -83,7 +83,7 @@ async def delete_task(request: web.Request) -> web.Response:
         )
     if version is None:
         raise NotFound(NO_SUCH_TASK)
-    task_log.note_deleted(task_id)
+    task_log.note_deleted(request, task_id)
     return responses.no_content()
 
 
@@ -106,7 +106,7 @@ async def insert_task(db: Connection, request: web.Request, body: TaskCreate) ->
     if inserted is None:
         raise QuotaExceeded(f"You may hold at most {limit:,} tasks. {QuotaExceeded.remedy}")
     if inserted.is_new:
-        task_log.note_task("task_created", inserted.task)
+        task_log.note_task(request, "task_created", inserted.task)
     elif not body.agrees(inserted.task):
         raise TaskIdTaken
     return inserted
@@ -130,7 +130,7 @@ async def _change(db: Connection, request: web.Request, task_id: UUID, changes: 
         audit=_audit_entry(request, task_id),
     )
     if row is not None:
-        task_log.note_task(event, row)
+        task_log.note_task(request, event, row)
     return _respond(request, row)
 
 

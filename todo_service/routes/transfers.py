@@ -54,7 +54,7 @@ async def _import(db: Connection, request: web.Request, file: ImportFile) -> web
     result = await transfers.merge(db, owner_id=request[OWNER], max_tasks=limit, file=file)
     if result is None:
         raise QuotaExceeded(f"With these you would hold more than {limit:,} tasks. {QuotaExceeded.remedy}")
-    task_log.note("tasks_imported", **result._asdict())
+    task_log.note(request, "tasks_imported", **result._asdict())
     return responses.json(answer(result), headers=responses.PRIVATE)
 
 

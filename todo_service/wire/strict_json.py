@@ -20,7 +20,10 @@ def load(raw: bytes) -> Any:
         RecursionError: It is nested too deeply.
         ValueError: It has a number too long to read.
     """
-    return json.loads(raw.decode(), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+    text = raw.decode()
+    if text.startswith("\ufeff"):
+        raise json.JSONDecodeError("Unexpected UTF-8 BOM (decode using utf-8-sig)", text, 0)
+    return _DECODER.decode(text)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -32,3 +35,6 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> object:
     raise NotANumberError(name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
