@@ -1,8 +1,7 @@
 """Borrowed connections: one within a bounded time, or an error that becomes 503.
 
-The service never changes session state, so a connection goes back without a round trip to reset it. All deadlines are
-set here: a request waits for PostgreSQL at most `acquire_timeout` and 9/10 of `statement_timeout` together, whether the
-server is frozen or not.
+The service never changes session state, so a connection goes back without a round trip to reset it. A request waits for
+PostgreSQL at most `acquire_timeout` and 9/10 of `statement_timeout` together, even if the server is frozen.
 """
 
 import asyncio
