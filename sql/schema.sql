@@ -165,22 +165,6 @@ CREATE INDEX tasks_id ON public.tasks USING btree (id);
 
 CREATE INDEX tasks_user_created ON public.tasks USING btree (user_id, created_at, id);
 
-CREATE INDEX tasks_user_due ON public.tasks USING btree (user_id, COALESCE(due_at, ((due_on)::timestamp without time zone AT TIME ZONE 'UTC'::text), 'infinity'::timestamp with time zone), id);
-
-CREATE INDEX tasks_user_due_last ON public.tasks USING btree (user_id, COALESCE(due_at, ((due_on)::timestamp without time zone AT TIME ZONE 'UTC'::text), '-infinity'::timestamp with time zone), id);
-
-CREATE INDEX tasks_user_priority ON public.tasks USING btree (user_id, (
-CASE priority
-    WHEN 'URGENT'::text THEN 1
-    WHEN 'HIGH'::text THEN 2
-    WHEN 'MEDIUM'::text THEN 3
-    ELSE 4
-END), id);
-
-CREATE INDEX tasks_user_title ON public.tasks USING btree (user_id, lower(title) COLLATE "C", id);
-
-CREATE INDEX tasks_user_updated ON public.tasks USING btree (user_id, updated_at, id);
-
 CREATE INDEX tasks_user_version ON public.tasks USING btree (user_id, version);
 
 CREATE INDEX users_inactive ON public.users USING btree (id) WHERE (NOT is_active);

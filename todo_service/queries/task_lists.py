@@ -1,7 +1,8 @@
 """Lists of tasks: a page in one of ten orders, with or without filters, from the start or after a position.
 
-Each order is served by an index of its own, so the cost of a page depends on its size only. All statements are made at
-import: for each sort one from the start and one `after` a position, each for all tasks and `filtered`.
+The default order has an index, so the cost of its page depends on its size only; the other orders sort the tasks of one
+user, which are few. All statements are made at import: for each sort one from the start and one `after` a position,
+each for all tasks and `filtered`.
 """
 
 from collections.abc import Mapping
