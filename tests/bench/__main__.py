@@ -2,10 +2,11 @@
 
 import asyncio
 import sys
+from pathlib import Path
 
 import uvloop
 
-from tests.bench import lists, logins, overload
+from tests.bench import lists, logins, overload, peers
 from todo_service.commands.command import Parser
 
 BENCHMARKS = {"lists": lists.run, "logins": logins.run, "overload": overload.run}
@@ -13,15 +14,27 @@ BENCHMARKS = {"lists": lists.run, "logins": logins.run, "overload": overload.run
 
 def main() -> int:
     """Returns 0 if the figures hold, 1 if not."""
-    parser = Parser(prog="bin/bench", description=__doc__, examples=("bin/bench logins", "bin/bench lists"))
-    names = (
-        "lists: short and long lists, first and late pages; logins: task reads beside sign-ins; "
-        "overload: three times as many requests as can be served"
+    parser = Parser(
+        prog="bin/bench",
+        description=__doc__,
+        examples=("bin/bench peers --quick", "bin/bench peers list20 get", "bin/bench logins"),
     )
-    parser.add_argument("name", choices=sorted(BENCHMARKS), help=names)
+    names = (
+        "peers: the service beside the usual FastAPI stack, a tuned one, and a constant answer; lists: short and long "
+        "lists, first and late pages; logins: task reads beside sign-ins; overload: three times as many requests as "
+        "can be served"
+    )
+    parser.add_argument("name", choices=sorted([*BENCHMARKS, "peers"]), help=names)
+    parser.add_argument("scenario", nargs="*", help="with peers: only these scenarios, such as list20, get or mixed")
+    parser.add_argument("--quick", action="store_true", help="with peers: the main scenarios in three minutes")
+    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="with peers: for peers.json and peers.svg")
     arguments = parser.parse_args()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the quicker the asking, the truer the figures
-        return 0 if runner.run(BENCHMARKS[arguments.name]()) else 1
+    if arguments.name == "peers":
+        benchmark = peers.run(arguments.folder, arguments.scenario, quick=arguments.quick)
+    else:
+        benchmark = BENCHMARKS[arguments.name]()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the quicker the load, the truer the figures
+        return 0 if runner.run(benchmark) else 1
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ async def plan(db: Connection, sql: str, arguments: str) -> str:
 
 
 async def test_no_owners_list_reads_a_table_from_end_to_end(crowd: Connection) -> None:
-    """A page in the default order is read along its index, and not one task beyond it; no other reads another user's."""
+    """A page in the default order is read along its index, not one task beyond it; none reads another user's tasks."""
     assert len(SELECT_PAGE) == 40
     for sort, after, filtered in product(SORTS, (False, True), (False, True)):
         variant = f"{sort}{' after' * after}{' filtered' * filtered}"
