@@ -49,6 +49,10 @@ async def read(request: web.Request, *, max_size: int = MAX_BODY, accepted: Coll
 
 
 def _check_media(request: web.Request, accepted: Collection[str]) -> None:
+    headers = request.headers
+    plain = hdrs.TRANSFER_ENCODING not in headers and hdrs.CONTENT_ENCODING not in headers
+    if plain and not accepted and headers.get(hdrs.CONTENT_TYPE) == JSON:  # as nearly all bodies
+        return
     if not accepted:
         accepted = {JSON, MERGE_PATCH} if request.method == hdrs.METH_PATCH else {JSON}
     charset = (request.charset or "utf-8").lower()

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -44,6 +44,12 @@ class Input(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
     repeatable: ClassVar[frozenset[str]] = frozenset()  # fields that a query may have several times
     nullable: ClassVar[frozenset[str]] = frozenset()  # fields that may be null; elsewhere None means absent
+
+    @classmethod
+    @cache
+    def fields_by_name(cls) -> dict[str, str]:
+        """Return the field of each name, in either spelling."""
+        return {name: field for field, camel in cls.spellings() for name in (field, camel)}
 
     @classmethod
     @cache
@@ -159,11 +165,14 @@ def validate(
     if not isinstance(document, dict):
         error = FieldError("body", "must be a JSON object", "object_expected")
         raise ValidationFailed((error,), status=invalid_status)
-    repeated = [field for field, camel in model.spellings() if field != camel and {field, camel} <= document.keys()]
-    if repeated:
+    fields = model.fields_by_name()
+    named = [(fields[name], value) for name, value in document.items() if name in fields]
+    values = dict(named)
+    if len(values) < len(named):
+        repeated = [field for field, camel in model.spellings() if field != camel and {field, camel} <= document.keys()]
         raise ValidationFailed(tuple(_repeated(_spelled(field, naming)) for field in repeated), status=invalid_status)
     try:
-        return model.model_validate(_in_snake_case(model, document), context=context)
+        return model.model_validate(values, context=context)
     except ValidationError as error:
         errors = tuple(_field_error(detail, naming) for detail in error.errors(include_url=False, include_input=False))
         raise ValidationFailed(errors, status=invalid_status) from None
@@ -184,11 +193,6 @@ def query_values(model: type[Input], query: MultiMapping[str], *, invalid_status
 
 def _repeated(name: str) -> FieldError:
     return FieldError(name, "is given more than once", "repeated")
-
-
-def _in_snake_case(model: type[Input], document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document's fields under their own names, whichever spelling each has."""
-    return {field: document[name] for field, camel in model.spellings() for name in {field, camel} if name in document}
 
 
 def _spelled(field: str, naming: Naming) -> str:
