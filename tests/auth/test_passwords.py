@@ -3,11 +3,14 @@
 import asyncio
 import base64
 import hashlib
+import os
+import threading
+import time
 
 import bcrypt
 import pytest
 
-from todo_service.auth.passwords import BcryptPool, PasswordHasher
+from todo_service.auth.passwords import NICENESS, BcryptPool, PasswordHasher
 from todo_service.errors import Overloaded
 
 
@@ -40,6 +43,19 @@ async def test_without_a_good_hash_nothing_matches() -> None:
     for stored in (None, "", "nonsense", "$2b$04$", "é"):
         assert not await passwords.check("", stored)
     await pool.close()
+
+
+async def test_threads_of_bcrypt_go_after_all_others() -> None:
+    pool = BcryptPool(rounds=4, threads=2)
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    found = await asyncio.gather(*(pool.run(lambda: True, _priority) for _ in range(4)))
+    assert set(found) == {NICENESS}
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def _priority() -> int:
+    time.sleep(0.01)
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 async def test_a_full_queue_refuses_and_empties_again() -> None:

@@ -1,13 +1,15 @@
 """Passwords: hashed and checked with bcrypt, without stalling other requests.
 
-bcrypt costs a quarter of a second of CPU on purpose. It runs in threads of its own, one less than there are cores,
-behind a bounded queue: a flood of sign-ins is answered by 503 and does not slow down task requests.
+bcrypt costs a quarter of a second of CPU on purpose. It runs in threads of its own, one less than there are cores, at a
+lower priority and behind a bounded queue: a flood of sign-ins is answered by 503 and does not slow down task requests.
 """
 
 import asyncio
 import base64
 import hashlib
 import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,6 +27,7 @@ DUMMY = b"$2b$%02d$" + b"." * 53  # a hash that no password matches
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 QUEUE_SECONDS = 5  # about the longest wait in the queue
 CHECKS_A_SECOND = 4  # of one thread at 12 rounds
+NICENESS = 10
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -49,7 +52,7 @@ class BcryptPool:
     def __init__(self, *, rounds: int, threads: int | None = None) -> None:
         threads = threads or max(1, available_cores() - 1)
         self.rounds = rounds
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt", initializer=_lower_priority)
         self._places = self._free_places = threads * (1 + QUEUE_SECONDS * CHECKS_A_SECOND)
         self._at_once = threads
 
@@ -103,6 +106,12 @@ class PasswordHasher:
     def is_weak(self, stored: str) -> bool:
         """Return whether a stored hash has fewer rounds than new ones."""
         return _rounds_of(stored) < self._pool.rounds
+
+
+def _lower_priority() -> None:
+    """Let task requests and PostgreSQL go before this thread; Linux has a priority for each thread."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _run_if_needed(is_needed: Callable[[], bool], work: Callable[[], T]) -> T:

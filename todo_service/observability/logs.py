@@ -102,6 +102,7 @@ def detach() -> None:
 
 
 def _on_dropped(lines: int) -> None:
+    RECORD.set(None)  # no request's line
     log.warning("log_lines_dropped", lines=lines)
 
 
