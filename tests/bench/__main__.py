@@ -6,10 +6,10 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import lists, logins, overload, peers
+from tests.bench import lists, logins, memory, overload, peers
 from todo_service.commands.command import Parser
 
-BENCHMARKS = {"lists": lists.run, "logins": logins.run, "overload": overload.run}
+BENCHMARKS = {"lists": lists.run, "logins": logins.run, "memory": memory.run, "overload": overload.run}
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
     )
     names = (
         "peers: the service beside the usual FastAPI stack, a tuned one, and a constant answer; lists: short and long "
-        "lists, first and late pages; logins: task reads beside sign-ins; overload: three times as many requests as "
+        "lists, first and late pages; logins: task reads beside sign-ins; memory: a million requests; overload: three times as many requests as "
         "can be served"
     )
     parser.add_argument("name", choices=sorted([*BENCHMARKS, "peers"]), help=names)
