@@ -21,8 +21,8 @@ def main() -> int:
     )
     names = (
         "peers: the service beside the usual FastAPI stack, a tuned one, and a constant answer; lists: short and long "
-        "lists, first and late pages; logins: task reads beside sign-ins; memory: a million requests; overload: three times as many requests as "
-        "can be served"
+        "lists, first and late pages; logins: task reads beside sign-ins; memory: a million requests; overload: three "
+        "times as many requests as can be served"
     )
     parser.add_argument("name", choices=sorted([*BENCHMARKS, "peers"]), help=names)
     parser.add_argument("scenario", nargs="*", help="with peers: only these scenarios, such as list20, get or mixed")

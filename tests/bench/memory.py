@@ -30,9 +30,7 @@ async def run() -> bool:
             print(f"  idle {sizes[0]:.1f} MB", flush=True)
             for until in (FIRST, ALL):
                 while count < until:
-                    answers = await load.run(
-                        port, requests, expected={200}, seconds=SECONDS, connections=CONNECTIONS
-                    )
+                    answers = await load.run(port, requests, expected={200}, seconds=SECONDS, connections=CONNECTIONS)
                     count, errors = count + answers.count, errors + answers.errors
                 sizes.append(_megabytes(process.pid))
                 print(f"  after {count:,} requests, {errors} of them errors: {sizes[-1]:.1f} MB", flush=True)
