@@ -129,7 +129,7 @@ async def test_who_does_not_read_refusals_gets_no_more_of_them(database_url: str
 
     async with full_service(database_url) as (api, _), connect(api) as connection:
         sending = asyncio.create_task(send(connection))
-        await until(lambda: stands_still(api), 2)
+        await until(lambda: stands_still(api))
         sending.cancel()
         connection.writer.transport.abort()
         await asyncio.sleep(0.1)
