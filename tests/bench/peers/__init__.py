@@ -33,8 +33,13 @@ PRODUCT_SETTINGS = {
 async def run(folder: Path, names: list[str], *, quick: bool) -> bool:
     """Measure the scenarios of these names, all without one; write `peers.json` and `peers.svg` into `folder`.
 
-    Returns False, with a message, if the servers answer differently.
+    Returns False, with a message, for a name that no scenario has, and if the servers answer differently.
     """
+    existing = [*(scenario.name for scenario in all_scenarios({}, {})), "stored"]
+    if unknown := set(names).difference(existing):
+        print(f"no such scenario: {', '.join(unknown)}; there are {', '.join(existing)}", file=sys.stderr)
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
     python = str(python_of_peers())
     rounds, seconds = (3, 1.0) if quick else (5, 3.0)
     results: dict[str, Rounds] = {}
