@@ -38,7 +38,7 @@ from todo_service.postgres.database import DATABASE, Database
 from todo_service.queries import clocks, statement_names, tasks
 from todo_service.queries.external_sessions import select_user_from
 from todo_service.routes.all_routes import api_routes, page_routes
-from todo_service.routes.list_cache import LIST_CACHE, LIST_STAMPS, ListCache
+from todo_service.routes.list_cache import LIST_CACHE, TASK_STAMPS, ListCache
 from todo_service.routes.openapi import OPENAPI_DOCUMENT, OpenApiDocument
 from todo_service.routes.system import METRICS_ROUTES, MIGRATIONS, SCRAPE
 from todo_service.routes.table import register
@@ -71,7 +71,7 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     app[DATABASE] = Database(database_options(settings), statement_names=names, metrics=app[METRICS])
     app[RATE_LIMITER] = rate_limiter(settings, app[METRICS])
     app[LIST_CACHE] = ListCache()
-    app[LIST_STAMPS] = BatchedReads(app[DATABASE], clocks.select_stamps)
+    app[TASK_STAMPS] = BatchedReads(app[DATABASE], clocks.select_stamps)
     app[TASK_READS] = BatchedReads(app[DATABASE], tasks.select)
     app[UNSENT] = PerUserByteBudget(total=MAX_UNSENT, per_user=MAX_UNSENT_PER_USER)
     app[IMPORT_READER] = ImportReader(settings)

@@ -67,4 +67,4 @@ def _size(key: Key, answer: CachedList) -> int:
 
 
 LIST_CACHE = web.AppKey("list_cache", ListCache)
-LIST_STAMPS: web.AppKey[BatchedReads[str, Stamp]] = web.AppKey("list_stamps", BatchedReads)
+TASK_STAMPS: web.AppKey[BatchedReads[str, Stamp]] = web.AppKey("task_stamps", BatchedReads)

@@ -17,7 +17,7 @@ from todo_service.postgres.database import DATABASE
 from todo_service.queries import task_lists
 from todo_service.queries.task_lists import NO_TASKS, ListSpec, Page
 from todo_service.routes import responses
-from todo_service.routes.list_cache import LIST_CACHE, LIST_STAMPS, CachedList, Key
+from todo_service.routes.list_cache import LIST_CACHE, TASK_STAMPS, CachedList, Key
 from todo_service.routes.table import describe
 from todo_service.wire import codec, cursors, etags
 from todo_service.wire.families import FAMILY
@@ -58,7 +58,7 @@ async def _list_of_owner(request: web.Request, query: ListQuery, owner_id: str) 
     app = request.app
     key = (request[FAMILY].name, owner_id, request.rel_url.raw_query_string)
     cached = app[LIST_CACHE].get(key)
-    if cached is not None and (await app[LIST_STAMPS].read(owner_id) or NO_TASKS) == cached.stamp:
+    if cached is not None and (await app[TASK_STAMPS].read(owner_id) or NO_TASKS) == cached.stamp:
         response, outcome = _respond(request, cached.tag, cached.body, cached.headers), "hit"
     else:
         response, outcome = await _read_list(request, query, owner_id, key), "miss"

