@@ -6,10 +6,12 @@ from typing import Any
 
 
 class Columns(tuple[str, ...]):
-    """The columns of a row class, in the order of its fields; as text they are a column list."""
+    """The columns of a row class, a dataclass or a named tuple, in its order; as text they are a column list."""
 
     def __new__(cls, row_class: Any) -> "Columns":
-        return super().__new__(cls, (field.name for field in dataclasses.fields(row_class)))
+        if dataclasses.is_dataclass(row_class):
+            return super().__new__(cls, (field.name for field in dataclasses.fields(row_class)))
+        return super().__new__(cls, row_class._fields)
 
     def __str__(self) -> str:
         return ", ".join(self)

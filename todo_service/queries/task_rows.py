@@ -1,6 +1,5 @@
 """A task as the database has it, and the values of its statements."""
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -8,8 +7,7 @@ from uuid import UUID
 from todo_service.queries.statements import Columns
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRow:
+class TaskRow(NamedTuple):
     """One task. Due at a moment (`due_at`), on a whole day (`due_on`), or never; all moments are in UTC."""
 
     id: UUID
