@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -15,7 +14,6 @@ from tests.rows import router_routes, row_of
 from todo_service.app import build_app, build_metrics_app
 from todo_service.auth.access import Access
 from todo_service.limits.rate import Limit
-from todo_service.server.runner import Runner
 
 Client = TestClient[web.Request, web.Application]
 
@@ -24,16 +22,9 @@ async def leak(_: web.Request) -> web.Response:
     return web.Response(text="everybody's data")
 
 
-class Server(TestServer):
-    """Serves the application as the service does."""
-
-    async def _make_runner(self, **_: Any) -> Runner:
-        return Runner(self.app)
-
-
 @asynccontextmanager
 async def client_of(app: web.Application) -> AsyncIterator[Client]:
-    async with TestClient(Server(app)) as client:
+    async with TestClient(TestServer(app)) as client:
         yield client
 
 

@@ -8,6 +8,7 @@ from todo_service.middleware.auth import authenticate
 from todo_service.middleware.errors import answer_errors
 from todo_service.middleware.hosts import check_host
 from todo_service.middleware.load_limit import limit_load
+from todo_service.middleware.request_id import identify_request
 from todo_service.middleware.streaming import stream_large_bodies
 
 
@@ -19,4 +20,4 @@ def middlewares(settings: Settings) -> list[Middleware]:
 
 def metrics_middlewares() -> list[Middleware]:
     """Return those of the metrics port: its scrapes are not logged, counted or limited."""
-    return [answer_errors, authenticate]
+    return [identify_request, answer_errors, authenticate]

@@ -5,7 +5,7 @@ import time
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from todo_service.observability import logs
+from todo_service.observability import lines
 from todo_service.observability.metrics import METRICS
 from todo_service.observability.request_record import RECORD
 from todo_service.routes.table import template
@@ -26,7 +26,7 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
         seconds = time.perf_counter() - started
         record, route = RECORD.get(), template(request)
         assert record is not None
-        logs.log_request(request.method, route, status, seconds, record)
+        lines.log_request(request.method, route, status, seconds, record)
         if request.transport is None:
             status = CLIENT_CLOSED_REQUEST
         request.app[METRICS].count_answer(request.method, route, status, seconds)

@@ -16,7 +16,8 @@ from todo_service.limits.load import LOAD
 from todo_service.middleware.errors import problem_response
 from todo_service.middleware.request_id import begin_record
 from todo_service.middleware.response_headers import RESPONSE_HEADERS
-from todo_service.observability.metrics import METRICS, SHED
+from todo_service.observability.metrics import METRICS
+from todo_service.observability.tallies import SHED
 from todo_service.routes.table import matched_row, template
 
 BaseHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -26,7 +27,8 @@ _ID = "the-id-of-the-request"
 
 @web.middleware
 async def limit_load(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count the request while it is handled, or refuse it. A vital route is always served."""
+    """Begin the record of the request; count it while it is handled, or refuse it. A vital route is always served."""
+    begin_record(request)
     load = request.app[LOAD]
     if load.in_flight - load.waiting >= load.max_busy and not ((row := matched_row(request)) and row.vital):
         load.refused += 1
@@ -58,13 +60,13 @@ class LoadShedder:
 
     def __call__(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         """Return the answer of the application, or the refusal."""
-        begin_record(request)
         load = self._load
         if load.in_flight - load.waiting < load.max_busy or load.draining or not _is_plain(request):
             return self._handler(request)
         return self._refuse(request)
 
     async def _refuse(self, request: web.BaseRequest) -> web.StreamResponse:
+        begin_record(request)
         self._load.refused += 1
         self._metrics.shed.inc()
         self._metrics.count_answer(request.method, SHED, Overloaded.status)

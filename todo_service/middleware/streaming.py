@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 from todo_service.limits.fair_share import PerUserByteBudget
 from todo_service.limits.load import LOAD
-from todo_service.observability.request_record import current_user
+from todo_service.observability.request_record import RECORD
 from todo_service.postgres.failures import is_unavailable
 from todo_service.routes.responses import StreamedResponse
 
@@ -31,7 +31,8 @@ async def stream_large_bodies(request: web.Request, handler: Handler) -> web.Str
         body = response.body
         if not isinstance(body, bytes) or len(body) <= CHUNK or request.method == hdrs.METH_HEAD:
             return response
-        with request.app[UNSENT].reserve(current_user(), len(body)):
+        record = RECORD.get()
+        with request.app[UNSENT].reserve(record.user_id if record else None, len(body)):
             streamed = web.StreamResponse(status=response.status, headers=response.headers)
             streamed.content_length = len(body)
             await _send(request, streamed, _whole(body))

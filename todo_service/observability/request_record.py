@@ -30,9 +30,3 @@ class RequestRecord:
 
 
 RECORD: ContextVar[RequestRecord | None] = ContextVar("RECORD", default=None)
-
-
-def current_user() -> str | None:
-    """Return the user of the current request; None outside a request and before its authentication."""
-    record = RECORD.get()
-    return record.user_id if record else None

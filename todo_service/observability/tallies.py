@@ -11,6 +11,12 @@ from typing import Protocol
 
 from prometheus_client import Counter, Histogram
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+FAILURES = (500, 503)  # Prometheus would miss the first failure of a count that starts with it
+OTHER = "other"  # every other method
+UNMATCHED = "unmatched"  # every path without a route
+SHED = "shed"  # requests that were refused before their route was matched
+
 
 class _Tally(Protocol):
     def flush(self) -> None: ...
@@ -89,3 +95,52 @@ class HistogramTally:
         self._series._sum.inc(self._sum)
         self._sum = 0.0
         self._has_changed = False
+
+
+class RequestTallies:
+    """The counts of every request: its answer, its statements, its wait for a connection."""
+
+    def __init__(self, *, answers: Counter, seconds: Histogram, statements: Histogram, acquire: Histogram) -> None:
+        self._tallies = Tallies()
+        self._answer_series = answers
+        self._seconds_series = seconds
+        self._statement_series = statements
+        self._answers: dict[tuple[str, str, int], CounterTally] = {}
+        self._durations: dict[tuple[str, str], HistogramTally] = {}
+        self._statements: dict[str, HistogramTally] = {}
+        self.acquire = HistogramTally(self._tallies, acquire)
+        for method in METHODS:
+            self._tally_answers(method, SHED, 503)
+
+    def add_route(self, method: str, route: str) -> None:
+        """Create the series of a route, at zero, before its first request."""
+        self._durations[method, route] = HistogramTally(self._tallies, self._seconds_series.labels(method, route))
+        for status in FAILURES:
+            self._tally_answers(method, route, status)
+
+    def count_answer(self, method: str, route: str, status: int, seconds: float | None = None) -> None:
+        """Count an answer; `seconds` is None where its duration is unknown."""
+        if method not in METHODS:
+            method = OTHER
+        tally = self._answers.get((method, route, status)) or self._tally_answers(method, route, status)
+        tally.inc()
+        if seconds is not None:
+            if (method, route) not in self._durations:
+                self.add_route(method, route)
+            self._durations[method, route].observe(seconds)
+
+    def statement(self, name: str, seconds: float) -> None:
+        """Count a statement of this name."""
+        tally = self._statements.get(name)
+        if tally is None:
+            tally = self._statements[name] = HistogramTally(self._tallies, self._statement_series.labels(name))
+        tally.observe(seconds)
+
+    def flush(self) -> None:
+        """Pass all on to the series, before a scrape."""
+        self._tallies.flush()
+
+    def _tally_answers(self, method: str, route: str, status: int) -> CounterTally:
+        series = self._answer_series.labels(method, route, str(status))
+        tally = self._answers[method, route, status] = CounterTally(self._tallies, series)
+        return tally

@@ -1,5 +1,9 @@
-"""One connection, which reports how long each of its statements took."""
+"""One connection, which reports how long each of its statements took, and the deadlines of the blocks that hold one.
 
+The deadlines of all requests are checked together: a timer for each would cost as much as running a statement.
+"""
+
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +14,8 @@ if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 else:
     Connection = asyncpg.Connection  # subscriptable in the stubs only
+
+TICK_SECONDS = 0.02
 
 
 class TimedConnection(Connection):
@@ -40,3 +46,68 @@ class TimedConnection(Connection):
         finally:
             self.running_since = None
             self.on_statement(query, time.monotonic() - started)
+
+
+class Deadline:
+    """A deadline of a block in the current task. `deadlines` cancels the task up to a tick before it passes."""
+
+    __slots__ = ("_cancelling", "_deadlines", "_is_overdue", "_task", "due")
+
+    _task: asyncio.Task[Any]
+
+    def __init__(self, deadlines: "Deadlines") -> None:
+        self._deadlines = deadlines
+        self._is_overdue = False
+        self.due = 0.0
+
+    def begin(self, seconds: float) -> float:
+        """Begin with a deadline in `seconds`; `due` can be moved later. Returns the present moment."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        now = time.monotonic()
+        self.due = now + seconds
+        self._deadlines.add(self)
+        return now
+
+    def end(self, error: BaseException | None) -> None:
+        """End with the block. Raises `TimeoutError` in the place of our own cancellation, as `asyncio.timeout` does."""
+        self._deadlines.remove(self)
+        if self._is_overdue and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
+            raise TimeoutError from error
+
+    def is_over(self, moment: float) -> bool:
+        """Return whether the deadline has passed at this moment of `time.monotonic`."""
+        return self.due <= moment
+
+    def cancel(self) -> None:
+        """Cancel the task, once."""
+        if not self._is_overdue:
+            self._is_overdue = True
+            self._task.cancel()
+
+
+class Deadlines:
+    """The deadlines that have begun and not ended."""
+
+    def __init__(self) -> None:
+        self._begun: set[Deadline] = set()
+        self._tick: asyncio.TimerHandle | None = None
+
+    def add(self, deadline: Deadline) -> None:
+        """Watch over a deadline."""
+        self._begun.add(deadline)
+        if self._tick is None:
+            self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._check)
+
+    def remove(self, deadline: Deadline) -> None:
+        """Forget a deadline."""
+        self._begun.discard(deadline)
+
+    def _check(self) -> None:
+        next_tick, self._tick = time.monotonic() + TICK_SECONDS, None
+        for deadline in self._begun:
+            if deadline.is_over(next_tick):
+                deadline.cancel()
+        if self._begun:
+            self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._check)

@@ -18,10 +18,9 @@ from aiohttp import web
 from todo_service.config.database_options import DatabaseOptions
 from todo_service.limits.fair_share import PerUserSemaphore
 from todo_service.observability.metrics import Metrics
-from todo_service.observability.request_record import RECORD, current_user
-from todo_service.postgres.connection import Connection
+from todo_service.observability.request_record import RECORD
+from todo_service.postgres.connection import Connection, Deadline, Deadlines
 from todo_service.postgres.connector import CLOSE_SECONDS, CannotConnectError, Connector
-from todo_service.postgres.deadlines import Deadline, Deadlines
 from todo_service.postgres.failures import FAILOVER_STATES, is_unavailable
 from todo_service.postgres.pool import ConnectionPool, PooledConnection
 
@@ -100,7 +99,8 @@ class Database:
 
         One user holds at most half of the connections; their further requests queue behind their own.
         """
-        return _Loan(self, self._options.acquire_timeout, self.longest, current_user())
+        record = RECORD.get()
+        return _Loan(self, self._options.acquire_timeout, self.longest, record.user_id if record else None)
 
     def shared_connection(self, seconds: float) -> AbstractAsyncContextManager[Connection]:
         """Borrow a connection for the requests of several users, for at most `seconds`."""

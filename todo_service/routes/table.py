@@ -17,7 +17,8 @@ from todo_service.auth.caller import ADMIN, CALLER, OWNER
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import ApiError
 from todo_service.limits.rate import Limit
-from todo_service.observability.metrics import METRICS, UNMATCHED
+from todo_service.observability.metrics import METRICS
+from todo_service.observability.tallies import UNMATCHED
 from todo_service.routes import request_bodies
 from todo_service.wire import codec
 from todo_service.wire.codec import Input

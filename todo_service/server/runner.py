@@ -26,8 +26,9 @@ from todo_service.middleware.errors import problem_response, to_api_error
 from todo_service.middleware.load_limit import LoadShedder
 from todo_service.middleware.request_id import begin_record
 from todo_service.middleware.response_headers import RESPONSE_HEADERS
-from todo_service.observability import logs
-from todo_service.observability.metrics import METRICS, UNMATCHED
+from todo_service.observability import lines, logs
+from todo_service.observability.metrics import METRICS
+from todo_service.observability.tallies import UNMATCHED
 
 KEEPALIVE_SECONDS = 30  # also how long a client may take to send its headers
 SHUTDOWN_SECONDS = 10  # how long a request in flight may go on after the listener is closed
@@ -55,8 +56,7 @@ class _Protocol(RequestHandler):
     ) -> web.StreamResponse:
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionError("the client has gone, or a part of an answer is sent already")
-        if REQUEST_ID not in request:  # it could not be parsed
-            begin_record(request)
+        self._begin(request)
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             log.info("bad_request", status=status)
             self._count(request, HTTPStatus.BAD_REQUEST)
@@ -69,9 +69,14 @@ class _Protocol(RequestHandler):
 
     async def finish_response(self, request: web.BaseRequest, resp: Any, start_time: float | None) -> Any:
         if isinstance(resp, web.HTTPException):
+            self._begin(request)
             resp = self._problem(request, to_api_error(resp))
             self._count(request, resp.status)
         return await super().finish_response(request, resp, start_time)
+
+    def _begin(self, request: web.BaseRequest) -> None:
+        if REQUEST_ID not in request:  # it has not reached the application
+            begin_record(request)
 
     def _count(self, request: web.BaseRequest, status: int) -> None:
         assert isinstance(self._manager, _Server)
@@ -129,7 +134,7 @@ class Runner(_LimitedRunner):
         self._others = [(_LimitedRunner(other), listener) for other, listener in others]
 
     async def setup(self) -> None:
-        logs.attach()
+        lines.attach()
         await super().setup()
         for runner, listener in self._others:
             await runner.setup()
@@ -146,7 +151,7 @@ class Runner(_LimitedRunner):
             await runner.cleanup()
         if serving:
             log.info("stopped")
-        logs.detach()
+        lines.detach()
 
     async def _drain(self) -> None:
         """Readiness turns 503 at once, new connections are accepted for the settings' `drain` seconds more, then the
@@ -194,7 +199,7 @@ async def serve(
 
     def stop() -> None:
         if stopping.is_set():
-            logs.detach()
+            lines.detach()
             os._exit(1)
         stopping.set()
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from todo_service.postgres.deadlines import Deadline, Deadlines
+from todo_service.postgres.connection import Deadline, Deadlines
 
 
 async def under(deadline: Deadline, seconds: float, block: float) -> None:

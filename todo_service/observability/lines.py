@@ -1,4 +1,4 @@
-"""Lines of the log on their way to standard output, without ever blocking the event loop.
+"""Lines of the log: rendered, and on their way to standard output without ever blocking the event loop.
 
 A pipe whose reader stops would block the process at the next line, and with it every request. So while the event loop
 runs, lines are collected and written at the end of its turn, as far as the pipe takes them; beyond `MAX_WAITING` bytes
@@ -6,17 +6,29 @@ they are dropped and counted.
 """
 
 import asyncio
+import json
+import logging
 import os
 import select
 import stat
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+import structlog
+from structlog.typing import EventDict
+
+from todo_service.observability.request_record import RequestRecord
 
 MAX_WAITING = 8 * 1024 * 1024  # bytes
 RETRY_SECONDS = 0.05
 LAST_SECONDS = 1.0  # how long the lines of the end wait for a reader
 _PIECE = select.PIPE_BUF  # a writable pipe takes this much at once, and does not mix it with other processes' lines
+
+log = structlog.get_logger()
 
 
 class LineWriter:
@@ -107,3 +119,95 @@ class LineWriter:
                 data = data[os.write(self._descriptor, data) :]
             except OSError:
                 return
+
+
+@dataclass
+class _Output:
+    """The writer of this process, None if its lines are for people, and whether it logs INFO."""
+
+    writer: LineWriter | None = None
+    is_verbose: bool = True
+
+
+OUTPUT = _Output()
+
+
+def attach() -> None:
+    """Write lines from the running event loop from now on, so that a slow reader of the log holds up no request."""
+    if OUTPUT.writer is not None:
+        OUTPUT.writer.attach(asyncio.get_running_loop())
+
+
+def detach() -> None:
+    """Write the lines that wait, and from now on each at once: the event loop ends."""
+    if OUTPUT.writer is not None:
+        OUTPUT.writer.detach()
+
+
+class LineLogger:
+    """The end of structlog's chain: passes finished lines on to the writer."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def msg(self, line: bytes) -> None:
+        assert OUTPUT.writer is not None
+        OUTPUT.writer.write(line)
+
+    debug = info = warning = error = critical = msg
+
+
+class LineHandler(logging.Handler):
+    """The same for the log lines of libraries."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        assert OUTPUT.writer is not None
+        OUTPUT.writer.write(self.format(record).encode(errors="backslashreplace"))
+
+
+def log_request(method: str, route: str, status: int, seconds: float, record: RequestRecord) -> None:
+    """Log a request that has been answered, after the events that it has noted."""
+    if record.notes:
+        for event, fields in record.notes:
+            _write(event, fields, record)
+    _write(
+        "request",
+        {
+            "method": method,
+            "route": route,
+            "status": status,
+            "problem": record.problem,
+            "user_id": record.user_id,
+            "caller": record.caller,
+            "ms": int(seconds * 100_000) / 100,
+            "database_ms": int(record.database_seconds * 100_000) / 100,
+            "statements": record.statements,
+        },
+        record,
+    )
+
+
+def _write(event: str, fields: dict[str, object], record: RequestRecord) -> None:
+    """Log an event. A line of JSON is rendered here: 2 µs instead of 12 through structlog."""
+    if OUTPUT.writer is None:
+        log.info(event, **fields)
+    elif OUTPUT.is_verbose:
+        line = fields | {
+            "event": event,
+            "request_id": record.request_id,
+            "level": "info",
+            "timestamp": datetime.now(UTC),
+        }
+        OUTPUT.writer.write(as_json(None, "info", line))
+
+
+def as_json(_: object, __: str, event: EventDict) -> bytes:
+    """Return one line. Values without a JSON form are written as Python's repr."""
+    try:
+        return orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z)
+    except TypeError:  # half a surrogate pair, or a number too long
+        return json.dumps(event, default=_text).encode()
+
+
+def _text(value: object) -> str:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else repr(value)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.process import served
-from todo_service.observability import line_writer
-from todo_service.observability.line_writer import LineWriter
+from todo_service.observability import lines
+from todo_service.observability.lines import LineWriter
 
 LINE = b"x" * 999
 
@@ -39,7 +39,7 @@ class Pipe:
         """Everything that comes until nothing more comes."""
         parts = [b"..."]
         while parts[-1]:
-            await asyncio.sleep(2 * line_writer.RETRY_SECONDS)
+            await asyncio.sleep(2 * lines.RETRY_SECONDS)
             parts.append(self.read())
         return b"".join(parts[1:])
 
@@ -70,17 +70,17 @@ async def test_lines_are_written_in_order_at_the_end_of_the_turn(pipe: Pipe) -> 
 async def test_a_reader_that_stops_blocks_nothing_and_costs_bounded_memory(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line_writer, "MAX_WAITING", 200_000)
+    monkeypatch.setattr(lines, "MAX_WAITING", 200_000)
     pipe.writer.attach(asyncio.get_running_loop())
     started = time.monotonic()
     for _ in range(1000):
         pipe.writer.write(LINE)
         await asyncio.sleep(0)
     assert time.monotonic() - started < 1
-    lines = (await pipe.drain()).splitlines()
-    assert set(lines) == {LINE}
-    assert 200 <= len(lines) <= 270
-    assert pipe.dropped == [1000 - len(lines)]
+    found = (await pipe.drain()).splitlines()
+    assert set(found) == {LINE}
+    assert 200 <= len(found) <= 270
+    assert pipe.dropped == [1000 - len(found)]
 
 
 async def test_a_long_line_arrives_whole(pipe: Pipe) -> None:
