@@ -4,6 +4,8 @@ import asyncio
 import base64
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -11,6 +13,7 @@ import bcrypt
 import pytest
 
 from todo_service.auth.passwords import NICENESS, BcryptPool, PasswordHasher
+from todo_service.config.settings import ROOT
 from todo_service.errors import Overloaded
 
 
@@ -51,6 +54,20 @@ async def test_threads_of_bcrypt_go_after_all_others() -> None:
     found = await asyncio.gather(*(pool.run(lambda: True, _priority) for _ in range(4)))
     assert set(found) == {NICENESS}
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_a_service_of_a_lower_priority_checks_passwords_too() -> None:
+    script = """
+import asyncio, os, sys
+from todo_service.auth.passwords import BcryptPool, PasswordHasher
+if os.getuid() == 0:
+    os.setuid(65534)
+hashed = asyncio.run(PasswordHasher(BcryptPool(rounds=4)).hash("a password"))
+print(hashed[:4])
+"""
+    command = ["nice", "-n", "15", sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "$2b$\n", done.stderr
 
 
 def _priority() -> int:

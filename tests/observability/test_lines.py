@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ def pipe() -> Iterator[Pipe]:
     """A pipe of 64 KiB."""
     made = Pipe()
     yield made
+    made.writer.close()
     for descriptor in (made.reader, made.end):
         with suppress(OSError):
             os.close(descriptor)
@@ -140,3 +142,50 @@ async def test_requests_go_on_while_nothing_reads_the_log(database_url: str) -> 
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 10) == 0
     os.close(reader)
+
+
+async def test_two_writers_on_one_pipe_never_block(pipe: Pipe) -> None:
+    """What one takes of the last room must not hold up the other."""
+    other = LineWriter(pipe.end, pipe.dropped.append)
+    for writer in (pipe.writer, other):
+        writer.attach(asyncio.get_running_loop())
+    started = time.monotonic()
+    for number in range(400):
+        pipe.writer.write(b"a%d" % number + LINE)
+        other.write(b"b%d" % number + LINE)
+        await asyncio.sleep(0)
+    assert time.monotonic() - started < 1
+    found = (await pipe.drain()).splitlines()
+    other.close()
+    assert sorted(found) == sorted(name + b"%d" % number + LINE for name in (b"a", b"b") for number in range(400))
+
+
+async def test_lines_after_the_end_of_the_loop_are_written_at_once(pipe: Pipe) -> None:
+    loop = asyncio.new_event_loop()
+    pipe.writer.attach(loop)
+    pipe.writer.write(b"before")
+    loop.close()
+    pipe.writer.write(b"after")
+    assert pipe.read() == b"before\nafter\n"
+
+
+async def test_a_socket_takes_lines_as_a_pipe_does() -> None:
+    reader, end = socket.socketpair()
+    dropped: list[int] = []
+    writer = LineWriter(end.fileno(), dropped.append)
+    writer.attach(asyncio.get_running_loop())
+    started = time.monotonic()
+    for _ in range(2000):
+        writer.write(LINE)
+        await asyncio.sleep(0)
+    assert time.monotonic() - started < 1
+    reader.setblocking(False)
+    received = b""
+    while received.count(b"\n") < 2000:
+        with suppress(BlockingIOError):
+            received += reader.recv(1 << 20)
+        await asyncio.sleep(0.001)
+    assert (set(received.splitlines()), dropped) == ({LINE}, [])
+    writer.close()
+    reader.close()
+    end.close()

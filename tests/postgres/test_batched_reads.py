@@ -111,3 +111,19 @@ async def test_a_database_that_is_away_fails_all_in_time_and_is_found_again(
         await until(database.ping)
         assert (stamp := await stamps.read(users[0])) is not None
         assert stamp.version == 0
+
+
+async def test_a_stall_fails_no_request_that_arrived_at_its_end(database_url: str, users: list[str]) -> None:
+    """The requests from before the stall time out, and take none with them that has time left."""
+    values: dict[str, Any] = {"database_acquire_timeout": 1, "database_statement_timeout": 1}
+    async with Proxy(database_url) as proxy, opened(proxy.url(), **values) as database:
+        stamps = BatchedReads(database, clocks.select_stamps)
+        await stamps.read(users[0])
+        proxy.thawed.clear()
+        old = [asyncio.create_task(stamps.read(user)) for user in users[:3]]
+        await asyncio.sleep(0.8)
+        fresh = [asyncio.create_task(stamps.read(user)) for user in users]
+        proxy.thawed.set()
+        outcomes = await asyncio.gather(*fresh, return_exceptions=True)
+        assert all(isinstance(outcome, Stamp) for outcome in outcomes)
+        await asyncio.gather(*old, return_exceptions=True)

@@ -76,8 +76,8 @@ class BcryptPool:
         """
         if self._free_places == 0:
             raise Overloaded("Too many sign-ins at once. Wait as long as `Retry-After` says and try again.")
-        self._free_places -= 1
         future = self._threads.submit(_run_if_needed, is_needed, partial(work, *args, **kwargs))
+        self._free_places -= 1
         future.add_done_callback(partial(_on_loop, asyncio.get_running_loop(), self._leave))
         return await asyncio.wrap_future(future)
 
@@ -111,7 +111,9 @@ class PasswordHasher:
 def _lower_priority() -> None:
     """Let task requests and PostgreSQL go before this thread; Linux has a priority for each thread."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        thread = threading.get_native_id()
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def _run_if_needed(is_needed: Callable[[], bool], work: Callable[[], T]) -> T:

@@ -10,12 +10,16 @@ import json
 import logging
 import os
 import select
+import socket
 import stat
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import orjson
 import structlog
@@ -26,7 +30,6 @@ from todo_service.observability.request_record import RequestRecord
 MAX_WAITING = 8 * 1024 * 1024  # bytes
 RETRY_SECONDS = 0.05
 LAST_SECONDS = 1.0  # how long the lines of the end wait for a reader
-_PIECE = select.PIPE_BUF  # a writable pipe takes this much at once, and does not mix it with other processes' lines
 
 log = structlog.get_logger()
 
@@ -41,9 +44,7 @@ class LineWriter:
     def __init__(self, descriptor: int, on_dropped: Callable[[int], None]) -> None:
         self._descriptor = descriptor
         self._on_dropped = on_dropped
-        self._never_blocks = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLOUT)
+        self._send, self.close = _sender(descriptor)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._lines: deque[bytes] = deque()
@@ -54,16 +55,22 @@ class LineWriter:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Write from this event loop from now on; called in its thread."""
-        self._loop, self._thread = loop, threading.get_ident()
+        self._loop, self._thread, self._is_scheduled = loop, threading.get_ident(), False
 
     def detach(self) -> None:
         """Write the lines that wait, for at most a second, and from now on at once again."""
         self._loop = None
-        while self._lines and self._poll.poll(LAST_SECONDS * 1000):
-            self._write(self._next_piece())
+        until = time.monotonic() + LAST_SECONDS
+        while self._lines and time.monotonic() < until:
+            if not self._write_some():
+                time.sleep(0.01)
+        self._lines.clear()
+        self._waiting = 0
 
     def write(self, line: bytes) -> None:
         """Write a line, given without its end."""
+        if self._loop is not None and self._loop.is_closed():
+            self.detach()
         if self._loop is None:
             self._write_whole(line + b"\n")
         elif self._waiting > MAX_WAITING:
@@ -77,40 +84,42 @@ class LineWriter:
                 (self._loop.call_soon if soon else self._loop.call_soon_threadsafe)(self._flush)
 
     def _flush(self) -> None:
+        self._is_scheduled = False
         while self._lines:
-            if not (self._never_blocks or self._poll.poll(0)):
+            if not self._write_some():
                 if self._loop is not None:
+                    self._is_scheduled = True
                     self._loop.call_later(RETRY_SECONDS, self._flush)
                 return
-            self._write(self._next_piece())
-        self._is_scheduled = False
         if self._dropped and not self._is_broken:
             dropped, self._dropped = self._dropped, 0
             self._on_dropped(dropped)
 
-    def _next_piece(self) -> bytes:
-        """Take as many whole lines as a pipe takes at once, or a part of a longer line."""
-        piece = self._lines.popleft()
-        if len(piece) > _PIECE and not self._never_blocks:
-            self._lines.appendleft(piece[_PIECE:])
-            piece = piece[:_PIECE]
-        else:
-            taken, size = [piece], len(piece)
-            while self._lines and (self._never_blocks or size + len(self._lines[0]) <= _PIECE):
-                taken.append(self._lines.popleft())
-                size += len(taken[-1])
-            piece = b"".join(taken)
-        self._waiting -= len(piece)
-        return piece
-
-    def _write(self, piece: bytes) -> None:
-        """Write a piece; a disk that is full, or a reader that is gone, must not fail a request."""
+    def _write_some(self) -> bool:
+        """Write some lines; False if there is no room. A full disk or a reader that is gone must not fail a request."""
+        piece = self._next_piece()
         try:
-            os.write(self._descriptor, piece)
+            written = self._send(piece)
             self._is_broken = False
+        except BlockingIOError:
+            written = 0
         except OSError:
             self._is_broken = True
             self._dropped += piece.count(b"\n")
+            written = len(piece)
+        if written < len(piece):
+            self._lines.appendleft(piece[written:])
+        self._waiting -= written
+        return written > 0
+
+    def _next_piece(self) -> bytes:
+        """Take as many whole lines as a pipe takes at once without mixing them with other processes' lines."""
+        taken = [self._lines.popleft()]
+        size = len(taken[0])
+        while self._lines and size + len(self._lines[0]) <= select.PIPE_BUF:
+            taken.append(self._lines.popleft())
+            size += len(taken[-1])
+        return b"".join(taken)
 
     def _write_whole(self, data: bytes) -> None:
         """Write everything, however long it takes."""
@@ -119,6 +128,26 @@ class LineWriter:
                 data = data[os.write(self._descriptor, data) :]
             except OSError:
                 return
+
+
+def _sender(descriptor: int) -> tuple[Callable[[bytes], int], Callable[[], None]]:
+    """Return a function that writes as much as there is room for, or raises `BlockingIOError`, and one that ends it.
+
+    The descriptor is shared with other processes, so it cannot be made non-blocking itself.
+    """
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISSOCK(mode):
+        stream = socket.socket(fileno=os.dup(descriptor))
+        return partial(_send_now, stream), stream.close
+    if stat.S_ISFIFO(mode):
+        with suppress(OSError):
+            own = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK)
+            return partial(os.write, own), partial(os.close, own)
+    return partial(os.write, descriptor), lambda: None  # a file, which has always room
+
+
+def _send_now(stream: socket.socket, data: bytes) -> int:
+    return stream.send(data, socket.MSG_DONTWAIT)
 
 
 @dataclass
@@ -162,7 +191,10 @@ class LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         assert OUTPUT.writer is not None
-        OUTPUT.writer.write(self.format(record).encode(errors="backslashreplace"))
+        try:
+            OUTPUT.writer.write(self.format(record).encode(errors="backslashreplace"))
+        except Exception:
+            self.handleError(record)
 
 
 def log_request(method: str, route: str, status: int, seconds: float, record: RequestRecord) -> None:

@@ -7,6 +7,7 @@ its clients have seen.
 
 import asyncio
 from bisect import bisect_left
+from contextlib import suppress
 from typing import Protocol
 
 from prometheus_client import Counter, Histogram
@@ -41,7 +42,8 @@ class Tallies:
         """Pass all on."""
         changed, self._changed = self._changed, []
         for tally in changed:
-            tally.flush()
+            with suppress(OSError, ValueError):  # a file that cannot be written must not stop the others
+                tally.flush()
 
 
 class CounterTally:
@@ -88,13 +90,13 @@ class HistogramTally:
 
     def flush(self) -> None:
         """Pass all on; the library has no method for many observations at once."""
+        self._has_changed = False
         for index, count in enumerate(self._counts):
             if count:
-                self._series._buckets[index].inc(count)
                 self._counts[index] = 0
-        self._series._sum.inc(self._sum)
-        self._sum = 0.0
-        self._has_changed = False
+                self._series._buckets[index].inc(count)
+        seconds, self._sum = self._sum, 0.0
+        self._series._sum.inc(seconds)
 
 
 class RequestTallies:

@@ -16,6 +16,7 @@ from todo_service.postgres.database import Database
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+SHORT_SECONDS = 0.2  # a request with less time left does not read for others
 
 
 class BatchedReads(Generic[Key, Value]):
@@ -31,44 +32,44 @@ class BatchedReads(Generic[Key, Value]):
         self._database = database
         self._select = select
         self._is_reading = False
-        self._waiters: list[tuple[Key, asyncio.Future[Mapping[Key, Value] | None]]] = []
+        self._waiters: list[tuple[Key, float, asyncio.Future[Mapping[Key, Value] | None]]] = []
 
     async def read(self, key: Key) -> Value | None:
         """Return the present value, None if there is none.
 
         Raises the errors of the database, in all within its deadline.
         """
-        deadline = time.monotonic() + self._database.longest
-        if self._is_reading and (values := await self._wait(key)) is not None:
+        deadline = self._database.deadline()
+        if self._is_reading and (values := await self._wait(key, deadline)) is not None:
             return values.get(key)
         self._is_reading = True
         others, self._waiters = self._waiters, []
         try:
             async with self._database.shared_connection(deadline - time.monotonic()) as db:
-                values = await self._select(db, {key, *(other for other, _ in others)})
-        except asyncio.CancelledError:  # only this request was given up
+                values = await self._select(db, {key, *(other for other, _, _ in others)})
+        except (asyncio.CancelledError, TimeoutError):  # only this request was given up
             self._waiters = others + self._waiters
             raise
         except Exception as error:
-            for _, future in others:
+            for _, _, future in others:
                 if not future.done():
                     future.set_exception(error)
             raise
         finally:
             self._hand_over()
-        for _, future in others:
+        for _, _, future in others:
             if not future.done():
                 future.set_result(values)
         return values.get(key)
 
-    async def _wait(self, key: Key) -> Mapping[Key, Value] | None:
+    async def _wait(self, key: Key, deadline: float) -> Mapping[Key, Value] | None:
         """Return the values that another request has read, or None: this one has to read.
 
         The requests in front of this one arrived before it, so it ends within its own deadline if they do.
         """
         future: asyncio.Future[Mapping[Key, Value] | None] = asyncio.get_running_loop().create_future()
         started = time.perf_counter()
-        self._waiters.append((key, future))
+        self._waiters.append((key, deadline, future))
         try:
             values = await future
         except asyncio.CancelledError:
@@ -81,10 +82,13 @@ class BatchedReads(Generic[Key, Value]):
         return values
 
     def _hand_over(self) -> None:
-        """Let the first waiter read for those behind it."""
+        """Let the first waiter with time left read for those behind it."""
         while self._waiters:
-            _, future = self._waiters.pop(0)
-            if not future.done():
+            _, deadline, future = self._waiters.pop(0)
+            if future.done():
+                continue
+            if deadline - time.monotonic() > SHORT_SECONDS:
                 future.set_result(None)
                 return
+            future.set_exception(TimeoutError())
         self._is_reading = False

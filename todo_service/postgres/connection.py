@@ -48,6 +48,15 @@ class TimedConnection(Connection):
             self.on_statement(query, time.monotonic() - started)
 
 
+async def roll_back(db: Any, transaction: Any, error: BaseException) -> None:
+    """Roll back, or throw the connection away: no other request may get it inside a transaction."""
+    try:
+        await transaction.rollback()
+    except Exception as failure:
+        db.terminate()
+        error.add_note(f"The transaction could not be rolled back: {type(failure).__name__}")
+
+
 class Deadline:
     """A deadline of a block in the current task. `deadlines` cancels the task up to a tick before it passes."""
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any
 
 import asyncpg
 import structlog
@@ -19,7 +18,7 @@ from todo_service.config.database_options import DatabaseOptions
 from todo_service.limits.fair_share import PerUserSemaphore
 from todo_service.observability.metrics import Metrics
 from todo_service.observability.request_record import RECORD
-from todo_service.postgres.connection import Connection, Deadline, Deadlines
+from todo_service.postgres.connection import Connection, Deadline, Deadlines, roll_back
 from todo_service.postgres.connector import CLOSE_SECONDS, CannotConnectError, Connector
 from todo_service.postgres.failures import FAILOVER_STATES, is_unavailable
 from todo_service.postgres.pool import ConnectionPool, PooledConnection
@@ -94,13 +93,18 @@ class Database:
                 pool.terminate()
                 log.warning("database_connections_closed_by_force", reason=type(error).__name__)
 
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
+    def connection(self, *, until: float | None = None) -> AbstractAsyncContextManager[Connection]:
         """Borrow a connection for the block; the wait and the block are bounded and end in an unavailable error.
 
-        One user holds at most half of the connections; their further requests queue behind their own.
+        One user holds at most half of the connections; their further requests queue behind their own. `until` is the
+        `deadline` of a request that has waited for the database before.
         """
-        record = RECORD.get()
-        return _Loan(self, self._options.acquire_timeout, self.longest, record.user_id if record else None)
+        record, seconds = RECORD.get(), self.longest if until is None else until - time.monotonic()
+        return _Loan(self, self._options.acquire_timeout, seconds, record.user_id if record else None)
+
+    def deadline(self) -> float:
+        """Return the moment until which a request of now may wait for the database."""
+        return time.monotonic() + self.longest
 
     def shared_connection(self, seconds: float) -> AbstractAsyncContextManager[Connection]:
         """Borrow a connection for the requests of several users, for at most `seconds`."""
@@ -117,7 +121,7 @@ class Database:
             except (TimeoutError, asyncio.CancelledError):
                 raise  # The connection is thrown away; a ROLLBACK would wait for the frozen server once more.
             except BaseException as error:
-                await _roll_back(db, transaction, error)
+                await roll_back(db, transaction, error)
                 raise
             await transaction.commit()
 
@@ -223,6 +227,7 @@ class _Loan(Deadline):
             if error is None:
                 self._pool.release(self._pooled)
             elif isinstance(error, TimeoutError | asyncio.CancelledError):
+                self._deadlines.remove(self)  # else it could cancel the next line
                 self._database._abandon(self._pool, self._pooled)
                 await asyncio.sleep(0)  # asyncpg opens its cancel request
             else:
@@ -239,12 +244,3 @@ class _Loan(Deadline):
 
 
 DATABASE = web.AppKey("database", Database)
-
-
-async def _roll_back(db: Any, transaction: Any, error: BaseException) -> None:
-    """Roll back, or throw the connection away: no other request may get it inside a transaction."""
-    try:
-        await transaction.rollback()
-    except Exception as failure:
-        db.terminate()
-        error.add_note(f"The transaction could not be rolled back: {type(failure).__name__}")

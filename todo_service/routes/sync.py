@@ -32,12 +32,12 @@ async def sync_tasks(request: web.Request, query: SyncQuery) -> web.Response:
 
 async def _read_page(request: web.Request, cursor: Cursor, limit: int) -> ChangePage | None:
     """Read the changes since the cursor. Most clients ask again and have them all, which their stamp shows."""
-    owner_id = request[OWNER]
+    owner_id, until = request[OWNER], request.app[DATABASE].deadline()
     if cursor.epoch != NOTHING_YET:
         stamp = Stamp(cursor.epoch, cursor.position)
         if await request.app[TASK_STAMPS].read(owner_id) == stamp:
             return ChangePage(stamp.epoch, stamp.version, sync_floor=0, changes=[], has_more=False)
-    async with request.app[DATABASE].connection() as db:
+    async with request.app[DATABASE].connection(until=until) as db:
         return await changes.select_page(
             db, owner_id=owner_id, position=cursor.position, deletions_since=cursor.deletions_since, limit=limit
         )

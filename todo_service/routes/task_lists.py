@@ -57,21 +57,21 @@ async def list_any_tasks(request: web.Request, query: ListQuery) -> web.Response
 async def _list_of_owner(request: web.Request, query: ListQuery, owner_id: str) -> web.Response:
     app = request.app
     key = (request[FAMILY].name, owner_id, request.rel_url.raw_query_string)
-    cached = app[LIST_CACHE].get(key)
+    cached, until = app[LIST_CACHE].get(key), app[DATABASE].deadline()
     if cached is not None and (await app[TASK_STAMPS].read(owner_id) or NO_TASKS) == cached.stamp:
         response, outcome = _respond(request, cached.tag, cached.body, cached.headers), "hit"
     else:
-        response, outcome = await _read_list(request, query, owner_id, key), "miss"
+        response, outcome = await _read_list(request, query, owner_id, key, until), "miss"
     app[METRICS].list_answered("not_modified" if response.status == HTTPStatus.NOT_MODIFIED else outcome)
     return response
 
 
-async def _read_list(request: web.Request, query: ListQuery, owner_id: str, key: Key) -> web.Response:
+async def _read_list(request: web.Request, query: ListQuery, owner_id: str, key: Key, until: float) -> web.Response:
     """Read the list, unless it is the caller's copy that PostgreSQL confirms."""
     spec = _spec(request, query, owner_id=owner_id)
     digest = tag_digest(request[FAMILY].name, owner_id, spec)
     stamps = etags.stamps(_if_none_match(request), digest)
-    async with request.app[DATABASE].connection() as db:
+    async with request.app[DATABASE].connection(until=until) as db:
         page = await task_lists.select_page(db, owner_id=owner_id, spec=spec, unless=stamps[0] if stamps else None)
     if page is None:
         return responses.not_modified(etags.of_list(stamps[0], digest))

@@ -135,23 +135,29 @@ class Runner(_LimitedRunner):
 
     async def setup(self) -> None:
         lines.attach()
-        await super().setup()
-        for runner, listener in self._others:
-            await runner.setup()
-            await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        try:
+            await super().setup()
+            for runner, listener in self._others:
+                await runner.setup()
+                await web.SockSite(runner, listener, backlog=BACKLOG).start()
+        except BaseException:
+            lines.detach()  # the reason is logged when this loop does not run any more
+            raise
         log.info("started", loop=type(asyncio.get_running_loop()).__module__.partition(".")[0])
 
     async def cleanup(self) -> None:
         """Shut down without breaking a request in flight, if there can be one."""
         serving = bool(self.sites)
-        if serving:
-            await self._drain()
-        await super().cleanup()
-        for runner, _ in self._others:
-            await runner.cleanup()
-        if serving:
-            log.info("stopped")
-        lines.detach()
+        try:
+            if serving:
+                await self._drain()
+            await super().cleanup()
+            for runner, _ in self._others:
+                await runner.cleanup()
+            if serving:
+                log.info("stopped")
+        finally:
+            lines.detach()
 
     async def _drain(self) -> None:
         """Readiness turns 503 at once, new connections are accepted for the settings' `drain` seconds more, then the
