@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.client import Api
+from tests.conftest import SECRET_KEY
 from tests.observability.test_metrics import shown
 from tests.process import served
 from tests.proxy import until
 from tests.server.test_arbiter import children, ended, is_gone, workers
 from tests.sockets import connect, talk
+from todo_service.config.settings import ROOT
+from todo_service.server.runner import bind
 
 FROZEN_SECONDS = 30
 MANY = 300  # connections: more than aiohttp's own backlog of 128 takes
@@ -30,6 +33,30 @@ signal.signal(signal.SIGRTMIN, stand_still)
 runpy.run_module("todo_service", run_name="__main__")
 """
 FREEZABLE = (sys.executable, "-c", STAND_STILL)  # the service, but a worker's event loop can be held up from outside
+
+
+CANNOT_START = """
+import runpy
+from todo_service.limits.rate import RateLimiter
+async def fail(self):
+    raise ArithmeticError
+RateLimiter.open = fail
+runpy.run_module("todo_service", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+async def test_a_worker_that_cannot_start_says_why_and_ends_the_service(database_url: str, count: str) -> None:
+    with bind("127.0.0.1", 0) as listener:
+        port = str(listener.getsockname()[1])
+    settings = {"SECRET_KEY": SECRET_KEY, "DATABASE_URL": database_url, "WEB_CONCURRENCY": count, "SERVER_PORT": port}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CANNOT_START, env=os.environ | settings, cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output = (await asyncio.wait_for(process.communicate(), 20))[0]
+    assert process.returncode not in {None, 0}
+    assert b"ArithmeticError" in output
 
 
 async def test_connections_wait_for_workers_that_are_stopped(database_url: str) -> None:
