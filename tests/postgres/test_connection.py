@@ -49,4 +49,6 @@ async def test_a_deadline_can_be_moved() -> None:
     began = deadline.begin(0.05)
     deadline.due = began + 5
     await asyncio.sleep(0.1)
+    assert not deadline.is_over(time.monotonic())
     deadline.end(None)
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]

@@ -44,7 +44,7 @@ async def limit_load(request: web.Request, handler: Handler) -> web.StreamRespon
 
 
 class LoadShedder:
-    """Calls the application's `handler`, or refuses the request while the application is full: its first step."""
+    """Calls the application's `handler`, or refuses the request while the application is full."""
 
     def __init__(self, app: web.Application, handler: BaseHandler) -> None:
         self._load = app[LOAD]
