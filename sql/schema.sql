@@ -1,3 +1,5 @@
+CREATE COLLATION public.unicode_text (provider = builtin, locale = 'PG_UNICODE_FAST');
+
 CREATE TABLE public.audit_log (
     id bigint NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,

@@ -99,10 +99,10 @@ async def run_sql(url: str, sql: str) -> None:
 
 
 @asynccontextmanager
-async def temporary_database(server_url: str, *, template: str = "template1") -> AsyncIterator[str]:
-    """A database of its own for a test that needs one; yields its URL."""
+async def temporary_database(server_url: str, *, template: str = "template1", options: str = "") -> AsyncIterator[str]:
+    """A database of its own for a test that needs one, with `options` of CREATE DATABASE; yields its URL."""
     name = f"test_{secrets.token_hex(6)}"
-    await run_sql(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await run_sql(server_url, f"CREATE DATABASE {name} TEMPLATE {template} {options}")
     yield sibling(server_url, name)
     await _drop(server_url, name)
 

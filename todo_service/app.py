@@ -43,6 +43,7 @@ from todo_service.routes.openapi import OPENAPI_DOCUMENT, OpenApiDocument
 from todo_service.routes.system import METRICS_ROUTES, MIGRATIONS, SCRAPE
 from todo_service.routes.table import register
 from todo_service.routes.tasks import TASK_READS
+from todo_service.routes.transfers import IMPORT_BYTES, IMPORTS_AT_ONCE
 from todo_service.static_files import STATIC_FILES, by_path
 from todo_service.wire import codec
 from todo_service.wire.new_passwords import common_passwords
@@ -75,6 +76,9 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     app[TASK_READS] = BatchedReads(app[DATABASE], tasks.select)
     app[UNSENT] = PerUserByteBudget(total=MAX_UNSENT, per_user=MAX_UNSENT_PER_USER)
     app[IMPORT_READER] = ImportReader(settings)
+    app[IMPORT_BYTES] = PerUserByteBudget(
+        total=IMPORTS_AT_ONCE * settings.max_import_bytes, per_user=settings.max_import_bytes
+    )
     app[STATIC_FILES] = by_path(docs=settings.docs_enabled)
     app[API_KEY_VALIDATOR] = ApiKeyValidator(settings)
     if settings.encryption_keys:

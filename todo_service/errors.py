@@ -284,7 +284,7 @@ class BodyTooLarge(ApiError):
     name = "body-too-large"
     title = "The body is too large"
     meaning = "The body of the request is larger than this address accepts."
-    when = "A body of more than 64 KiB; for a batch or an import, more than 1 MiB."
+    when = "A body of more than 64 KiB; for a batch, more than 1 MiB; for an import, more than 16 MiB."
     remedy = "Send less at once."
     headers: Mapping[str, str] = {"Connection": "close"}
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 
 import bcrypt
 import pytest
@@ -28,6 +29,16 @@ async def test_up_to_72_bytes_are_plain_bcrypt_and_more_are_digested_first() -> 
         assert bcrypt.checkpw(digest, stored.encode())
         assert await passwords.check(long, stored)
         assert not await passwords.check(long[:-1], stored)
+    await pool.close()
+
+
+async def test_a_password_hashed_before_it_was_composed_still_matches() -> None:
+    apart = unicodedata.normalize("NFD", "Grüße 1234")
+    stored = bcrypt.hashpw(apart.encode(), bcrypt.gensalt(4)).decode()
+    pool = BcryptPool(rounds=4)
+    passwords = PasswordHasher(pool)
+    assert await passwords.check(apart, stored)
+    assert not await passwords.check(apart + "x", stored)
     await pool.close()
 
 

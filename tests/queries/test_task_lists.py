@@ -15,7 +15,8 @@ from tests.queries.test_tasks import add, new_task
 from tests.queries.test_tasks import bob as bob
 from todo_service.postgres.connection import Connection
 from todo_service.queries import task_lists, tasks
-from todo_service.queries.task_lists import NO_TASKS, SELECT_PAGE, SORTS, Filter, ListSpec, Page, Stamp
+from todo_service.queries.task_filters import Filter
+from todo_service.queries.task_lists import NO_TASKS, SELECT_PAGE, SORTS, ListSpec, Page, Stamp
 from todo_service.queries.task_rows import Changes, TaskRow
 
 NOON = datetime(2026, 12, 24, 12, tzinfo=UTC)
@@ -165,7 +166,7 @@ async def test_no_owners_list_reads_a_table_from_end_to_end(crowd: Connection) -
         variant = f"{sort}{' after' * after}{' filtered' * filtered}"
         arguments = f"'user 7', NULL, NULL, 20, {position_of(sort) if after else 0}"
         if filtered:
-            arguments += ", 'TODO', false, 'LOW', '{a}', NULL, NULL, NULL, 'task'"
+            arguments += ", 'TODO', false, 'LOW', '{a}', NULL, NULL, NULL, NULL, NULL, 'task'"
         found = await plan(crowd, SELECT_PAGE[variant], arguments)
         assert "Seq Scan" not in found, (variant, found)
         rows = max(float(rows) for rows in re.findall(r"actual .*rows=([\d.]+)", found))
@@ -174,7 +175,8 @@ async def test_no_owners_list_reads_a_table_from_end_to_end(crowd: Connection) -
 
 async def test_a_list_that_is_known_costs_one_row(crowd: Connection) -> None:
     epoch = await crowd.fetchval("SELECT epoch FROM task_clocks WHERE user_id = 'user 7'")
-    for variant, filters in (("title", ""), ("title filtered", ", 'TODO', false, 'LOW', '{a}', NULL, NULL, NULL, 'x'")):
+    chosen = ", 'TODO', false, 'LOW', '{a}', NULL, NULL, NULL, NULL, NULL, 'x'"
+    for variant, filters in (("title", ""), ("title filtered", chosen)):
         found = await plan(crowd, SELECT_PAGE[variant], f"'user 7', {epoch}, 100, 20, 0{filters}")
         scans = [line for line in found.splitlines() if " Scan " in line and "never executed" not in line]
         read = [line for line in scans if "CTE Scan" not in line]

@@ -73,7 +73,7 @@ async def test_which_bodies_an_import_takes(api: Api, ada: User) -> None:
         assert (answer.status, answer.problem()) == (415, "unsupported-media-type")
         assert all(f"`{media}`" in answer.body["detail"] for media in TYPES.values())
     assert (await api.post(IMPORT, as_=ada)).failing() == {"body": "missing"}
-    for size, status in ((2**20, 200), (2**20 + 1, 413)):
+    for size, status in ((2**24, 200), (2**24 + 1, 413)):
         headers = {"Authorization": f"Bearer {ada.token}", "Content-Type": "application/json"}
         data = io.BytesIO(b'[{"title": "a"}]'.ljust(size))
         async with api.session.post(api.base + IMPORT, data=data, headers=headers) as response:
@@ -208,13 +208,12 @@ async def test_wrong_tasks_of_a_calendar_are_named_by_the_line_they_begin_at(api
         ("DUE;TZID=Mars/Base:20261224T100000", "due_date", "time_zone"),
         ("DUE:20261324", "due_date", "moment_format"),
         ("DUE;TZID=" + "/a" * 5000 + ":20261224T100000", "due_date", "time_zone"),
-        ("CREATED:20261224T250000Z", "created_at", "moment_format"), ("PRIORITY:x", "priority", "priority"),
+        ("PRIORITY:x", "priority", "priority"),
         ("DESCRIPTION:" + "x" * 70_000, "description", "too_long"), ("DESCRIPTION", "description", "content_line"),
-        ("COMPLETED:20261224", "completed_at", "moment_format"), ("DUE:P1D", "due_date", "moment_format"),
+        ("DUE:P1D", "due_date", "moment_format"),
         ("DUE;TZID=America/New_York:99991231T235959", "due_date", "moment_format"),
         ("STATUS:DONE", "status", "literal_error"), ("SUMMARY:again", "title", "repeated"),
         ('DESCRIPTION;X="a:b', "description", "content_line"),
-        ("COMPLETED:19690101T000000Z", "completed_at", "due_date_range"),
     ]  # fmt: skip
     todos = [f"BEGIN:VTODO\nSUMMARY:t\n{line}\nEND:VTODO" for line, _, _ in wrong]
     file = "\n".join(["BEGIN:VCALENDAR", *todos, "END:VCALENDAR"])

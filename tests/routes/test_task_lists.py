@@ -181,12 +181,46 @@ async def test_q_takes_every_character_literally(api: Api, ada: User, family: Di
 
 
 @in_every_family
+async def test_a_time_zone_says_whose_day_is_meant(api: Api, ada: User, family: Dialect) -> None:
+    for title, due in (
+        ("day", "2026-12-24"), ("next day", "2026-12-25"), ("late", "2026-12-24T23:30:00Z"), ("none", None),
+    ):  # fmt: skip
+        await created(api, ada, title=title, due_date=due)
+    for query, expected in (
+        ("due_before=2026-12-25", ["day", "late"]),
+        ("due_before=2026-12-25&time_zone=Europe/Berlin", ["day"]),
+        ("due_before=2026-12-24T23:00:00Z&time_zone=Europe/Berlin", ["day"]),
+        ("due_before=2026-12-24T23:00:00.000001Z&time_zone=europe/berlin", ["day", "next day"]),
+        ("due_after=2026-12-24T22:59:59Z&time_zone=Europe/Berlin", ["next day", "late"]),
+        ("due_after=2026-12-24T23:00:00Z&time_zone=Europe/Berlin", ["late"]),
+        ("due_after=2026-12-24&due_before=2026-12-25&time_zone=America/New_York", ["late"]),
+        ("due_before=2026-12-24T04:00:00Z&time_zone=Asia/Tokyo", ["day"]),
+        ("time_zone=Asia/Tokyo", ["day", "next day", "late", "none"]),
+    ):
+        assert await titles(api, ada, family, f"?{query}&sort=created_at") == expected, query
+
+
+@in_every_family
+async def test_a_form_with_nothing_chosen_lists_everything(api: Api, ada: User, family: Dialect) -> None:
+    await created(api, ada, title="one")
+    assert await titles(api, ada, family, "?status=&priority=&completed=&q=") == ["one"]
+
+
+@in_every_family
+async def test_an_order_may_be_named_in_camel_case(api: Api, ada: User, family: Dialect) -> None:
+    for title in ("one", "two"):
+        await created(api, ada, title=title)
+    assert await titles(api, ada, family, "?sort=-createdAt") == ["two", "one"]
+    assert await titles(api, ada, family, "?sort=createdAt") == ["one", "two"]
+
+
+@in_every_family
 async def test_wrong_filters_are_validation_errors(api: Api, ada: User, family: Dialect) -> None:
     far = "9" * 30
     for query, field in (
-        ("status=todo", "status"), ("status=", "status"), ("status=TODO&status=TODO", "status"),
-        ("completed=1", "completed"), ("completed=True", "completed"), ("completed=", "completed"),
-        ("priority=5", "priority"), ("priority=", "priority"),
+        ("status=todo", "status"), ("status=TODO&status=TODO", "status"),
+        ("completed=1", "completed"), ("completed=True", "completed"), ("priority=5", "priority"),
+        ("time_zone=Mars", "time_zone"),
         ("tag=", "tag[0]"), ("tag=%00", "tag[0]"), ("tag=a&tag=" + "b" * 51, "tag[1]"), ("&tag=a" * 21, "tag"),
         ("due_before=tomorrow", "due_before"), ("due_before=", "due_before"), (f"due_before={far}", "due_before"),
         ("due_after=2026-12-24T10:00:00", "due_after"), ("due_after=1969-12-31", "due_after"),

@@ -37,15 +37,17 @@ TASKS: list[dict[str, Any]] = [
     {"title": "due", "due_date": "2026-12-24T10:00:00.123456Z"},
     {"title": "\uff1d1+1", "description": " \t=1", "status": "IN_PROGRESS", "priority": "LOW"},
     {"title": "漢" * 255, "description": "é" * 5000, "status": "COMPLETED", "priority": "HIGH"},
-    {"title": "\x01\x7f", "description": "a\x0bb\x85c\u2028d\re", "tags": ["=", "'"]},
+    {"title": "\x01\x7f.", "description": "a\x0bb\x85c\u2028d\re", "tags": ["=", "'"]},
 ]
 
 
-async def imported(api: Api, user: User, content: bytes | str | Any, name: str = "json", **options: Any) -> Answer:
+async def imported(
+    api: Api, user: User, content: bytes | str | Any, name: str = "json", query: str = "", **options: Any
+) -> Answer:
     """Send a file: bytes and text as they are, anything else as JSON."""
     text = content if isinstance(content, bytes | str) else json.dumps(content)
     raw = text.encode() if isinstance(text, str) else text
-    return await api.post(IMPORT, raw=raw, as_=user, headers={"Content-Type": TYPES[name]}, **options)
+    return await api.post(IMPORT + query, raw=raw, as_=user, headers={"Content-Type": TYPES[name]}, **options)
 
 
 async def exported(api: Api, user: User, name: str = "json") -> bytes:

@@ -8,7 +8,7 @@ def test_names_of_zones() -> None:
     for name in ("Europe/Berlin", "/mozilla.org/20070129_1/Europe/Berlin", "W. Europe Standard Time", "Europe/Berlin/"):
         assert str(zones[name]) == "Europe/Berlin"
     assert str(zones["/x/America/Argentina/Buenos_Aires"]) == "America/Argentina/Buenos_Aires"
-    for name in ("", "/", "America", "posixrules", "Mars/Base", "..", "../UTC ", "a" * 300, "Two Words", "\0", "a\nb"):
+    for name in ("", "/", "America", "posixrules", "Mars/Base", "..", "../UT ", "a" * 300, "Two Words", "\0", "a\nb"):
         assert zones[name] is None
 
 

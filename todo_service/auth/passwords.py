@@ -10,6 +10,7 @@ import hashlib
 import os
 import sys
 import threading
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -94,14 +95,14 @@ class PasswordHasher:
 
     async def hash(self, password: str) -> str:
         """Return the bcrypt hash to store. Raises `Overloaded` when the queue is full."""
-        return await self._pool.run(self._is_connected, _hash, _bcrypt_input(password), self._pool.rounds)
+        return await self._pool.run(self._is_connected, _hash, _candidates(password)[0], self._pool.rounds)
 
     async def check(self, password: str, stored: str | None) -> bool:
         """Return whether the password matches the stored hash. Raises `Overloaded` when the queue is full.
 
         A missing, a broken and an old cheaper hash cost the time of a wrong password.
         """
-        return await self._pool.run(self._is_connected, _matches, _bcrypt_input(password), stored, self._pool.rounds)
+        return await self._pool.run(self._is_connected, _matches_any, _candidates(password), stored, self._pool.rounds)
 
     def is_weak(self, stored: str) -> bool:
         """Return whether a stored hash has fewer rounds than new ones."""
@@ -127,6 +128,11 @@ def _on_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[], None], _: o
         loop.call_soon_threadsafe(callback)
 
 
+def _candidates(password: str) -> list[bytes]:
+    """Return the password in NFC (RFC 8265 section 4.2), as it is hashed, and as it was typed, as it used to be."""
+    return list(dict.fromkeys(map(_bcrypt_input, (unicodedata.normalize("NFC", password), password))))
+
+
 def _bcrypt_input(password: str) -> bytes:
     """The bytes themselves, or the base64 of their digest (64 characters) if they are more than bcrypt accepts."""
     raw = password.encode()
@@ -135,6 +141,10 @@ def _bcrypt_input(password: str) -> bytes:
 
 def _hash(raw: bytes, rounds: int) -> str:
     return bcrypt.hashpw(raw, bcrypt.gensalt(rounds)).decode()
+
+
+def _matches_any(candidates: list[bytes], stored: str | None, rounds: int) -> bool:
+    return any(_matches(raw, stored, rounds) for raw in candidates)
 
 
 def _matches(raw: bytes, stored: str | None, rounds: int) -> bool:

@@ -73,7 +73,7 @@ async def _restore(arguments: argparse.Namespace, settings: Settings) -> int:
     _say(f"Restoring into the database {where.database} at {hosts or 'this machine'} …")
     async with single_connection(database_options(settings)) as db:
         try:
-            async with db.transaction():
+            async with db.transaction(isolation="read_committed"):
                 done = await _exchange(db, archive, all_migrations, replace=arguments.replace)
                 is_loaded = True
         except FAILURES as error:

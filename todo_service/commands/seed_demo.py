@@ -96,7 +96,7 @@ async def _fill(arguments: argparse.Namespace, password: str, settings: Settings
         with Progress(console=Console(stderr=True)) as progress:
             bar = progress.add_task("users", total=arguments.users)
             for numbers in _batches(arguments.users, max(1, ROWS // (arguments.tasks + 1))):
-                async with db.transaction():
+                async with db.transaction(isolation="read_committed"):
                     taken = await queries.select_taken(db, email_keys=[_email(number) for number in numbers])
                     missing = [number for number in numbers if _email(number) not in taken]
                     users = [_user(arguments, number, password_hash) for number in missing]

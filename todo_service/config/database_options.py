@@ -39,6 +39,7 @@ class DatabaseOptions:
         return {
             "application_name": self.application_name,
             "timezone": "UTC",
+            "default_transaction_isolation": "read committed",
             "plan_cache_mode": "force_generic_plan",
             "jit": "off",
             "statement_timeout": str(int(statement * 0.9)),

@@ -101,6 +101,7 @@ class Settings(SettingsChecks):
     encryption_key: SecretStr | None = None
     gemini_base_url: str = "https://generativelanguage.googleapis.com"
 
+    max_import_bytes: int = Field(16 * 1024 * 1024, ge=1024, le=256 * 1024 * 1024)
     max_tasks_per_user: int = Field(10_000, ge=1, le=1_000_000)
     rate_limit_enabled: bool = True
     rate_limit_read: PerMinute = 100

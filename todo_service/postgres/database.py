@@ -114,7 +114,7 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """Borrow a connection inside BEGIN and COMMIT. After a `TimeoutError` out of COMMIT the outcome is unknown."""
         async with self.connection() as db:
-            transaction = db.transaction()
+            transaction = db.transaction(isolation="read_committed")
             await transaction.start()
             try:
                 yield db

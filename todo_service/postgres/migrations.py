@@ -46,13 +46,18 @@ SELECT NOT EXISTS (
     SELECT FROM pg_attribute WHERE attrelid = to_regclass('schema_migrations') AND attname = 'compatible'
 )"""
 ADD_COMPATIBLE = "ALTER TABLE schema_migrations ADD COLUMN compatible boolean NOT NULL DEFAULT true"
+SELECT_ENCODING = "SHOW server_encoding"
 TABLE_EXISTS = "SELECT to_regclass('schema_migrations') IS NOT NULL"
 SELECT_APPLIED = """
 SELECT number, name, sha256, coalesce((to_jsonb(applied) ->> 'compatible')::boolean, true) AS compatible
 FROM schema_migrations AS applied ORDER BY number"""
 INSERT_APPLIED = "INSERT INTO schema_migrations (number, name, sha256, compatible) VALUES ($1, $2, $3, $4)"
 DELETE_APPLIED = "DELETE FROM schema_migrations WHERE number = $1"
-STATEMENT_NAMES = {TABLE_EXISTS: "migrations.table_exists", SELECT_APPLIED: "migrations.select_applied"}  # of readiness
+STATEMENT_NAMES = {
+    SELECT_ENCODING: "migrations.select_encoding",
+    TABLE_EXISTS: "migrations.table_exists",
+    SELECT_APPLIED: "migrations.select_applied",
+}  # of readiness
 
 Report = Callable[[str], None]
 
@@ -186,7 +191,7 @@ async def _revert_last(db: Connection, migrations: tuple[Migration, ...], report
 
 @asynccontextmanager
 async def _locked(db: Connection) -> AsyncIterator[None]:
-    async with db.transaction():
+    async with db.transaction(isolation="read_committed"):
         await lock(db)
         await db.execute(SET_LOCK_TIMEOUT)
         await db.execute(CREATE_TABLE)
@@ -195,7 +200,17 @@ async def _locked(db: Connection) -> AsyncIterator[None]:
         yield
 
 
+async def wrong_encoding(db: Connection) -> str | None:
+    """Return a sentence if the database cannot hold every text."""
+    encoding = await db.fetchval(SELECT_ENCODING)
+    if encoding == "UTF8":
+        return None
+    return f"the encoding of the database is {encoding}: it must be UTF8 (createdb --encoding=UTF8 -T template0)"
+
+
 async def _checked_state(db: Connection, migrations: tuple[Migration, ...]) -> State:
+    if wrong := await wrong_encoding(db):
+        raise MigrationError(f"Nothing was applied: {wrong}.")
     current = await state(db, migrations)
     if current.edited:
         names = ", ".join(migration.name for migration in current.edited)

@@ -13,7 +13,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from todo_service.postgres.connection import Connection
+from todo_service.queries.task_filters import EVERYTHING, Filter, conditions, parameters
 from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
+from todo_service.queries.text import folded
 
 PRIORITIES = ("URGENT", "HIGH", "MEDIUM", "LOW")
 _RANK = "CASE priority WHEN 'URGENT' THEN 1 WHEN 'HIGH' THEN 2 WHEN 'MEDIUM' THEN 3 ELSE 4 END"
@@ -35,43 +37,13 @@ def _orders(prefix: str, direction: str, sign: str, last: str) -> Mapping[str, _
         "updated_at": ("updated_at", "{}::timestamptz"),
         "due_date": (_DUE.format(f", {last}"), f"coalesce({{}}::timestamptz, {last})"),
         "priority": (_RANK, "{}::int"),
-        "title": ('lower(title) COLLATE "C"', 'lower({}::text) COLLATE "C"'),
+        "title": (folded("title"), "(SELECT " + folded("{0}::text") + ")"),
     }
     return {prefix + name: _Order(key, position, direction, sign) for name, (key, position) in keys.items()}
 
 
 _ORDERS = {**_orders("", "ASC", ">", "'infinity'"), **_orders("-", "DESC", "<", "'-infinity'")}
 SORTS = tuple(_ORDERS)
-
-
-class Filter(NamedTuple):
-    """The filters of a list; None leaves a filter out.
-
-    All of `tags` must be there; `text` is a case-insensitive substring of title or description. A task that is due on a
-    whole day is due at its start in UTC. Before and after are exclusive.
-    """
-
-    status: str | None = None
-    completed: bool | None = None
-    priority: str | None = None
-    tags: tuple[str, ...] | None = None
-    due_before: datetime | None = None
-    due_after: datetime | None = None
-    updated_after: datetime | None = None
-    text: str | None = None
-
-
-EVERYTHING = Filter()
-_CONDITIONS = (
-    "({0}::text IS NULL OR status = {0})",
-    "({0}::boolean IS NULL OR (status = 'COMPLETED') = {0})",
-    "({0}::text IS NULL OR priority = {0})",
-    "({0}::text[] IS NULL OR tags @> {0})",
-    f"({{0}}::timestamptz IS NULL OR {_DUE.format('')} < {{0}})",
-    f"({{0}}::timestamptz IS NULL OR {_DUE.format('')} > {{0}})",
-    "({0}::timestamptz IS NULL OR updated_at > {0})",
-    "({0}::text IS NULL OR strpos(lower(title), lower({0})) > 0 OR strpos(lower(description), lower({0})) > 0)",
-)
 
 
 class Position(NamedTuple):
@@ -134,11 +106,6 @@ def _variant(sort: str, *, after: bool, filtered: bool) -> str:
     return " ".join([sort, *["after"] * after, *["filtered"] * filtered])
 
 
-def _conditions(first: int) -> str:
-    """Return the filters as SQL, their parameters numbered from `first` on."""
-    return " AND ".join(condition.format(f"${first + n}") for n, condition in enumerate(_CONDITIONS))
-
-
 def _by(order: _Order, *ties: str) -> str:
     return ", ".join(f"{part} {order.direction}" for part in (order.key, *ties))
 
@@ -172,7 +139,7 @@ def _owners_filtered_page(order: _Order, *, after: bool) -> str:
     return f"""
 WITH matching AS MATERIALIZED (
     SELECT tasks.ctid AS place, id, {order.key} AS key FROM task_clocks AS clock, tasks
-    WHERE clock.user_id = $1 AND {_CHANGED} AND tasks.user_id = $1 AND {_conditions(7 if after else 6)}
+    WHERE clock.user_id = $1 AND {_CHANGED} AND tasks.user_id = $1 AND {conditions(7 if after else 6)}
 ), wanted AS MATERIALIZED (
     SELECT place, id, key FROM matching {where} ORDER BY {by} LIMIT $4::bigint {"" if after else "OFFSET $5::bigint"}
 )
@@ -187,8 +154,8 @@ def _any_owners_page(sort: str, *, after: bool, filtered: bool) -> str:
     order = _ORDERS[sort]
     where, total = ["true"], "SELECT coalesce(sum(task_count), 0)::bigint AS task_count FROM task_clocks"
     if filtered:
-        conditions = _conditions(5 if after else 3)
-        where, total = [conditions], f"SELECT count(*) AS task_count FROM tasks WHERE {conditions}"
+        chosen = conditions(5 if after else 3)
+        where, total = [chosen], f"SELECT count(*) AS task_count FROM tasks WHERE {chosen}"
     if after:
         where.append(f"({order.key}, id, user_id) {order.sign} ({order.position.format('$2')}, $3::uuid, $4::text)")
     return f"""
@@ -220,7 +187,7 @@ async def select_page(db: Connection, *, owner_id: str, spec: ListSpec, unless: 
     after = spec.after[:2] if spec.after else (spec.skip,)
     epoch, version = unless or (None, None)
     rows = await db.fetch(
-        SELECT_PAGE[spec.statement], owner_id, epoch, version, _one_more(spec), *after, *_filters(spec)
+        SELECT_PAGE[spec.statement], owner_id, epoch, version, _one_more(spec), *after, *parameters(spec.filter)
     )
     if not rows:
         return Page([], 0, has_more=False, stamp=NO_TASKS)
@@ -231,17 +198,13 @@ async def select_page(db: Connection, *, owner_id: str, spec: ListSpec, unless: 
 async def select_page_any_owner(db: Connection, *, spec: ListSpec) -> Page:
     """Return a page of every owner's tasks, for administrators, without a stamp."""
     after = spec.after or (spec.skip,)
-    rows = await db.fetch(SELECT_PAGE_ANY_OWNER[spec.statement], _one_more(spec), *after, *_filters(spec))
+    rows = await db.fetch(SELECT_PAGE_ANY_OWNER[spec.statement], _one_more(spec), *after, *parameters(spec.filter))
     return _page(spec, rows[0][0], [row[1:] for row in rows])
 
 
 def _one_more(spec: ListSpec) -> int | None:
     """One task beyond the page shows whether there is a next page."""
     return spec.limit and spec.limit + 1
-
-
-def _filters(spec: ListSpec) -> tuple[object, ...]:
-    return spec.filter if spec.filter != EVERYTHING else ()
 
 
 def _page(spec: ListSpec, total: int, rows: list[tuple[object, ...]], stamp: Stamp | None = None) -> Page:

@@ -117,7 +117,10 @@ WITH clock AS MATERIALIZED (
         CASE WHEN old.id IS NULL OR sent.sets_due THEN sent.due_on ELSE old.due_on END AS due_on,
         coalesce(sent.tags, old.tags, '{{}}') AS tags,
         coalesce({_moment("created_at")}, clock.moment) AS created_at,
-        {_moment("updated_at")} AS updated_at,
+        CASE
+            WHEN sent.updated_at > clock.moment THEN coalesce(old.updated_at, clock.moment)
+            ELSE {_moment("updated_at")}
+        END AS updated_at,
         {_moment("completed_at")} AS completed_at,
         old.title AS old_title, old.description AS old_description, old.status AS old_status,
         old.priority AS old_priority, old.due_at AS old_due_at, old.due_on AS old_due_on, old.tags AS old_tags,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from todo_service.postgres.connection import Connection
 from todo_service.queries.statements import Columns
+from todo_service.queries.text import contains
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +169,8 @@ class Filter(NamedTuple):
     is_active: bool | None = None
 
 
-_FILTER = """
-    ($1::text IS NULL OR strpos(lower(email), lower($1)) > 0 OR strpos(lower(full_name), lower($1)) > 0)
+_FILTER = f"""
+    ($1::text IS NULL OR {contains("email", "$1")} OR {contains("full_name", "$1")})
     AND ($2::text IS NULL OR role = $2)
     AND ($3::boolean IS NULL OR is_active = $3)"""
 SELECT_PAGE = f"""

@@ -10,23 +10,26 @@ from todo_service.limits.load import LOAD
 
 MAX_BODY = 64 * 1024  # bytes
 BODY_SECONDS = 10
-LARGE_BODY = 1024 * 1024  # bytes, for a batch and an import
+LARGE_BODY = 1024 * 1024  # bytes, for a batch
 JSON = "application/json"
 BODY = web.RequestKey("body", bytes)
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 
 
-async def read(request: web.Request, *, max_size: int = MAX_BODY, accepted: Collection[str] = ()) -> bytes:
+async def read(
+    request: web.Request, *, max_size: int = MAX_BODY, accepted: Collection[str] = (), seconds: float = BODY_SECONDS
+) -> bytes:
     """Return the body, b"" if there is none, and keep it in the request as `BODY`.
 
     Args:
         max_size: Bytes.
         accepted: The accepted media types; by default JSON.
+        seconds: How long it may take to arrive.
 
     Raises:
         BodyTooLarge: By `Content-Length`, before a byte is read, or while reading.
         UnsupportedMediaType: The media type is not accepted, or the body is encoded.
-        BodyTimeout: The body did not arrive within `BODY_SECONDS`.
+        BodyTimeout: The body did not arrive within `seconds`.
     """
     length = request.content_length
     if (length or 0) > max_size:
@@ -41,7 +44,7 @@ async def read(request: web.Request, *, max_size: int = MAX_BODY, accepted: Coll
         if len(raw) > max_size:
             raise BodyTooLarge(max_size)
     else:
-        raw = await _receive(request, max_size)
+        raw = await _receive(request, max_size, seconds)
     if raw and length is None:  # a chunked body without a type may turn out to be empty
         _check_media(request, accepted)
     request[BODY] = raw
@@ -69,11 +72,11 @@ async def _answer_expectation(request: web.Request) -> None:
         request.writer.output_size = 0  # the answer itself has not begun
 
 
-async def _receive(request: web.Request, max_size: int) -> bytes:
+async def _receive(request: web.Request, max_size: int, seconds: float) -> bytes:
     received = bytearray()
     try:
         await _answer_expectation(request)
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             with request.app[LOAD].wait():
                 async for chunk in request.content.iter_any():
                     received += chunk

@@ -86,6 +86,8 @@ async def _not_ready(app: web.Application) -> str | None:
         return "draining"
     try:
         async with app[DATABASE].connection() as db:
+            if wrong := await migrations.wrong_encoding(db):
+                return wrong
             state = await migrations.state(db, app[MIGRATIONS])
     except Exception as error:
         if is_schema_mismatch(error):

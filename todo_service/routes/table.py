@@ -90,6 +90,7 @@ class Route:
         access: The callers that it lets in.
         limit: The rate limit; by default a GET counts as a read and every other method as a write.
         max_body: Bytes.
+        reads_body: Whether the handler reads the body itself; `body` and `media` describe it then.
         media: The media types of the body and their models; empty for JSON.
         any_owner: Whether an administrator reaches the tasks of every user, where the family is for administrators.
         admin_handler: Called instead of the handler for an administrator, under the same condition.
@@ -107,6 +108,7 @@ class Route:
     body: type[Input] | type[bytes] | None = None
     may_be_absent: bool = False
     max_body: int = request_bodies.MAX_BODY
+    reads_body: bool = False
     media: Mapping[str, Any] = field(default_factory=dict)
     query: type[Input] | None = None
     family: Family | None = None
@@ -188,7 +190,7 @@ def _endpoint(route: Route) -> Handler:
         if route.family:
             request[FAMILY] = route.family
         inputs: list[Input | bytes | None] = []
-        if route.body:
+        if route.body and not route.reads_body:
             inputs.append(await _read_body(request, route, route.body))
         if route.query:
             inputs.append(_read_query(request, route, route.query, queries))

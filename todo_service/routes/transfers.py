@@ -1,5 +1,6 @@
 """Export and import: all of one's tasks as a file, and a file's tasks as one's own."""
 
+import math
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID
@@ -11,19 +12,31 @@ from todo_service.auth.accounts import lock_tasks
 from todo_service.auth.caller import CALLER, OWNER
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import QuotaExceeded
+from todo_service.limits.fair_share import PerUserByteBudget
 from todo_service.postgres.connection import Connection
 from todo_service.postgres.database import DATABASE
 from todo_service.queries import transfers
 from todo_service.queries.task_rows import TaskRow
-from todo_service.queries.transfers import ImportFile
-from todo_service.routes import responses, task_log
+from todo_service.routes import request_bodies, responses, task_log
 from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.idempotency import run_idempotent
-from todo_service.routes.request_bodies import LARGE_BODY
+from todo_service.routes.request_bodies import BODY_SECONDS
 from todo_service.routes.responses import StreamedResponse
 from todo_service.routes.table import Route, describe
-from todo_service.wire.transfers import BY_MEDIA_TYPE, FORMATS, IMPORT_READER, ExportQuery, Imported, answer
+from todo_service.wire.transfers import (
+    BY_MEDIA_TYPE,
+    FORMATS,
+    IMPORT_READER,
+    ExportQuery,
+    Imported,
+    ImportQuery,
+    ReadFile,
+    answer,
+)
 
+MEBIBYTE = 2**20
+IMPORTS_AT_ONCE = 4  # of the largest files, in a worker; one user has one
+IMPORT_BYTES = web.AppKey("import_bytes", PerUserByteBudget)
 PAGE = 250  # tasks: a megabyte of the largest
 
 
@@ -40,22 +53,28 @@ async def export_tasks(request: web.Request, query: ExportQuery) -> web.StreamRe
 
 
 @describe({200: Imported}, request_headers=(IDEMPOTENCY_KEY,), errors=(QuotaExceeded,))
-async def import_tasks(request: web.Request, body: bytes) -> web.Response:
-    """Take over a file's tasks: all of them, or none if one is wrong. A task with the `id` of one of yours replaces its
-    fields.
+async def import_tasks(request: web.Request, query: ImportQuery) -> web.Response:
+    """Take over a file's tasks: all of them, or none if one is wrong, unless wrong ones are to be skipped. A task with
+    the `id` of one of yours replaces its fields.
     """
-    file = await request.app[IMPORT_READER].read(body, request.content_type)
-    return await run_idempotent(request, _import, file, transactional=True)
+    max_size = request.app[SETTINGS].max_import_bytes
+    size = request.content_length
+    with request.app[IMPORT_BYTES].reserve(request[CALLER].user_id, min(max_size if size is None else size, max_size)):
+        body = await request_bodies.read(
+            request, max_size=max_size, accepted=BY_MEDIA_TYPE, seconds=BODY_SECONDS * math.ceil(max_size / MEBIBYTE)
+        )
+        file = await request.app[IMPORT_READER].read(body, request.content_type, query)
+        return await run_idempotent(request, _import, file, transactional=True)
 
 
-async def _import(db: Connection, request: web.Request, file: ImportFile) -> web.Response:
+async def _import(db: Connection, request: web.Request, file: ReadFile) -> web.Response:
     limit = request.app[SETTINGS].max_tasks_per_user
     await lock_tasks(db, request[CALLER])
-    result = await transfers.merge(db, owner_id=request[OWNER], max_tasks=limit, file=file)
+    result = await transfers.merge(db, owner_id=request[OWNER], max_tasks=limit, file=file.tasks)
     if result is None:
         raise QuotaExceeded(f"With these you would hold more than {limit:,} tasks. {QuotaExceeded.remedy}")
     task_log.note(request, "tasks_imported", **result._asdict())
-    return responses.json(answer(result), headers=responses.PRIVATE)
+    return responses.json(answer(result, file), headers=responses.PRIVATE)
 
 
 async def _pages(request: web.Request, first: list[TaskRow]) -> AsyncIterator[list[TaskRow]]:
@@ -80,7 +99,8 @@ TRANSFERS = (
         Access.USER,
         "Import tasks",
         body=bytes,
-        max_body=LARGE_BODY,
+        reads_body=True,
+        query=ImportQuery,
         media={name: file.imported for name, file in BY_MEDIA_TYPE.items()},
     ),
 )

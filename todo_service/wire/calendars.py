@@ -11,6 +11,8 @@ from todo_service.queries.task_rows import TaskRow
 PRIORITIES = {"URGENT": 1, "HIGH": 3, "MEDIUM": 5, "LOW": 7}
 STATUSES = {"TODO": "NEEDS-ACTION", "IN_PROGRESS": "IN-PROCESS", "COMPLETED": "COMPLETED"}
 
+PERCENT = {"TODO": 0, "IN_PROGRESS": 50, "COMPLETED": 100}
+
 EXAMPLE = """BEGIN:VCALENDAR\r
 VERSION:2.0\r
 PRODID:-//Somebody//EN\r
@@ -75,6 +77,7 @@ def _todo(row: TaskRow) -> Todo:
         todo.add("DUE", due)
     todo.add("PRIORITY", PRIORITIES[row.priority])
     todo.add("STATUS", STATUSES[row.status])
+    todo.add("PERCENT-COMPLETE", PERCENT[row.status])
     if row.completed_at is not None:
         todo.add("COMPLETED", row.completed_at)
     if row.tags:

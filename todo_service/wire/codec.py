@@ -43,6 +43,7 @@ class Input(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
     repeatable: ClassVar[frozenset[str]] = frozenset()  # fields that a query may have several times
+    absent_if_empty: ClassVar[frozenset[str]] = frozenset()  # parameters that HTML forms send with nothing behind them
     nullable: ClassVar[frozenset[str]] = frozenset()  # fields that may be null; elsewhere None means absent
 
     @classmethod
@@ -107,20 +108,25 @@ def load(raw: bytes) -> object:
     """Parse the one JSON document in `raw`. Raises `MalformedBody`."""
     try:
         return strict_json.load(raw)
-    except RepeatedNameError:
-        raise MalformedBody("The body names the same key twice in one object. Send each key once.") from None
-    except NotANumberError as error:
-        raise MalformedBody(f"The body holds {error}, which is not JSON. Send a number or null.") from None
-    except UnicodeDecodeError:
-        raise MalformedBody("The body is not UTF-8. Send the text in that encoding.") from None
-    except RecursionError:
-        raise MalformedBody("The body is nested too deeply. Send it flatter.") from None
-    except json.JSONDecodeError as error:
-        raise MalformedBody(
-            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-        ) from None
-    except ValueError:
-        raise MalformedBody("The body holds a number that is too long to read.") from None
+    except (ValueError, RecursionError) as error:
+        raise malformed(error) from None
+
+
+def malformed(error: ValueError | RecursionError) -> MalformedBody:
+    """Return the refusal for an error of `strict_json`."""
+    match error:
+        case RepeatedNameError():
+            return MalformedBody("The body names the same key twice in one object. Send each key once.")
+        case NotANumberError():
+            return MalformedBody(f"The body holds {error}, which is not JSON. Send a number or null.")
+        case UnicodeDecodeError():
+            return MalformedBody("The body is not UTF-8. Send the text in that encoding.")
+        case RecursionError():
+            return MalformedBody("The body is nested too deeply. Send it flatter.")
+        case json.JSONDecodeError():
+            return MalformedBody(f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.")
+        case _:
+            return MalformedBody("The body holds a number that is too long to read.")
 
 
 def load_large(raw: bytes) -> object:
@@ -184,7 +190,12 @@ def query_values(model: type[Input], query: MultiMapping[str], *, invalid_status
     Raises:
         ValidationFailed: Another parameter of the model is given more than once.
     """
-    values_by_name = {name: query.getall(name) for field in model.spellings() for name in field if name in query}
+    values_by_name = {
+        name: query.getall(name)
+        for field in model.spellings()
+        for name in field
+        if name in query and not (field[0] in model.absent_if_empty and not any(query.getall(name)))
+    }
     repeated = [name for name, values in values_by_name.items() if len(values) > 1 and name not in model.repeatable]
     if repeated:
         raise ValidationFailed(tuple(_repeated(name) for name in repeated), status=invalid_status)

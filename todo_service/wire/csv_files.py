@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from todo_service.errors import FieldError, MalformedBody, invalid
+from todo_service.errors import FieldError, invalid
 from todo_service.queries.task_rows import TaskRow
-from todo_service.wire.imported_tasks import Record
+from todo_service.wire.import_records import NOT_UTF8, Ignored, ImportOptions, Record, UnreadableError
+from todo_service.wire.local_times import from_spreadsheet
 from todo_service.wire.tasks import document
 
 BOM = "\ufeff"
@@ -24,6 +25,15 @@ DELIMITERS = ",;\t"  # the delimiters of spreadsheets, depending on the country
 CLEARED_WHEN_EMPTY = {"title": "", "description": None, "due_date": None, "tags": ()}
 # Characters that spreadsheets skip, and those that start a formula or cut the cell, full-width ones too.
 _FORMULA = re.compile("['\\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+FIELDS = {name.replace("_", ""): name for name in (*COLUMNS[:-1], "completed")}  # by their names in small letters
+UNCOUNTED = {"version", "userid"}  # of an export: the service's own
+DATES = {"due_date", "created_at", "updated_at", "completed_at"}
+YES, NO = {"true", "yes", "1", "x"}, {"false", "no", "0"}
+MAX_LINE = 2**17  # characters; the largest task takes about half
+
+_LOOSE = re.compile(r"[\s_-]")  # of column names, besides letter case: `Due Date`, `dueDate`, `due-date`
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+_QUOTED = re.compile(r'"[^"]*"')
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -59,8 +69,9 @@ def unguarded(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell, 1) else cell
 
 
-def read(raw: bytes) -> Iterator[Record]:
-    """Yield the records of a file; malformed CSV ends it with a record that reports it.
+def read(raw: bytes, options: ImportOptions, ignored: Ignored) -> Iterator[Record]:
+    """Yield the records of a file, and name the other columns in `ignored`; malformed CSV ends it with a record that
+    reports it.
 
     Raises:
         MalformedBody: It is not UTF-8.
@@ -69,32 +80,62 @@ def read(raw: bytes) -> Iterator[Record]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise MalformedBody("The body is not UTF-8. Save the file in that encoding.") from None
-    first_line = _LINE_END.split(text, maxsplit=1)[0]
-    delimiter = next((mark for mark in DELIMITERS if mark in first_line), ",")
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        raise NOT_UTF8 from None
+    file = io.StringIO(text, newline="")
+    delimiter, skipped = _named_delimiter(file)
+    lines = csv.reader(_bounded(file), delimiter=delimiter or _delimiter(text), strict=True)
     try:
         header = next(lines, [])
     except csv.Error as error:
-        raise invalid("line 1", _message(error), "csv") from None
-    return _records(lines, _fields(header))
+        raise invalid(f"line {skipped + 1}", _message(error), "csv") from None
+    columns = _Columns(header, skipped + 1, ignored)
+    return _records(lines, columns, skipped, options)
 
 
-def _fields(header: list[str]) -> list[str]:
-    """Return the column names. Raises `ValidationFailed` if `title` is missing or a known one is repeated."""
-    fields = [name.strip().lower() for name in header]
-    if "title" not in fields:
-        message = f"must name the columns, `title` among them; known are {', '.join(COLUMNS[:-1])}"
-        raise invalid("line 1", message, "header")
-    twice = [name for name, times in Counter(fields).items() if name in COLUMNS and times > 1]
-    if twice:
-        raise invalid("line 1", f"names {', '.join(twice)} more than once", "header")
-    return fields
+def _named_delimiter(file: io.StringIO) -> tuple[str | None, int]:
+    """Return the delimiter that a first line `sep=;` names for spreadsheets, and the number of lines it takes."""
+    match = _SEPARATOR_LINE.fullmatch(file.readline(MAX_LINE))
+    if match is None:
+        file.seek(0)
+    return (match[1], 1) if match else (None, 0)
 
 
-def _records(lines: Any, fields: list[str]) -> Iterator[Record]:
+def _delimiter(text: str) -> str:
+    """Return the most frequent delimiter of the first line, outside quotes; of equals the first of `DELIMITERS`."""
+    header = _LINE_END.split(_QUOTED.sub("", text[:MAX_LINE]), maxsplit=1)[0]
+    return max(DELIMITERS, key=header.count)
+
+
+def _bounded(file: io.StringIO) -> Iterator[str]:
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise csv.Error(f"a line longer than {MAX_LINE:,} characters")
+        yield line
+
+
+class _Columns:
+    """The columns of a file: the field of each, None for one that is not known."""
+
+    def __init__(self, header: list[str], line: int, ignored: Ignored) -> None:
+        self.fields: list[str | None] = []
+        self._names = header
+        self._ignored = ignored
+        for name in header:
+            field = FIELDS.get(_LOOSE.sub("", name).lower())
+            self.fields.append(field)
+            if field is None and name.strip() and _LOOSE.sub("", name).lower() not in UNCOUNTED:
+                ignored.column(name.strip())
+        if "title" not in self.fields:
+            message = f"must name the columns, `title` among them; known are {', '.join(FIELDS.values())}"
+            raise invalid(f"line {line}", message, "header")
+        counts = Counter(filter(None, self.fields))
+        if twice := [field for field, times in counts.items() if times > 1]:
+            raise invalid(f"line {line}", f"names {', '.join(twice)} more than once", "header")
+
+
+def _records(lines: Any, columns: _Columns, skipped: int, options: ImportOptions) -> Iterator[Record]:
     while True:
-        place = f"line {lines.line_num + 1}: "
+        place = f"line {lines.line_num + skipped + 1}: "
         try:
             cells = next(lines, None)
         except csv.Error as error:
@@ -103,24 +144,29 @@ def _records(lines: Any, fields: list[str]) -> Iterator[Record]:
         if cells is None:
             return
         if any(cells):
-            yield _record(place, fields, cells)
+            yield _record(place, columns, cells, options)
 
 
-def _record(place: str, fields: list[str], cells: list[str]) -> Record:
+def _record(place: str, columns: _Columns, cells: list[str], options: ImportOptions) -> Record:
     """Return a record; cells missing at its end are absent, empty ones are null where null is allowed."""
     task: dict[str, Any] = {}
     wrong = []
-    if len(cells) > len(fields):
+    fields = columns.fields
+    if any(cell.strip() for cell in cells[len(fields) :]):
         wrong.append(FieldError("record", "has more cells than the header", "too_many_cells"))
     for field, cell in zip(fields, cells, strict=False):
+        if field is None:
+            continue
         if cell == "":
             if field in CLEARED_WHEN_EMPTY:
                 task[field] = CLEARED_WHEN_EMPTY[field] if field != "tags" else []
-        elif field in COLUMNS:
-            try:
-                task[field] = IMPORT_READER.get(field, str)(cell)
-            except csv.Error as error:
-                wrong.append(FieldError(field, _message(error), "csv"))
+            continue
+        try:
+            task[field] = READERS.get(field, str)(cell) if field not in DATES else from_spreadsheet(cell, options.dates)
+        except csv.Error as error:
+            wrong.append(FieldError(field, _message(error), "csv"))
+        except UnreadableError as error:
+            wrong.append(FieldError(field, str(error), error.code))
     return Record(place, task, tuple(wrong))
 
 
@@ -128,17 +174,25 @@ def _tags(cell: str) -> list[str]:
     lines = list(csv.reader(io.StringIO(unguarded(cell), newline=""), skipinitialspace=True, strict=True))
     if len(lines) > 1:
         raise csv.Error("a line break outside quotes")
-    return lines[0] if lines else []
+    return [tag for tag in lines[0] if tag.strip()] if lines else []
+
+
+def _completed(cell: str) -> bool:
+    word = cell.strip().lower()
+    if word not in YES | NO:
+        raise UnreadableError("must be true or false", "bool_type")
+    return word in YES
 
 
 def _message(error: csv.Error) -> str:
     return f"is not CSV: {error}. Quotes inside quoted text are doubled"
 
 
-IMPORT_READER: dict[str, Callable[[str], object]] = {
+READERS: dict[str, Callable[[str], object]] = {
     "title": unguarded,
     "description": unguarded,
     "tags": _tags,
+    "completed": _completed,
     "id": str.strip,
     "status": str.strip,
     "priority": str.strip,

@@ -1,6 +1,7 @@
-"""The records of a file become validated tasks: either all are valid, or every invalid one is named."""
+"""The records of a file become validated tasks, and every invalid one is named."""
 
 from collections.abc import Iterable
+from datetime import tzinfo
 from itertools import islice
 from typing import ClassVar, NamedTuple
 from uuid import UUID
@@ -12,23 +13,22 @@ from todo_service.errors import FieldError, ValidationFailed
 from todo_service.queries.transfers import ImportTask
 from todo_service.wire import codec
 from todo_service.wire.due_dates import Moment
+from todo_service.wire.import_records import Ignored, Record
+from todo_service.wire.local_times import in_zone
 from todo_service.wire.tasks import TaskCreate
 
 MAX_DETAILED_ERRORS = 1000  # beyond this, invalid records are only named, in one error, so that the answer stays small
 
 
-class Record(NamedTuple):
-    """One record of a file.
+DATES = {"due_date", "dueDate", "created_at", "createdAt", "updated_at", "updatedAt", "completed_at", "completedAt"}
 
-    Attributes:
-        place: The prefix of its fields in an error, such as "line 17: ".
-        document: Its fields as JSON.
-        unreadable: The fields that could not be read.
-    """
 
-    place: str
-    document: object
-    unreadable: tuple[FieldError, ...] = ()
+class Checked(NamedTuple):
+    """The valid tasks of a file, and the errors of the others."""
+
+    tasks: list[ImportTask]
+    errors: tuple[FieldError, ...]
+    failed: int
 
 
 class ImportedTask(TaskCreate):
@@ -59,8 +59,11 @@ class ImportedTask(TaskCreate):
         )
 
 
-def check(records: Iterable[Record], *, settings: Settings) -> list[ImportTask]:
-    """Validate all records. Raises `ValidationFailed` that names every invalid one."""
+def check(records: Iterable[Record], *, settings: Settings, time_zone: tzinfo | None, ignored: Ignored) -> Checked:
+    """Validate all records: the latest revision of each, with times without an offset in `time_zone`.
+
+    Raises `ValidationFailed` if there are too many. The task of the earlier revision is counted in `ignored`.
+    """
     limit = settings.max_tasks_per_user
     batch = list(islice(records, limit + 1))
     if len(batch) > limit:
@@ -68,15 +71,17 @@ def check(records: Iterable[Record], *, settings: Settings) -> list[ImportTask]:
     tasks: list[ImportTask] = []
     errors: list[FieldError] = []
     others: list[str] = []
+    failed = 0
     ids: set[UUID] = set()
-    for record in batch:
+    for record in _latest(batch, ignored):
         try:
-            task = _task(record, settings)
+            task = _task(record, settings, time_zone)
             if task.id in ids:
                 raise ValidationFailed((FieldError("id", "is in the file twice", "repeated"),))
-        except ValidationFailed as failed:
+        except ValidationFailed as failure:
+            failed += 1
             if len(errors) < MAX_DETAILED_ERRORS:
-                errors.extend(FieldError(_label(record, error), error.message, error.code) for error in failed.errors)
+                errors.extend(FieldError(_label(record, error), error.message, error.code) for error in failure.errors)
             else:
                 others.append(_name(record))
         else:
@@ -84,14 +89,31 @@ def check(records: Iterable[Record], *, settings: Settings) -> list[ImportTask]:
             tasks.append(task)
     if others:
         errors.append(FieldError("tasks", f"are not valid either: {', '.join(others)}", "more_rows"))
-    if errors:
-        raise ValidationFailed(tuple(errors))
-    return tasks
+    return Checked(tasks, tuple(errors), failed)
 
 
-def _task(record: Record, settings: Settings) -> ImportTask:
+def _latest(records: list[Record], ignored: Ignored) -> list[Record]:
+    """Return the records without earlier revisions of a task; of equal revisions the last one in the file counts."""
+    latest: dict[object, Record] = {}
+    for position, record in enumerate(records):
+        task_id = record.document.get("id") if record.revision and isinstance(record.document, dict) else None
+        key = position if task_id is None else task_id
+        known = latest.get(key)
+        if known is None:
+            latest[key] = record
+        else:
+            if known.document != record.document:
+                ignored.component("VTODO")
+            latest[key] = max(record, known, key=lambda one: one.revision or (0, ""))
+    return list(latest.values())
+
+
+def _task(record: Record, settings: Settings, time_zone: tzinfo | None) -> ImportTask:
+    sent = record.document
+    if time_zone is not None and isinstance(sent, dict):
+        sent = {name: in_zone(value, time_zone) if name in DATES else value for name, value in sent.items()}
     try:
-        task = codec.validate(ImportedTask, record.document, context=settings)
+        task = codec.validate(ImportedTask, sent, context=settings)
     except ValidationFailed as failed:
         unreadable_fields = {error.field for error in record.unreadable}
         raise ValidationFailed(

@@ -3,7 +3,12 @@
 from pydantic import JsonValue
 
 COMPLETED = "COMPLETED"
+_UNSEEN = (
+    r"\s\x00-\x1f\x7f-\xa0\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    r"\u200b-\u200f\u2028-\u202f\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
+)
 NOT_BLANK: dict[str, JsonValue] = {"pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
+VISIBLE: dict[str, JsonValue] = {"pattern": rf"^[^\x00]*[^{_UNSEEN}][^\x00]*$"}
 EXAMPLE_OF_CREATE: dict[str, JsonValue] = {
     "title": "Write to Charles",
     "description": "About the engine.",

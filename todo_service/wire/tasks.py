@@ -1,6 +1,7 @@
 """Tasks as JSON: the bodies of requests, and the document of a task."""
 
 import re
+import unicodedata
 from datetime import date, datetime
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
@@ -23,8 +24,8 @@ from todo_service.queries.task_rows import Changes, NewTask, TaskRow
 from todo_service.wire import codec
 from todo_service.wire.codec import Input, Naming, Output
 from todo_service.wire.due_dates import DueDate
-from todo_service.wire.task_examples import AGREEING, COMPLETED, EXAMPLE, EXAMPLE_OF_CREATE, NOT_BLANK
-from todo_service.wire.text import STORABLE, WITHOUT_NUL, Written, format_due_date, format_moment
+from todo_service.wire.task_examples import AGREEING, COMPLETED, EXAMPLE, EXAMPLE_OF_CREATE, NOT_BLANK, VISIBLE
+from todo_service.wire.text import STORABLE, WITHOUT_NUL, Written, format_due_date, format_moment, is_invisible
 
 MAX_TAGS = 20
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
@@ -46,8 +47,18 @@ def _capitals(value: object) -> object:
     return value.upper() if isinstance(value, str) and value.isascii() else value
 
 
+def _visible(value: str) -> str:
+    if not (value.isascii() and value.isprintable()) and is_invisible(value):
+        raise PydanticCustomError("invisible", "must not consist of invisible characters only")
+    return value
+
+
 def _distinct(tags: list[str]) -> list[str]:
-    distinct = list(dict.fromkeys(tags))
+    """Return the tags without those that are the same text as an earlier one."""
+    first: dict[str, str] = {}
+    for tag in tags:
+        first.setdefault(unicodedata.normalize("NFC", tag), tag)
+    distinct = list(first.values())
     if len(distinct) > MAX_TAGS:
         raise PydanticCustomError("too_many_tags", "must have at most 20 tags")
     return distinct
@@ -59,7 +70,8 @@ Title = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
     STORABLE,
-    Field(description="1 to 255 characters, after spaces at both ends are taken off.", json_schema_extra=NOT_BLANK),
+    AfterValidator(_visible),
+    Field(description="1 to 255 characters, after spaces at both ends are taken off.", json_schema_extra=VISIBLE),
 ]
 Description = Annotated[str, StringConstraints(max_length=5000), STORABLE, Field(json_schema_extra=WITHOUT_NUL)]
 TaskId = Annotated[UUID, BeforeValidator(_client_id)]

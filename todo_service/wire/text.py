@@ -8,6 +8,12 @@ from typing import Annotated
 from pydantic import AfterValidator, JsonValue, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+# Letters, signs and marks that Unicode draws as nothing (Default_Ignorable_Code_Point), and the blank of Braille.
+UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | {
+    *map(chr, range(0xFE00, 0xFE10)),
+    *map(chr, range(0xE0100, 0xE01F0)),
+}
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 MAX_WHOLE_NUMBER = 10**18 - 1
 
@@ -51,6 +57,11 @@ def format_due_date(due_at: datetime | None, due_on: date | None) -> str | None:
     if due_at is not None:
         return due_at.isoformat()[:-6] + "Z"
     return due_on.isoformat() if due_on is not None else None
+
+
+def is_invisible(text: str) -> bool:
+    """Return whether nothing of a text can be seen: controls, formats, spaces, blank letters, selectors."""
+    return all(unicodedata.category(mark) in UNSEEN or mark in BLANKS for mark in text)
 
 
 def folded(text: str) -> str:

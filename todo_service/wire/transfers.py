@@ -11,17 +11,29 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from todo_service import errors
 from todo_service.config.settings import Settings
-from todo_service.errors import Overloaded
+from todo_service.errors import FieldError, Overloaded, ValidationFailed
 from todo_service.queries import transfers
 from todo_service.queries.task_rows import TaskRow
 from todo_service.queries.transfers import ImportFile, ImportResult
-from todo_service.wire import calendar_imports, calendars, csv_files, imported_tasks, json_files, task_examples
+from todo_service.wire import (
+    calendar_imports,
+    calendars,
+    csv_files,
+    imported_tasks,
+    json_files,
+    task_examples,
+    time_zones,
+)
 from todo_service.wire.codec import Input, Output
-from todo_service.wire.imported_tasks import ImportedTask, Record
+from todo_service.wire.import_records import Ignored, ImportOptions, Record
+from todo_service.wire.imported_tasks import ImportedTask
+from todo_service.wire.problems import FieldProblem
 from todo_service.wire.tasks import Task
+from todo_service.wire.time_zones import TimeZone
 
 THREADS = 1
-MAX_WAITING = 8  # files, of a megabyte each
+MAX_WAITING = 8  # files
+NO_TASK = "There is no task in this file."
 
 FILE: JsonValue = {"tasks": [{"title": "Write to Charles", "due_date": "2026-12-24"}]}
 CSV = Annotated[str, Field(examples=["title,due_date,tags\r\nWrite to Charles,2026-12-24,letters\r\n"])]
@@ -32,6 +44,22 @@ class ExportQuery(Input):
     """The format of an export."""
 
     format: Literal["json", "csv", "ics"] = Field("json", description="The format of the file.")
+
+
+class ImportQuery(Input):
+    """The reading of a file: what to do with wrong records, and what the file leaves open."""
+
+    on_error: Literal["fail", "skip"] = Field(
+        "fail", description="`skip` takes over the valid tasks and lists the errors of the others."
+    )
+    time_zone: TimeZone | None = Field(None, description="The zone of due dates with a time but no zone.")
+    dates: Literal["mdy", "dmy"] | None = Field(
+        None, description="The order of month and day in dates that a spreadsheet has rewritten, in CSV."
+    )
+
+    @property
+    def options(self) -> ImportOptions:
+        return ImportOptions(time_zones.find(self.time_zone) if self.time_zone else None, self.dates)
 
 
 class Export(Output):
@@ -50,18 +78,46 @@ class Import(Input):
     tasks: list[ImportedTask]
 
 
+class IgnoredParts(Output):
+    """Everything in the file that was not taken over."""
+
+    columns: list[str] = Field(description="Columns of a CSV file.")
+    components: dict[str, int] = Field(
+        description="Components of a calendar that are no tasks, and earlier revisions of a task (`VTODO`)."
+    )
+    properties: dict[str, int] = Field(description="Properties of tasks in a calendar, members of tasks in JSON.")
+
+
 class Imported(Output):
     """The result of an import."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"imported": 1, "created": 1, "updated": 0, "unchanged": 0, "version": 7}]}
+        json_schema_extra={
+            "examples": [
+                {
+                    "imported": 1,
+                    "created": 1,
+                    "updated": 0,
+                    "unchanged": 0,
+                    "version": 7,
+                    "skipped": 0,
+                    "errors": [],
+                    "ignored": {"columns": [], "components": {"VEVENT": 3}, "properties": {"RRULE": 1}},
+                    "note": None,
+                }
+            ]
+        }
     )
 
-    imported: int = Field(ge=0, description="How many tasks the file has.")
+    imported: int = Field(ge=0, description="How many tasks were taken over or are there already.")
     created: int = Field(ge=0)
     updated: int = Field(ge=0)
     unchanged: int = Field(ge=0)
     version: int = Field(ge=0, description="Your change counter after it.")
+    skipped: int = Field(ge=0, description="How many records are wrong and were left out (`on_error=skip`).")
+    errors: list[FieldProblem] = Field(description="What is wrong with them.")
+    ignored: IgnoredParts
+    note: str | None = Field(description="A sentence if the file has no task at all.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +137,7 @@ class Format:
     write: Callable[[Sequence[TaskRow]], bytes]
     separator: bytes
     closing: bytes
-    read: Callable[[bytes], Iterator[Record]]
+    read: Callable[[bytes, ImportOptions, Ignored], Iterator[Record]]
     precision: str = "microseconds"
     slice: int = 50
     exported: Any = str
@@ -115,23 +171,45 @@ FORMATS = {
 BY_MEDIA_TYPE = {file.media_type: file for file in FORMATS.values()}
 
 
-def read(raw: bytes, media_type: str, settings: Settings) -> ImportFile:
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """A file as it was read: its tasks, the errors of the records left out, and everything not taken over."""
+
+    tasks: ImportFile
+    skipped: int
+    errors: tuple[FieldError, ...]
+    ignored: Ignored
+
+
+def read(raw: bytes, media_type: str, query: ImportQuery, settings: Settings) -> ReadFile:
     """Validate and pack the tasks of a file. Takes a second for a large one.
 
     Raises:
         MalformedBody: It is not well-formed.
-        ValidationFailed: Every invalid record is named.
+        ValidationFailed: Every invalid record is named, unless they are to be skipped.
     """
     if not raw:
         raise errors.invalid("body", "is missing: send the file as the body", "missing")
-    file = BY_MEDIA_TYPE[media_type]
-    return transfers.pack(imported_tasks.check(file.read(raw), settings=settings), precision=file.precision)
+    file, ignored, options = BY_MEDIA_TYPE[media_type], Ignored(), query.options
+    records = file.read(raw, options, ignored)
+    checked = imported_tasks.check(records, settings=settings, time_zone=options.time_zone, ignored=ignored)
+    if checked.errors and query.on_error == "fail":
+        raise ValidationFailed(checked.errors)
+    tasks = transfers.pack(checked.tasks, precision=file.precision)
+    return ReadFile(tasks, checked.failed, checked.errors, ignored)
 
 
-def answer(result: ImportResult) -> dict[str, int]:
+def answer(result: ImportResult, file: ReadFile) -> dict[str, object]:
     """Return the answer of an import."""
-    changed = result.created + result.updated
-    return {"imported": changed + result.unchanged, **result._asdict()}
+    imported = result.created + result.updated + result.unchanged
+    return {
+        "imported": imported,
+        **result._asdict(),
+        "skipped": file.skipped,
+        "errors": file.errors,
+        "ignored": file.ignored.document(),
+        "note": None if imported or file.skipped else NO_TASK,
+    }
 
 
 class ImportReader:
@@ -142,14 +220,14 @@ class ImportReader:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="import")
         self._waiting = 0
 
-    async def read(self, raw: bytes, media_type: str) -> ImportFile:
+    async def read(self, raw: bytes, media_type: str, query: ImportQuery) -> ReadFile:
         """Read a file as `read` does. Raises also `Overloaded`, when the queue is full."""
         if self._waiting == MAX_WAITING:
             raise Overloaded("Too many imports at once. Wait as long as `Retry-After` says and try again.")
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, read, raw, media_type, self._settings)
+            return await loop.run_in_executor(self._threads, read, raw, media_type, query, self._settings)
         finally:
             self._waiting -= 1
 
