@@ -1,1 +1,1 @@
-DROP COLLATION unicode_text;
+DROP COLLATION IF EXISTS unicode_text;

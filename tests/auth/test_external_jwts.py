@@ -62,12 +62,63 @@ GOOD: dict[str, Callable[[], str]] = {
     "EdDSA": ED.sign,
     "ES256": KEYS["ES256"].sign,
     "RS256": RSA.sign,
+    "shared, with a kid": lambda: shared(headers={"kid": "k1"}),
     "no typ": lambda: ED.sign(headers={"typ": None}),
     "an access token of RFC 9068": lambda: RSA.sign(headers={"typ": "at+jwt"}),
     "with a role": lambda: ED.sign(role="admin", is_admin=True),
     "shared, with a role": lambda: shared(role="admin", roles=["admin"]),
     "Better Auth's claims": lambda: ED.sign(id="outsider", name="O", emailVerified=False, image=None),
 }
+
+
+UUID = "5f0c1c3e-8f1b-4c5e-9a52-3d1f7a1b2c3d"
+# The form of the tokens of well-known providers: members of the header, claims besides the times.
+PROVIDERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "Auth0": (
+        {"typ": "JWT"},
+        {"sub": "auth0|5f7c8ec7c33c6c004bbafe82", "aud": [ISSUER, "https://x.auth0.com/userinfo"],
+         "azp": "my_client_id", "scope": "openid profile"},
+    ),
+    "Cognito": (
+        {"typ": None},
+        {"sub": UUID, "cognito:username": "ada", "token_use": "id", "auth_time": now(), "origin_jti": UUID},
+    ),
+    "Entra": (
+        {"typ": "JWT", "x5t": "nOo3ZDrODXEK1jKWhXslHR_KXEg"},
+        {"sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ", "oid": UUID, "tid": UUID, "ver": "2.0", "nbf": now()},
+    ),
+    "Keycloak": (
+        {"typ": "JWT"},
+        {"sub": UUID, "aud": ["account", ISSUER], "typ": "Bearer", "realm_access": {"roles": ["admin"]},
+         "preferred_username": "ada"},
+    ),
+    "Clerk": (
+        {"typ": "JWT", "cat": "cl_B7d4PD111AAA"},
+        {"sub": "user_2NNEqL2nrIRdJ194ndJqAHwEfxC", "azp": "https://app.example.com", "sid": "sess_x", "nbf": now()},
+    ),
+    "Supabase": (
+        {"typ": "JWT"},
+        {"sub": UUID, "role": "authenticated", "aal": "aal1", "is_anonymous": False, "app_metadata": {"provider": "x"}},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_tokens_of_well_known_providers(issuers: ExternalJwts, name: str) -> None:
+    headers, claims = PROVIDERS[name]
+    key = KEYS["ES256"] if name == "Supabase" else RSA
+    identity = await verify(issuers, key.sign(headers=headers, **claims))
+    assert identity.user_id == claims["sub"]
+    with pytest.raises(TokenError):
+        await verify(issuers, key.sign(headers=headers, **claims | {"aud": ["another"]}))
+
+
+async def test_numeric_dates_may_have_a_fraction(issuers: ExternalJwts) -> None:
+    identity = await verify(issuers, shared(exp=time.time() + 60.75, iat=time.time() - 0.5))
+    assert identity.expires_at == pytest.approx(time.time() + 60, abs=2)
+    for wrong in (True, "1900000000", 1e308, None):
+        with pytest.raises(TokenError):
+            await verify(issuers, shared(exp=wrong))
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -112,7 +163,6 @@ FORGED: dict[str, Callable[[], str]] = {
     ),
     "the kid of another algorithm": lambda: ED.sign(headers={"kid": RSA.kid}),
     "a stranger's key under a known kid": STRANGER.sign,
-    "a shared token with a kid": lambda: shared(headers={"kid": "k1"}),
     "kid missing": lambda: jwt.encode(good_claims(iss=ISSUER, aud=ISSUER), ED.private, "EdDSA"),
     "kid unknown": lambda: ED.sign(headers={"kid": "unknown"}),
     "kid a path": lambda: ED.sign(headers={"kid": "../../../dev/null"}),
@@ -136,7 +186,6 @@ FORGED: dict[str, Callable[[], str]] = {
     "exp null": lambda: shared(exp=None),
     "exp a string": lambda: shared(exp=str(now(600))),
     "exp in other digits": lambda: shared(exp="٩" * 10),
-    "exp a float": lambda: shared(exp=now(600) + 0.5),
     "exp true": lambda: shared(exp=True),
     "exp negative": lambda: shared(exp=-1),
     "exp in milliseconds": lambda: shared(exp=now(600) * 1000),
@@ -157,7 +206,7 @@ FORGED: dict[str, Callable[[], str]] = {
     "iss wrong, shared": lambda: shared(iss="https://other.test"),
     "aud wrong": lambda: ED.sign(aud="other"),
     "aud missing": lambda: ED.sign(aud=...),
-    "aud a list": lambda: ED.sign(aud=[ISSUER, "other"]),
+    "aud a list of others": lambda: ED.sign(aud=["another", "other"]),
     "aud wrong, shared": lambda: shared(aud="other"),
     "an e-mail verification": lambda: shared(sub=...),
     "an e-mail verification of a newer version": lambda: shared(sub=..., userId="outsider", requestType="change"),
@@ -226,7 +275,7 @@ async def test_no_key_is_looked_up_for_what_cannot_hold(issuers: ExternalJwts, s
     for changes in ({"exp": now(-31)}, {"exp": "x"}, {"iss": "x"}, {"sub": ""}):
         with pytest.raises(TokenError):
             await verify(issuers, ED.sign(headers={"kid": "never seen"}, **changes))
-    for token in (shared(headers={"kid": "never seen"}), ED.sign(headers={"kid": "not a kid"})):
+    for token in (shared(aud="other", headers={"kid": "never seen"}), ED.sign(headers={"kid": "not a kid"})):
         with pytest.raises(TokenError):
             await verify(issuers, token)
     assert server.fetches == before

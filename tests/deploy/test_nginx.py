@@ -186,7 +186,7 @@ async def test_bodies_that_are_too_large_are_refused_by_the_service(web: Web) ->
     front = web[0]
     ada = await front.new_user()
     headers = {"Authorization": f"Bearer {ada.token}", "Content-Type": "application/json"}
-    for path, size in (("/api/v1/tasks", 64 * 1024 + 1), ("/api/v1/import", 2**20 + 1), ("/api/v1/tasks", 5 * 2**20)):
+    for path, size in (("/api/v1/tasks", 64 * 1024 + 1), ("/api/v1/import", 2**24 + 1), ("/api/v1/tasks", 5 * 2**20)):
         body = io.BytesIO(b" " * size)
         async with front.session.post(front.base + path, data=body, headers=headers) as response:
             answer = Answer(response.status, response.headers, await response.read())

@@ -219,3 +219,26 @@ async def stored_hash(database_url: str, user: User) -> str:
     stored: str = await db.fetchval("SELECT password_hash FROM users WHERE id = $1", user.id)
     await db.close()
     return stored
+
+
+async def test_white_space_around_an_email_is_no_part_of_it(api: Api) -> None:
+    email = fresh_email()
+    registered = await api.post(REGISTER[0], {"email": f" {email}\t", "password": PASSWORD})
+    assert (registered.status, registered.body["email"]) == (201, email)
+    assert (await api.post(SIGN_IN[0], {"email": f"\u00a0{email} \n", "password": PASSWORD})).status == 200
+
+
+async def test_reserved_domains_are_taken_if_the_operator_says_so(api: Api, database_url: str) -> None:
+    emails = [f"ada-{uuid4().hex}@{domain}" for domain in ("nas.local", "localhost", "x.test", "box.home.arpa")]
+    for email in emails:
+        refused = await api.post(REGISTER[0], {"email": email, "password": PASSWORD})
+        assert (refused.status, refused.failing()) == (422, {"email": "email_reserved_domain"})
+        assert "ALLOW_RESERVED_EMAIL_DOMAINS" in refused.body["detail"]
+    async with running_service(make_settings(database_url, allow_reserved_email_domains=True)) as open_to_all:
+        for email in emails:
+            registered = await open_to_all.post(REGISTER[0], {"email": email, "password": PASSWORD})
+            assert (registered.status, registered.body["email"]) == (201, email)
+        wrong = await open_to_all.post(REGISTER[0], {"email": "a..b@nas.local", "password": PASSWORD})
+        assert wrong.failing() == {"email": "email"}
+    for email in emails:
+        assert (await api.post(SIGN_IN[0], {"email": email.upper(), "password": PASSWORD})).status == 200

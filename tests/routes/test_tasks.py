@@ -44,7 +44,6 @@ WRONG: list[tuple[str, Any, str]] = [
     ("due_date", "2026-12-24T18:00Z", "due_date_format"),
     ("due_date", "2026-12-24T18:00:00+24:00", "due_date_format"),
     ("due_date", "2026-12-24T18:00:00+0100", "due_date_format"),
-    ("due_date", "2026-12-24T18:00:00.1234567Z", "due_date_format"),
     ("due_date", "2026-02-30", "due_date_format"),
     ("due_date", "20261224", "due_date_format"),
     ("due_date", "2026-W52-4", "due_date_format"),
@@ -160,8 +159,8 @@ async def test_a_due_date_changes_its_kind_and_is_cleared(api: Api, ada: User) -
 async def test_text_round_trips_and_length_counts_code_points(api: Api, ada: User) -> None:
     title = "👩‍👩‍👧 \u202etfel\u202c é e\u0301 \U0001f600" + "漢" * 200
     description = "\x01\t\n \u200b 𝔘𝔫𝔦𝔠𝔬𝔡𝔢 '; DROP TABLE tasks; -- % _ \\ \" \u2028"
-    task = await created(api, ada, title=title, description=description, tags=["é", "E\u0301", "É"])
-    assert (task["title"], task["description"], task["tags"]) == (title, description, ["é", "E\u0301", "É"])
+    task = await created(api, ada, title=title, description=description, tags=["é", "E\u0301", "e"])
+    assert (task["title"], task["description"], task["tags"]) == (title, description, ["é", "E\u0301", "e"])
     assert (await created(api, ada, title="𝔘" * 255))["title"] == "𝔘" * 255
 
 

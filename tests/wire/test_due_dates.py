@@ -34,7 +34,7 @@ def test_no_other_day_is(year: str, rest: str) -> None:
 @pytest.mark.parametrize(
     "time",
     ["T10:00:00Z", "t10:00:00z", "T23:59:59.123456+02:00", "T24:00:00Z", "T10:00:60Z", "T10:00Z", "T10:00:00",
-     "T10:00:00.1234567Z", "T10:00:00+24:00", " 10:00:00Z", "T10:00:00+02"],
+     "T10:00:00.Z", "T10:00:00+24:00", " 10:00:00Z", "T10:00:00+02"],
 )  # fmt: skip
 def test_moments_are_described_as_they_are_read(time: str) -> None:
     assert bool(PATTERN.match("2026-12-24" + time)) == is_read("2026-12-24" + time)

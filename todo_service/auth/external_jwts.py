@@ -4,6 +4,7 @@ The `alg` and `typ` of a token decide which of the two it must be, before any ke
 gives a role: its caller is a user.
 """
 
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -83,7 +84,7 @@ class ExternalJwts:
     async def _key(self, header: Mapping[str, str], algorithm: str) -> Any:
         """The one key that may have signed this token."""
         typ, kid = header.get("typ", "JWT"), header.get("kid")
-        if algorithm == SHARED_ALGORITHM and typ == "JWT" and kid is None and self._shared_secret is not None:
+        if algorithm == SHARED_ALGORITHM and typ == "JWT" and self._shared_secret is not None:
             return self._shared_secret
         if algorithm in ALGORITHMS and typ in {"JWT", TYPE} and self._jwks is not None:
             if kid is None or not _KID.fullmatch(kid):
@@ -94,16 +95,26 @@ class ExternalJwts:
         raise TokenError(NOT_ACCEPTED)
 
     def _identity(self, claims: Mapping[str, Any], *, published: bool) -> Identity:
-        if any(type(claims[name]) is not int for name in _TIMES if name in claims) or "exp" not in claims:
+        if not all(_is_numeric_date(claims[name]) for name in _TIMES if name in claims) or "exp" not in claims:
             raise TokenError(NOT_ACCEPTED)
         if claims["exp"] > time.time() + MAX_LIFETIME or claims["exp"] < 0:
             raise TokenError(NOT_ACCEPTED)
         for name, value in self._required.items():
-            if claims.get(name) != value and (published or name in claims):
+            if not _holds(claims.get(name), name, value) and (published or name in claims):
                 raise TokenError(NOT_ACCEPTED)
         email = claims.get("email")
         plausible = isinstance(email, str) and len(email) <= _MAX_EMAIL and _EMAIL.fullmatch(email)
-        return Identity(_subject(claims), email if plausible else None, claims["exp"])
+        return Identity(_subject(claims), email if plausible else None, int(claims["exp"]))
+
+
+def _is_numeric_date(value: object) -> bool:
+    """Return whether a claim is a NumericDate (RFC 7519 section 2): a number, with a fraction or without."""
+    return type(value) is int or (isinstance(value, float) and math.isfinite(value))
+
+
+def _holds(claim: object, name: str, value: str) -> bool:
+    """Return whether a claim is the value, or an audience of several that has it (RFC 7519 section 4.1.3)."""
+    return claim == value or (name == "aud" and isinstance(claim, list) and value in claim)
 
 
 def _subject(claims: Mapping[str, Any]) -> str:

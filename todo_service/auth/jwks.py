@@ -1,12 +1,13 @@
 """The published keys of an auth server (a JWK Set, RFC 7517): fetched asynchronously, kept while the server is down.
 
 The set is fetched at the start, every `REFRESH_SECONDS`, and for an unknown key id. One fetch serves all requests with
-unknown ids, and the next one has to wait `REFETCH_SECONDS`.
+unknown ids, and there are at most `REFETCHES` of them in `REFETCH_SECONDS`; beyond that the answer is not known.
 """
 
 import asyncio
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +20,8 @@ from todo_service.errors import IssuerUnavailable
 ALGORITHMS = frozenset({"EdDSA", "ES256", "RS256"})
 FETCH_SECONDS = 5
 PATIENCE_SECONDS = 2.5  # how long a request waits for a fetch
-REFETCH_SECONDS = 30  # between two fetches for unknown ids
+REFETCHES, REFETCH_SECONDS = 6, 60  # for unknown ids: a made-up one must not keep a new key waiting
+RETRY_SECONDS = 30  # while the issuer is away
 COLD_SECONDS = 2  # the same while there are no keys at all
 REFRESH_SECONDS = 600  # after which a withdrawn key is no longer trusted
 MAX_BYTES = 64 * 1024
@@ -46,6 +48,7 @@ class JwksClient:
         self._fetching: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self._not_before = 0.0
+        self._refetched: deque[float] = deque(maxlen=REFETCHES)
         self._away = False
 
     async def open(self) -> None:
@@ -67,7 +70,7 @@ class JwksClient:
         """Return the key of this id for this algorithm, or None if the issuer has none.
 
         Raises:
-            IssuerUnavailable: The key is unknown and cannot be fetched now.
+            IssuerUnavailable: The key is unknown and cannot be fetched now, or not again so soon.
         """
         key_name = (kid, algorithm)
         if key_name not in self._keys:
@@ -79,10 +82,13 @@ class JwksClient:
     async def _fetch_unknown(self) -> None:
         """Wait for the running fetch, or for a new one if the pause is over."""
         if self._fetching is None:
-            if time.monotonic() < self._not_before:
+            now = time.monotonic()
+            if now < self._not_before:
                 return
             if self._keys:
-                self._not_before = time.monotonic() + REFETCH_SECONDS
+                if len(self._refetched) == REFETCHES and now - self._refetched[0] < REFETCH_SECONDS:
+                    raise IssuerUnavailable
+                self._refetched.append(now)
         done, _ = await asyncio.wait({self._fetch_task()}, timeout=PATIENCE_SECONDS)
         if not done:
             raise IssuerUnavailable
@@ -90,7 +96,7 @@ class JwksClient:
     async def _refresh(self) -> None:
         while True:
             await asyncio.wait({self._fetch_task()})
-            await asyncio.sleep(REFRESH_SECONDS if not self._away else REFETCH_SECONDS)
+            await asyncio.sleep(REFRESH_SECONDS if not self._away else RETRY_SECONDS)
 
     def _fetch_task(self) -> asyncio.Task[None]:
         if self._fetching is None:

@@ -63,6 +63,7 @@ class Settings(SettingsChecks):
     server_port: int = Field(8000, ge=1, le=65535, validation_alias=AliasChoices("SERVER_PORT", "PORT"))
     drain_seconds: float | None = Field(None, ge=0, le=300)
     cors_origins: Names = ()
+    cors_allow_headers: Annotated[Names, AfterValidator(allowlists.check_header_names)] = ("*",)
     allowed_hosts: Annotated[Names, AfterValidator(allowlists.check_hosts)] = ()
     web_concurrency: int = Field(1, ge=1, le=64)
     max_requests_in_flight: int = Field(128, ge=1, le=10_000)
@@ -85,6 +86,7 @@ class Settings(SettingsChecks):
     refresh_token_expire_days: int = Field(7, ge=1, le=365)
     refresh_reuse_seconds: float = Field(15, ge=0, le=300)
     access_token_expire_minutes: int = Field(30, ge=1, le=24 * 60)
+    allow_reserved_email_domains: bool = False
     password_min_length: int = Field(8, ge=8, le=128)
     bcrypt_rounds: int = Field(12, ge=4, le=16)
 

@@ -4,6 +4,7 @@ aiohttp-cors knows single resources. `_Everywhere` applies it to every request, 
 `answer_options` lets it answer preflights and gives its answers the form of this service.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,11 +20,13 @@ MAX_AGE = 2 * 60 * 60  # seconds for which a browser may cache a preflight; Chro
 EXPOSED = (
     "ETag", "X-Request-ID", "RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining",
     "X-RateLimit-Reset", "Retry-After", "Link", "X-Total-Count", "Location", "Idempotency-Replayed",
-    "Content-Disposition", "WWW-Authenticate",
+    "Content-Disposition", "WWW-Authenticate", "Preference-Applied",
 )  # fmt: skip
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
+MAX_ASKED = 50  # headers of one preflight
 ACCEPTED = (
     "Accept", "Accept-Language", "Authorization", "Cache-Control", "Content-Language", "Content-Type",
-    "Idempotency-Key", "If-Match", "If-None-Match", "Pragma", "X-Request-ID", "X-Requested-With",
+    "Idempotency-Key", "If-Match", "If-None-Match", "Pragma", "Prefer", "X-Request-ID", "X-Requested-With",
 )  # fmt: skip
 PREFLIGHT_VARY = f"{hdrs.ACCESS_CONTROL_REQUEST_METHOD}, {hdrs.ACCESS_CONTROL_REQUEST_HEADERS}"
 
@@ -67,7 +70,8 @@ CORS = web.AppKey("cors", _Everywhere)
 def set_up(app: web.Application) -> None:
     """Let aiohttp-cors decide on every answer of the application, if `CORS_ORIGINS` names any origin."""
     if app[SETTINGS].cors_origins:
-        everywhere = _Everywhere({origin: _options(origin) for origin in app[SETTINGS].cors_origins})
+        headers = app[SETTINGS].cors_allow_headers
+        everywhere = _Everywhere({origin: _options(origin, headers) for origin in app[SETTINGS].cors_origins})
         CorsConfig(app, router_adapter=everywhere).add(app.router)
         app[CORS] = everywhere
 
@@ -92,7 +96,7 @@ async def answer_options(request: web.Request) -> web.Response | None:
         granted = await request.app[CORS].preflight(request)
     except web.HTTPForbidden:
         raise PreflightRefused from None
-    return _completed(granted, methods)
+    return _completed(granted, methods, _asked_headers(request))
 
 
 def is_preflight(request: web.Request) -> bool:
@@ -110,18 +114,33 @@ def methods_of_path(request: web.Request) -> Sequence[str] | None:
     return sorted(error.allowed_methods) if isinstance(error, web.HTTPMethodNotAllowed) else None
 
 
-def _options(origin: str) -> Any:
+def _options(origin: str, headers: Sequence[str]) -> Any:
+    """Return what pages of an origin may do. Any header is granted unless `headers` name those that are.
+
+    A header gives a page no right: the server decides by the credential, and by the origin, who reads the answer.
+    """
     options = ResourceOptions(  # type: ignore[no-untyped-call]
-        allow_credentials=origin != ANY, expose_headers=EXPOSED, allow_headers=ACCEPTED, max_age=MAX_AGE
+        allow_credentials=origin != ANY,
+        expose_headers=EXPOSED,
+        allow_headers="*" if ANY in headers else (*ACCEPTED, *headers),
+        max_age=MAX_AGE,
     )
     return options._replace(expose_headers=EXPOSED)  # a set would come out in another order in each process
 
 
-def _completed(granted: web.Response, methods: Sequence[str]) -> web.Response:
+def _asked_headers(request: web.Request) -> list[str]:
+    """Return the headers that a preflight asks for and that are not granted anyway. They have been allowed."""
+    known = {name.lower() for name in ACCEPTED}
+    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "").split(",")
+    names = dict.fromkeys(name.strip().lower() for name in asked if _HEADER_NAME.fullmatch(name.strip()))
+    return [name for name in names if name not in known][:MAX_ASKED]
+
+
+def _completed(granted: web.Response, methods: Sequence[str], asked: Sequence[str]) -> web.Response:
     """The grant for one method and some headers, extended to the whole path: then one preflight is enough."""
     granted.set_status(204)
     granted.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = ", ".join(methods)
-    granted.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = ", ".join(ACCEPTED)
+    granted.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = ", ".join((*ACCEPTED, *asked))
     granted.headers[hdrs.ALLOW] = ", ".join(sorted({*methods, hdrs.METH_OPTIONS}))
     granted.headers[hdrs.VARY] = PREFLIGHT_VARY
     return granted

@@ -7,6 +7,7 @@ from todo_service.auth.caller import REQUEST_ID
 from todo_service.auth.rate_limiting import USAGE
 from todo_service.limits.load import Load
 from todo_service.middleware.request_id import HEADER
+from todo_service.routes.strict_handling import STRICT
 
 DEFAULTS = {
     "X-Content-Type-Options": "nosniff",
@@ -57,6 +58,8 @@ class ResponseHeaders:
             response.headers["Connection"] = "close"
         if (usage := request[USAGE]) is not None:
             response.headers.update(usage.headers)
+        if STRICT in request:
+            response.headers["Preference-Applied"] = "handling=strict"
         self.complete(response.headers, request[REQUEST_ID])
 
 

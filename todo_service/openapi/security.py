@@ -1,4 +1,8 @@
-"""The security schemes, and those that a row accepts."""
+"""The security scheme, and the rows that require it.
+
+There is one, since generators of clients take alternatives for requirements: a client that was offered the headers of a
+service beside a bearer token sent the headers alone.
+"""
 
 from typing import Any
 
@@ -11,32 +15,16 @@ SCHEMES: dict[str, Any] = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "The `access_token` of a sign-in here, or a JWT of the auth server that the operator has named.",
-    },
-    "sessionToken": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "The token of a session of that auth server, signed or not.",
-    },
-    "serviceToken": {
-        "type": "apiKey",
-        "in": "header",
-        "name": SERVICE_AUTH,
-        "description": f"The token of a service that acts for a user; send `{USER_ID_HEADER}` with it.",
-    },
-    "serviceUser": {
-        "type": "apiKey",
-        "in": "header",
-        "name": USER_ID_HEADER,
-        "description": "The id of the user that the service acts for. It is ignored without the token of a service.",
+        "description": "The `access_token` of a sign-in here, a JWT of the auth server that the operator has named, or "
+        "the token of one of its sessions. A service that acts for a user sends its own token in "
+        f"`{SERVICE_AUTH}` instead, and the id of the user in `{USER_ID_HEADER}`.",
     },
 }
 ACCOUNT: dict[str, list[str]] = {"accessToken": []}
-ANYONE: list[dict[str, list[str]]] = [ACCOUNT, {"sessionToken": []}, {"serviceToken": [], "serviceUser": []}]
 
 
 def of(route: Route) -> list[dict[str, list[str]]]:
     """Return the alternatives, one of which is required; an empty one requires nothing."""
     if route.access is Access.PUBLIC:
         return [{}, ACCOUNT] if route.description.may_identify else []
-    return ANYONE if route.access is Access.USER else [ACCOUNT]
+    return [ACCOUNT]

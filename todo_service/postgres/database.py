@@ -25,7 +25,8 @@ from todo_service.postgres.pool import ConnectionPool, PooledConnection
 
 CANCEL_SECONDS = 0.2
 SELECT_ONE = "SELECT 1"
-OWN_STATEMENTS = {SELECT_ONE: "ping", "BEGIN;": "begin", "COMMIT;": "commit", "ROLLBACK;": "rollback"}
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED;"
+OWN_STATEMENTS = {SELECT_ONE: "ping", BEGIN: "begin", "COMMIT;": "commit", "ROLLBACK;": "rollback"}
 
 log = structlog.get_logger()
 

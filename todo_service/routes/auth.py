@@ -33,7 +33,8 @@ from todo_service.postgres.database import DATABASE
 from todo_service.queries import users
 from todo_service.queries.users import UserRow
 from todo_service.routes import responses
-from todo_service.routes.table import Route, describe, matched_row
+from todo_service.routes.descriptions import describe
+from todo_service.routes.table import Route, matched_row
 from todo_service.wire.auth import OlderTokens, Refresh, SignOut, Tokens, Verified, older_token_answer, token_answer
 from todo_service.wire.codec import Input
 from todo_service.wire.new_passwords import is_email

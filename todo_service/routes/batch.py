@@ -12,10 +12,11 @@ from todo_service.errors import NO_SUCH_TASK, ApiError, NotFound, PreconditionFa
 from todo_service.postgres.connection import Connection
 from todo_service.queries import tasks
 from todo_service.routes import responses, task_log
+from todo_service.routes.descriptions import describe
 from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.idempotency import run_idempotent
 from todo_service.routes.request_bodies import LARGE_BODY
-from todo_service.routes.table import Route, describe
+from todo_service.routes.table import Route
 from todo_service.routes.tasks import insert_task
 from todo_service.wire import batch
 from todo_service.wire.batch import Batch, BatchResults, Change, Create, Delete, Operation

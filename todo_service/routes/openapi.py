@@ -8,7 +8,8 @@ from aiohttp import hdrs, web
 
 from todo_service.auth.access import Access
 from todo_service.routes import responses
-from todo_service.routes.table import Route, describe
+from todo_service.routes.descriptions import describe
+from todo_service.routes.table import Route
 from todo_service.wire import etags
 from todo_service.wire.system import OpenApi
 

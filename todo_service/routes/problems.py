@@ -7,8 +7,9 @@ from todo_service.auth.access import Access
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import NotFound, kinds
 from todo_service.routes import responses
+from todo_service.routes.descriptions import describe
 from todo_service.routes.request_bodies import JSON
-from todo_service.routes.table import Route, describe
+from todo_service.routes.table import Route
 from todo_service.wire import pages, problems
 from todo_service.wire.negotiation import prefers_html
 from todo_service.wire.system import Explanation, Explanations

@@ -17,19 +17,19 @@ MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 
 
 async def read(
-    request: web.Request, *, max_size: int = MAX_BODY, accepted: Collection[str] = (), seconds: float = BODY_SECONDS
+    request: web.Request, *, max_size: int = MAX_BODY, accepted: Collection[str] = (), patience: int = 1
 ) -> bytes:
     """Return the body, b"" if there is none, and keep it in the request as `BODY`.
 
     Args:
         max_size: Bytes.
         accepted: The accepted media types; by default JSON.
-        seconds: How long it may take to arrive.
+        patience: How many times `BODY_SECONDS` it may take to arrive.
 
     Raises:
         BodyTooLarge: By `Content-Length`, before a byte is read, or while reading.
         UnsupportedMediaType: The media type is not accepted, or the body is encoded.
-        BodyTimeout: The body did not arrive within `seconds`.
+        BodyTimeout: The body did not arrive within that time.
     """
     length = request.content_length
     if (length or 0) > max_size:
@@ -44,7 +44,7 @@ async def read(
         if len(raw) > max_size:
             raise BodyTooLarge(max_size)
     else:
-        raw = await _receive(request, max_size, seconds)
+        raw = await _receive(request, max_size, patience)
     if raw and length is None:  # a chunked body without a type may turn out to be empty
         _check_media(request, accepted)
     request[BODY] = raw
@@ -72,11 +72,11 @@ async def _answer_expectation(request: web.Request) -> None:
         request.writer.output_size = 0  # the answer itself has not begun
 
 
-async def _receive(request: web.Request, max_size: int, seconds: float) -> bytes:
+async def _receive(request: web.Request, max_size: int, patience: int) -> bytes:
     received = bytearray()
     try:
         await _answer_expectation(request)
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(BODY_SECONDS * patience):
             with request.app[LOAD].wait():
                 async for chunk in request.content.iter_any():
                     received += chunk

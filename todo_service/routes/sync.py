@@ -11,8 +11,9 @@ from todo_service.queries import changes
 from todo_service.queries.changes import ChangePage
 from todo_service.queries.task_lists import Stamp
 from todo_service.routes import responses
+from todo_service.routes.descriptions import describe
 from todo_service.routes.list_cache import TASK_STAMPS
-from todo_service.routes.table import Route, describe
+from todo_service.routes.table import Route
 from todo_service.wire.sync import NOTHING_YET, Cursor, SyncPage, SyncQuery, document
 
 

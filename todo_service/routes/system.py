@@ -15,7 +15,8 @@ from todo_service.postgres.database import DATABASE
 from todo_service.postgres.failures import is_schema_mismatch, is_unavailable
 from todo_service.postgres.migrations import Migration
 from todo_service.routes import responses
-from todo_service.routes.table import Route, describe
+from todo_service.routes.descriptions import describe
+from todo_service.routes.table import Route
 from todo_service.wire.metrics import Summary, summary
 from todo_service.wire.system import Alive, Health, NotReady, Ready, Root, Unhealthy
 

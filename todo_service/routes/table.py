@@ -5,9 +5,9 @@ endpoint made here reads the query and the body (413, 415, 408, 400, 422) and ca
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -15,13 +15,14 @@ from aiohttp.typedefs import Handler
 from todo_service.auth.access import Access, owner_for_admin
 from todo_service.auth.caller import ADMIN, CALLER, OWNER
 from todo_service.config.settings import SETTINGS
-from todo_service.errors import ApiError
 from todo_service.limits.rate import Limit
 from todo_service.observability.metrics import METRICS
 from todo_service.observability.tallies import UNMATCHED
 from todo_service.routes import request_bodies
+from todo_service.routes.descriptions import Description, HandlerFunction, description_of
+from todo_service.routes.strict_handling import PREFER, STRICT, check_query, prefers_strict, strictly
 from todo_service.wire import codec
-from todo_service.wire.codec import Input
+from todo_service.wire.codec import Input, Naming
 from todo_service.wire.families import FAMILIES, FAMILY, Family
 from todo_service.wire.tasks import parse_task_id
 
@@ -36,48 +37,6 @@ PATTERNS = {
 
 MAX_QUERIES = 500  # validated ones that each route keeps
 MAX_QUERY_LENGTH = 200  # characters of one that is kept
-
-HandlerFunction = Callable[..., Awaitable[web.StreamResponse]]
-H = TypeVar("H", bound=HandlerFunction)
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """The part of an operation that only its OpenAPI description needs, beside the handler.
-
-    Attributes:
-        answers: The model of each success status.
-        request_headers: The headers that the handler reads.
-        response_headers: The headers of its success.
-        errors: The refusals that do not follow from the row.
-        may_identify: Whether a public route reads the caller's credential.
-    """
-
-    answers: Mapping[int, Any] = field(default_factory=dict)
-    request_headers: Collection[str] = ()
-    response_headers: Collection[str] = ()
-    errors: Collection[type[ApiError]] = ()
-    may_identify: bool = False
-
-
-_DESCRIPTIONS: dict[HandlerFunction, Description] = {}
-
-
-def describe(
-    answers: Mapping[int, Any] | None = None,
-    *,
-    request_headers: Collection[str] = (),
-    response_headers: Collection[str] = (),
-    errors: Collection[type[ApiError]] = (),
-    may_identify: bool = False,
-) -> Callable[[H], H]:
-    """Describe a handler for OpenAPI; the arguments are the attributes of `Description`."""
-
-    def decorate(handler: H) -> H:
-        _DESCRIPTIONS[handler] = Description(answers or {}, request_headers, response_headers, errors, may_identify)
-        return handler
-
-    return decorate
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +82,7 @@ class Route:
     @property
     def description(self) -> Description:
         """The OpenAPI description of the handler, with the answers of this row."""
-        description = _DESCRIPTIONS.get(self.handler, Description())
+        description = description_of(self.handler)
         answers = description.answers if self.answers is None else self.answers
         if self.family:
             answers = {status: self.family.describe(answer) for status, answer in answers.items()}
@@ -189,6 +148,9 @@ def _endpoint(route: Route) -> Handler:
     async def endpoint(request: web.Request) -> web.StreamResponse:
         if route.family:
             request[FAMILY] = route.family
+        if PREFER in request.headers and prefers_strict(request):
+            accepted = {"user_id"} if route.any_owner else set[str]()
+            check_query(request, route.query or Input, route.invalid_status, accepted)
         inputs: list[Input | bytes | None] = []
         if route.body and not route.reads_body:
             inputs.append(await _read_body(request, route, route.body))
@@ -231,6 +193,9 @@ async def _read_body(request: web.Request, route: Route, model: type[Input] | ty
         return None
     is_large = len(raw) > request_bodies.MAX_BODY  # then a thread parses it, and other requests go on
     document = await asyncio.to_thread(codec.load_large, raw) if is_large else codec.load(raw)
+    if STRICT in request:
+        with strictly(model, document, _naming(route), route.invalid_status):
+            return _validate(request, route, model, document, of_body=True)
     return _validate(request, route, model, document, of_body=True)
 
 
@@ -241,9 +206,13 @@ def _validate(
         model,
         document,
         context=request.app[SETTINGS],
-        naming=route.family.naming if route.family and of_body else "snake",
+        naming=_naming(route) if of_body else "snake",
         invalid_status=route.invalid_status,
     )
+
+
+def _naming(route: Route) -> Naming:
+    return route.family.naming if route.family else "snake"
 
 
 async def _leave_expectation(request: web.Request) -> None:

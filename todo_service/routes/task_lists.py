@@ -17,8 +17,8 @@ from todo_service.postgres.database import DATABASE
 from todo_service.queries import task_lists
 from todo_service.queries.task_lists import NO_TASKS, ListSpec, Page
 from todo_service.routes import responses
+from todo_service.routes.descriptions import describe
 from todo_service.routes.list_cache import LIST_CACHE, TASK_STAMPS, CachedList, Key
-from todo_service.routes.table import describe
 from todo_service.wire import codec, cursors, etags
 from todo_service.wire.families import FAMILY
 from todo_service.wire.task_lists import ListQuery, tag_digest

@@ -16,9 +16,10 @@ from todo_service.queries import clocks, tasks
 from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.task_rows import Changes, Inserted, TaskRow
 from todo_service.routes import responses, task_log
+from todo_service.routes.descriptions import describe
 from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.idempotency import run_idempotent
-from todo_service.routes.table import Route, describe
+from todo_service.routes.table import Route
 from todo_service.routes.task_lists import list_any_tasks, list_tasks
 from todo_service.wire import etags
 from todo_service.wire.families import FAMILY

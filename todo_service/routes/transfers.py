@@ -18,11 +18,11 @@ from todo_service.postgres.database import DATABASE
 from todo_service.queries import transfers
 from todo_service.queries.task_rows import TaskRow
 from todo_service.routes import request_bodies, responses, task_log
+from todo_service.routes.descriptions import describe
 from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.idempotency import run_idempotent
-from todo_service.routes.request_bodies import BODY_SECONDS
 from todo_service.routes.responses import StreamedResponse
-from todo_service.routes.table import Route, describe
+from todo_service.routes.table import Route
 from todo_service.wire.transfers import (
     BY_MEDIA_TYPE,
     FORMATS,
@@ -58,10 +58,11 @@ async def import_tasks(request: web.Request, query: ImportQuery) -> web.Response
     the `id` of one of yours replaces its fields.
     """
     max_size = request.app[SETTINGS].max_import_bytes
-    size = request.content_length
-    with request.app[IMPORT_BYTES].reserve(request[CALLER].user_id, min(max_size if size is None else size, max_size)):
+    length = request.content_length
+    size = max_size if length is None else min(length, max_size)
+    with request.app[IMPORT_BYTES].reserve(request[CALLER].user_id, size):
         body = await request_bodies.read(
-            request, max_size=max_size, accepted=BY_MEDIA_TYPE, seconds=BODY_SECONDS * math.ceil(max_size / MEBIBYTE)
+            request, max_size=max_size, accepted=BY_MEDIA_TYPE, patience=math.ceil(size / MEBIBYTE) or 1
         )
         file = await request.app[IMPORT_READER].read(body, request.content_type, query)
         return await run_idempotent(request, _import, file, transactional=True)

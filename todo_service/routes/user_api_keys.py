@@ -25,7 +25,8 @@ from todo_service.queries import user_api_keys
 from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.user_api_keys import ApiKeyRow
 from todo_service.routes import responses
-from todo_service.routes.table import Route, describe
+from todo_service.routes.descriptions import describe
+from todo_service.routes.table import Route
 from todo_service.wire.user_api_keys import (
     ApiKeyDeleted,
     ApiKeyInput,

@@ -10,7 +10,8 @@ from todo_service.errors import LastAdmin, NotFound
 from todo_service.postgres.database import DATABASE
 from todo_service.queries import users
 from todo_service.routes import responses
-from todo_service.routes.table import Route, describe
+from todo_service.routes.descriptions import describe
+from todo_service.routes.table import Route
 from todo_service.routes.task_lists import TOTAL
 from todo_service.wire.users import Accounts, Profile, UserQuery, UserUpdate, profile
 

@@ -3,7 +3,6 @@
 from typing import Annotated, ClassVar, Literal
 
 import idna
-from email_validator import EmailNotValidError, validate_email
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -18,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from todo_service.queries.users import Filter, UserChanges, UserRow
 from todo_service.wire.codec import Input, Output
+from todo_service.wire.emails import Email, EmailIfOne
 from todo_service.wire.new_passwords import NewPassword
 from todo_service.wire.task_lists import Switch
 from todo_service.wire.text import (
@@ -31,25 +31,6 @@ from todo_service.wire.text import (
     whole_number,
 )
 
-MAX_EMAIL = 254  # characters, RFC 5321
-
-
-def _email(value: str) -> str:
-    try:
-        if len(value) > MAX_EMAIL:  # some Unicode takes quadratic time to normalize
-            raise EmailNotValidError
-        return validate_email(value, check_deliverability=False, strict=True).normalized
-    except EmailNotValidError:
-        raise PydanticCustomError("email", "must be an email address such as ada@example.com") from None
-
-
-def _email_if_one(value: str) -> str:
-    try:
-        return _email(value)
-    except PydanticCustomError:
-        return ""  # no account has this email; the check takes the time of any other
-
-
 EXAMPLE: dict[str, JsonValue] = {
     "id": "01a1fe40-1817-7619-88f5-225fab816885",
     "email": "ada@example.com",
@@ -60,9 +41,6 @@ EXAMPLE: dict[str, JsonValue] = {
     "updated_at": "2026-11-21T13:16:15.767459Z",
 }
 Role = Literal["user", "admin"]
-Email = Annotated[
-    str, STORABLE, AfterValidator(_email), WithJsonSchema({"type": "string", "format": "email", "maxLength": MAX_EMAIL})
-]
 FullName = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=255), STORABLE, Field(json_schema_extra=WITHOUT_NUL)
 ]
@@ -96,7 +74,7 @@ class SignIn(_Credentials):
 
     model_config = ConfigDict(json_schema_extra={"examples": [SIGN_IN]})
 
-    email: Annotated[str, STORABLE, AfterValidator(_email_if_one), Field(json_schema_extra=WITHOUT_NUL)]
+    email: EmailIfOne
     password: Password
 
 
