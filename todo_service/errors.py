@@ -292,6 +292,26 @@ class BodyTooLarge(ApiError):
         super().__init__(f"A body may have at most {limit:,} bytes here. {self.remedy}")
 
 
+class UriTooLong(ApiError):
+    status = 414
+    name = "uri-too-long"
+    title = "The address is too long"
+    meaning = "The request line is longer than this service reads."
+    when = "The path and the query have more than 8,190 bytes together."
+    remedy = "Shorten the query: filter by less at once."
+    headers: Mapping[str, str] = {"Connection": "close"}
+
+
+class HeadersTooLarge(ApiError):
+    status = 431
+    name = "headers-too-large"
+    title = "The headers are too large"
+    meaning = "A header is longer than this service reads, or there are too many."
+    when = "A header has more than 8,192 bytes, or a request more than 128 headers."
+    remedy = "Send fewer and shorter headers: cookies of the same domain are often the reason."
+    headers: Mapping[str, str] = {"Connection": "close"}
+
+
 class UnsupportedMediaType(ApiError):
     status = 415
     name = "unsupported-media-type"

@@ -134,7 +134,7 @@ def test_nginx_lets_go_of_a_connection_before_the_service_does() -> None:
 def test_its_own_refusals_are_of_kinds_that_are_explained() -> None:
     kinds = {f"/problems/{kind.name}": kind for kind in errors.kinds()}
     bodies = [json.loads(body) for body in re.findall(r"return \d+ '(.+)';", FILE.read_text())]
-    assert len(bodies) == 3
+    assert len(bodies) == 5
     for body in bodies:
         assert set(body) == {"type", "title", "status", "detail", "request_id"}
         assert (kinds[body["type"]].title, kinds[body["type"]].status) == (body["title"], body["status"])
@@ -206,7 +206,7 @@ async def test_long_headers_are_the_services_to_judge(web: Web) -> None:
     front = web[0]
     assert (await front.get("/api/v1/tasks", token="x" * 8100)).problem() == "unauthenticated"
     for size in (9000, 20_000):
-        assert (await front.get("/", headers={"X-Long": "x" * size})).problem() == "bad-request"
+        assert (await front.get("/", headers={"X-Long": "x" * size})).problem() == "headers-too-large"
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/", "//metrics", "/%6detrics", "/x/../metrics", "/metrics?a=b"])

@@ -110,7 +110,7 @@ def statuses(described: Described, name: str) -> set[int]:
     return {int(status) for status in described.operation(name).about["responses"]}
 
 
-ANY = {400, 417, 421, 429, 500, 503}
+ANY = {400, 414, 417, 421, 429, 431, 500, 503}
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,8 @@ def test_the_statuses_of_an_operation(described: Described, name: str, expected:
 
 
 def test_what_is_not_counted_or_always_answered_says_so(described: Described) -> None:
-    assert statuses(described, "read_live") == {200, 400, 417, 500}
-    assert statuses(described, "read_health") == {200, 400, 417, 500, 503}
+    assert statuses(described, "read_live") == {200, 400, 414, 417, 431, 500}
+    assert statuses(described, "read_health") == {200, 400, 414, 417, 431, 500, 503}
 
 
 def types(described: Described, name: str, status: int) -> set[str]:

@@ -85,6 +85,8 @@ async def answer_options(request: web.Request) -> web.Response | None:
     Raises:
         PreflightRefused: The page's origin, method or headers are not allowed.
     """
+    if request.method == hdrs.METH_OPTIONS and request.raw_path == "*":  # about the server (RFC 9110 section 9.3.7)
+        return web.Response(status=204)
     methods = methods_of_path(request) if request.method == hdrs.METH_OPTIONS else None
     if methods is None:
         return None

@@ -18,7 +18,13 @@ from todo_service.routes.table import Route
 from todo_service.wire import problems as wire
 from todo_service.wire.schemas import Schema, Schemas
 
-ANY_REQUEST = (errors.BadRequest, errors.ExpectationFailed, errors.InternalError)
+ANY_REQUEST = (
+    errors.BadRequest,
+    errors.UriTooLong,
+    errors.ExpectationFailed,
+    errors.HeadersTooLarge,
+    errors.InternalError,
+)
 ANY_BODY = (errors.BodyTimeout, errors.BodyTooLarge, errors.UnsupportedMediaType)
 BY_ACCESS: Mapping[Access, tuple[type[ApiError], ...]] = {
     Access.PUBLIC: (),

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 import uvloop
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from todo_service import errors
@@ -35,7 +36,7 @@ SHUTDOWN_SECONDS = 10  # how long a request in flight may go on after the listen
 LINGER_SECONDS = 1  # how long a client may take to notice that it has to go
 LINGER_POLL_SECONDS = 0.02
 BACKLOG = 1024
-MAX_HEADER = 8 * 1024 - 2  # bytes of a request line or of one header
+MAX_LINE, MAX_HEADER = 8 * 1024 - 2, 8 * 1024  # bytes of a request line, of one header; they tell the two errors apart
 
 Others = Iterable[tuple[web.Application, socket.socket]]
 
@@ -58,9 +59,9 @@ class _Protocol(RequestHandler):
             raise ConnectionError("the client has gone, or a part of an answer is sent already")
         self._begin(request)
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.info("bad_request", status=status)
-            self._count(request, HTTPStatus.BAD_REQUEST)
-            error: errors.ApiError = errors.BadRequest()
+            error: errors.ApiError = _refusal(exc)
+            log.info("bad_request", status=error.status)
+            self._count(request, error.status)
         else:
             error = to_api_error(exc if isinstance(exc, Exception) else RuntimeError("a request without an answer"))
         response = self._problem(request, error)
@@ -89,6 +90,17 @@ class _Protocol(RequestHandler):
         return response
 
 
+def _refusal(error: BaseException | None) -> errors.ApiError:
+    """Return the refusal of a request that the HTTP parser did not take."""
+    match error:
+        case LineTooLong(args=(_, limit, *_)):
+            return errors.UriTooLong() if str(limit) == str(MAX_LINE) else errors.HeadersTooLarge()
+        case BadHttpMessage(message=str(text)) if "Too many headers" in text:
+            return errors.HeadersTooLarge()
+        case _:
+            return errors.BadRequest()
+
+
 class _Server(web.Server):
     """Creates a `_Protocol` for each connection."""
 
@@ -108,7 +120,7 @@ class _LimitedRunner(web.AppRunner):
             keepalive_timeout=KEEPALIVE_SECONDS,
             shutdown_timeout=LINGER_SECONDS,  # after ours: see `_drain`
             lingering_time=LINGER_SECONDS,
-            max_line_size=MAX_HEADER,
+            max_line_size=MAX_LINE,
             max_field_size=MAX_HEADER,
             auto_decompress=False,
         )
