@@ -8,7 +8,7 @@ import pytest
 
 from tests.client import Api, User
 from tests.conftest import fill, make_settings, running_service
-from tests.routes.test_transfers import TYPES, exported, imported, tasks_of
+from tests.routes.test_transfers import IMPORT, TYPES, exported, imported, tasks_of
 
 Fields = dict[str, Any]
 
@@ -250,3 +250,64 @@ async def test_the_largest_file_is_a_setting(database_url: str) -> None:
         ada = await api.new_user()
         for size, status in ((2000, 200), (2001, 413)):
             assert (await imported(api, ada, '[{"title": "a"}]'.ljust(size))).status == status
+
+
+async def test_parameters_in_a_value_are_text(api: Api, ada: User, bob: User) -> None:
+    task = {"title": "cookie a=1; value=2", "description": ";TZID=x:y", "tags": ["k;tzid=1", 'a";VALUE=b']}
+    assert (await imported(api, ada, [task])).status == 200
+    assert (await imported(api, bob, await exported(api, ada, "ics"), "ics")).status == 200
+    [copy] = await tasks_of(api, bob)
+    assert {name: copy[name] for name in task} == task
+
+
+@pytest.mark.parametrize("duration", ["2 hours", "P99999999999D", ""])
+async def test_an_unreadable_duration_is_an_error_only_where_it_decides(api: Api, ada: User, duration: str) -> None:
+    alone = await imported(api, ada, todo(f"DURATION:{duration}"), "ics")
+    assert (alone.status, alone.body["created"]) == (200, 1)
+    if duration:
+        deciding = await imported(api, ada, todo("DTSTART:20260101T100000Z", f"DURATION:{duration}"), "ics")
+        assert (deciding.status, set(deciding.failing())) == (422, {"line 2: due_date"})
+
+
+async def test_names_that_cannot_be_sent_back_are_answered_too(api: Api, ada: User) -> None:
+    raw = '{"tasks": [{"title": "a", "\\ud800": 1}]}'
+    assert (await imported(api, ada, raw)).body["ignored"]["properties"] == {"?": 1}
+    strict = await api.post(IMPORT, raw=raw.encode(), as_=ada, headers={"Prefer": "handling=strict"})
+    assert strict.failing() == {"?": "unknown"}
+    assert len(await tasks_of(api, ada)) == 1
+    for path in ("/api/v1/tasks", "/api/v1/auth/login"):
+        answer = await api.post(path, raw=b'{"\\ud800": 1}', as_=ada, headers={"Prefer": "handling=strict"})
+        assert (answer.status, "?" in answer.failing()) == (422, True)
+
+
+@pytest.mark.parametrize("charset", ["x-unknown", "punycode", "utf-7", "unicode_escape", "rot13", "idna"])
+async def test_an_encoding_that_is_not_known_is_an_error_and_loses_nothing(api: Api, ada: User, charset: str) -> None:
+    for name, field in (("DUE", "due_date"), ("UID", "id"), ("DESCRIPTION", "description")):
+        line = f"{name};ENCODING=QUOTED-PRINTABLE;CHARSET={charset}:20261224"
+        answer = await imported(api, ada, todo(line), "ics")
+        assert (answer.status, answer.failing()) == (422, {f"line 2: {field}": "content_line"})
+
+
+async def test_a_table_that_cannot_be_read_to_its_end_is_not_imported_in_part(api: Api, ada: User) -> None:
+    file = "title\na\n" + '"b" c\n' + "d\n" * 50
+    answer = await imported(api, ada, file, "csv", "?on_error=skip")
+    assert (answer.status, answer.failing()) == (422, {"line 3: record": "csv"})
+    assert await tasks_of(api, ada) == []
+
+
+async def test_calendars_of_several_zones_name_none(api: Api, ada: User) -> None:
+    file = "\n".join(
+        todo("DUE:20260701T120000", around=(f"X-WR-TIMEZONE:{zone}",)) for zone in ("Europe/Berlin", "America/New_York")
+    )
+    assert set((await imported(api, ada, file, "ics")).failing().values()) == {"floating_time"}
+
+
+async def test_the_place_of_a_mistake_in_a_large_file_is_named(api: Api, ada: User) -> None:
+    text = '{"tasks": [{"title": x},' + '{"title": "a"},' * 20_000 + "{}]}"
+    answer = await imported(api, ada, text)
+    assert (answer.status, "line 1, column 22" in answer.body["detail"]) == (400, True)
+
+
+async def test_a_calendar_of_too_many_lines(api: Api, ada: User) -> None:
+    answer = await imported(api, ada, "BEGIN:VCALENDAR\n" + "\n" * 500_000 + "END:VCALENDAR", "ics")
+    assert answer.failing() == {"body": "too_many_lines"}

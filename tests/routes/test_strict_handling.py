@@ -46,6 +46,15 @@ async def test_unknown_members_of_a_batch(api: Api, ada: User) -> None:
     assert set(messages(refused)) == {"x", "operations[0].ident", "operations[0].task.tag", "operations[1].if_versoin"}
 
 
+async def test_no_more_unknown_names_than_a_person_can_read(api: Api, ada: User) -> None:
+    body = {f"name{n}": 1 for n in range(2000)}
+    refused = await api.post("/api/v1/tasks", body | {"title": "x"}, as_=ada, headers=STRICT)
+    assert len(messages(refused)) == 20
+    operations = [{"op": "create", "task": {"title": "x"} | {f"n{n}": 1 for n in range(50)}}] * 100
+    batch = await api.post("/api/v1/tasks/batch", {"operations": operations}, as_=ada, headers=STRICT)
+    assert len(messages(batch)) == 20
+
+
 @pytest.mark.parametrize(
     ("value", "applies"),
     [

@@ -144,11 +144,15 @@ def todo(*lines: str) -> bytes:
 
 
 DICE = random.Random(7)  # noqa: S311
+QUOTED = b"BEGIN:VCALENDAR\nBEGIN:VTODO\nSUMMARY;QUOTED-PRINTABLE:"
 HOSTILE: list[tuple[str, bytes]] = [
     *((name, DICE.randbytes(MEBIBYTE)) for name in BY_MEDIA_TYPE),
     *((name, bytes(DICE.choices(b"ab,;:=\"\r\n \\'BEGIN:VTODO", k=MEBIBYTE))) for name in BY_MEDIA_TYPE),
     *((name, bytes(MEBIBYTE)) for name in BY_MEDIA_TYPE),
     ("application/json", b"[" * MEBIBYTE),
+    ("text/calendar", QUOTED + b"=" * MEBIBYTE + b"\n" + b"=\n" * MEBIBYTE),
+    ("text/calendar", QUOTED + b"=\n" * 400_000),
+    ("text/calendar", (QUOTED + b"=41\n") * 30_000),
     ("application/json", b"[" + b",".join([b"{}"] * 100_000) + b"]"),
     ("application/json", b"[" + b",".join([b'{"title":1,"tags":1,"status":1,"due_date":1}'] * 10_000) + b"]"),
     ("application/json", b"[{" + b",".join(b'"%d":1' % n for n in range(90_000)) + b"}]"),

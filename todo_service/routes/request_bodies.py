@@ -9,27 +9,25 @@ from todo_service.errors import BadRequest, BodyTimeout, BodyTooLarge, Unsupport
 from todo_service.limits.load import LOAD
 
 MAX_BODY = 64 * 1024  # bytes
-BODY_SECONDS = 10
+MEBIBYTE = 2**20
+BODY_SECONDS = 10  # for each mebibyte that is begun
 LARGE_BODY = 1024 * 1024  # bytes, for a batch
 JSON = "application/json"
 BODY = web.RequestKey("body", bytes)
 MERGE_PATCH = "application/merge-patch+json"  # RFC 7396
 
 
-async def read(
-    request: web.Request, *, max_size: int = MAX_BODY, accepted: Collection[str] = (), patience: int = 1
-) -> bytes:
+async def read(request: web.Request, *, max_size: int = MAX_BODY, accepted: Collection[str] = ()) -> bytes:
     """Return the body, b"" if there is none, and keep it in the request as `BODY`.
 
     Args:
         max_size: Bytes.
         accepted: The accepted media types; by default JSON.
-        patience: How many times `BODY_SECONDS` it may take to arrive.
 
     Raises:
         BodyTooLarge: By `Content-Length`, before a byte is read, or while reading.
         UnsupportedMediaType: The media type is not accepted, or the body is encoded.
-        BodyTimeout: The body did not arrive within that time.
+        BodyTimeout: The body did not arrive within `BODY_SECONDS` for each mebibyte.
     """
     length = request.content_length
     if (length or 0) > max_size:
@@ -44,7 +42,7 @@ async def read(
         if len(raw) > max_size:
             raise BodyTooLarge(max_size)
     else:
-        raw = await _receive(request, max_size, patience)
+        raw = await _receive(request, max_size)
     if raw and length is None:  # a chunked body without a type may turn out to be empty
         _check_media(request, accepted)
     request[BODY] = raw
@@ -72,16 +70,19 @@ async def _answer_expectation(request: web.Request) -> None:
         request.writer.output_size = 0  # the answer itself has not begun
 
 
-async def _receive(request: web.Request, max_size: int, patience: int) -> bytes:
+async def _receive(request: web.Request, max_size: int) -> bytes:
     received = bytearray()
     try:
         await _answer_expectation(request)
-        async with asyncio.timeout(BODY_SECONDS * patience):
+        async with asyncio.timeout(BODY_SECONDS) as deadline:
+            began = asyncio.get_running_loop().time()
             with request.app[LOAD].wait():
                 async for chunk in request.content.iter_any():
                     received += chunk
                     if len(received) > max_size:
                         raise BodyTooLarge(max_size)
+                    if len(received) >= MEBIBYTE:
+                        deadline.reschedule(began + BODY_SECONDS * (1 + len(received) // MEBIBYTE))
     except TimeoutError:
         raise BodyTimeout from None
     except web.RequestPayloadError:

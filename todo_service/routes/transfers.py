@@ -1,6 +1,5 @@
 """Export and import: all of one's tasks as a file, and a file's tasks as one's own."""
 
-import math
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID
@@ -22,6 +21,7 @@ from todo_service.routes.descriptions import describe
 from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.idempotency import run_idempotent
 from todo_service.routes.responses import StreamedResponse
+from todo_service.routes.strict_handling import STRICT
 from todo_service.routes.table import Route
 from todo_service.wire.transfers import (
     BY_MEDIA_TYPE,
@@ -32,9 +32,9 @@ from todo_service.wire.transfers import (
     ImportQuery,
     ReadFile,
     answer,
+    check_nothing_ignored,
 )
 
-MEBIBYTE = 2**20
 IMPORTS_AT_ONCE = 4  # of the largest files, in a worker; one user has one
 IMPORT_BYTES = web.AppKey("import_bytes", PerUserByteBudget)
 PAGE = 250  # tasks: a megabyte of the largest
@@ -61,10 +61,10 @@ async def import_tasks(request: web.Request, query: ImportQuery) -> web.Response
     length = request.content_length
     size = max_size if length is None else min(length, max_size)
     with request.app[IMPORT_BYTES].reserve(request[CALLER].user_id, size):
-        body = await request_bodies.read(
-            request, max_size=max_size, accepted=BY_MEDIA_TYPE, patience=math.ceil(size / MEBIBYTE) or 1
-        )
+        body = await request_bodies.read(request, max_size=max_size, accepted=BY_MEDIA_TYPE)
         file = await request.app[IMPORT_READER].read(body, request.content_type, query)
+        if STRICT in request:
+            check_nothing_ignored(file)
         return await run_idempotent(request, _import, file, transactional=True)
 
 

@@ -19,6 +19,14 @@ from todo_service.wire.import_records import Ignored
 LONGEST = 65_536  # characters of a property: a mebibyte of categories takes the library 130 MB, and stalls when freed
 MAX_BYTES = 4 * LONGEST  # of a line; the rest of a longer one is dropped, which is refused anyway
 MAX_HEAD = 1000  # bytes of a line in which an encoding is looked for
+CHARSETS = {  # by their names in small letters: Python knows others, some of them slow, and remembers each unknown name
+    name: name
+    for name in (
+        "utf-8", "us-ascii", "shift_jis", "gb2312", "big5", "euc-kr", "koi8-r",
+        *(f"iso-8859-{part}" for part in (*range(1, 12), *range(13, 17))),
+        *(f"windows-{page}" for page in range(1250, 1259)),
+    )
+}  # fmt: skip
 QUOTED_PRINTABLE = b"QUOTED-PRINTABLE"
 UNCOUNTED = {"DTSTAMP", "VERSION", "PRODID"}  # the file's own, not a task's
 FRAMES = {"VCALENDAR", "VTIMEZONE", "STANDARD", "DAYLIGHT"}
@@ -99,7 +107,8 @@ def zone_names(raw: bytes) -> ZoneNames:
     zone = ""
     for path, _, name, value in _walk(raw):
         if path == ["VCALENDAR"] and name == "X-WR-TIMEZONE":
-            names.default = value.strip()
+            differs = names.default not in {None, value.strip()}
+            names.default = "" if differs else value.strip()  # several calendars in one file name several zones
         elif path == ["VCALENDAR", "VTIMEZONE"]:
             if name == "BEGIN":
                 zone = location = ""
@@ -149,7 +158,7 @@ def _unfolded(raw: bytes) -> Iterator[Line]:
     for index, physical in enumerate(io.BytesIO(raw.removeprefix(BOM_UTF8)), start=1):
         line = physical.rstrip(b"\r\n")
         if goes_on:
-            parts[-1] = parts[-1].removesuffix(b"=")
+            pass
         elif line[:1] in {b" ", b"\t"}:
             line = line[1:]
         else:
@@ -157,10 +166,10 @@ def _unfolded(raw: bytes) -> Iterator[Line]:
                 yield _line(number, parts)
             number, parts, length = index, [], 0
             is_quoted = QUOTED_PRINTABLE in line[:MAX_HEAD].partition(b":")[0].upper()
-        if length <= MAX_BYTES:
-            parts.append(line)
-            length += len(line)
         goes_on = is_quoted and line.endswith(b"=")
+        if length <= MAX_BYTES:
+            parts.append(line[:-1] if goes_on else line)
+            length += len(line)
     if any(parts):
         yield _line(number, parts)
 
@@ -181,10 +190,11 @@ def _decoded(line: str) -> str:
     if encoding is None:
         return line
     charset = _CHARSET.search(head)
+    name = charset[1].lower() if charset else "utf-8"
     decode = quopri.decodestring if encoding[1].upper() == "QUOTED-PRINTABLE" else base64.b64decode
     try:
-        text = decode(value.encode()).decode(charset[1] if charset else "utf-8")
-    except (binascii.Error, LookupError, ValueError):
+        text = decode(value[:MAX_BYTES].encode()).decode(CHARSETS.get(name))
+    except (binascii.Error, TypeError, ValueError):
         return "\0"  # not a content line, and named so
     text = re.sub(r"\r\n|\r|\n", r"\\n", text)
     return _CHARSET.sub("", _ENCODING.sub("", head + colon)) + text

@@ -23,6 +23,7 @@ MOMENTS = HISTORY | {"RECURRENCE-ID", "DUE", "DTSTART"}
 # The library would read any property as the type that VALUE names, and look up TZID part by part in files, with errors
 # that escape it and a cache that never shrinks. So it gets them under other names.
 _PREFIX = "X-TODO-SERVICE-"
+_HEAD = re.compile(r'(?:[^":]|"[^"]*"?)*')
 _HIDDEN = re.compile(r";[ \t]*(VALUE|TZID)[ \t]*=", re.IGNORECASE)
 
 
@@ -38,13 +39,16 @@ Component.register(Tolerant)
 
 def read(sent: dict[str, list[str]]) -> dict[str, list[Any]]:
     """Return the library's values of the lines by name. A malformed line has no value."""
-    lines = (
-        _HIDDEN.sub(rf";{_PREFIX}\1=", line.rstrip() if name in MOMENTS else line)
-        for name, its in sent.items()
-        for line in its
-    )
+    lines = (_hidden(line.rstrip() if name in MOMENTS else line) for name, its in sent.items() for line in its)
     todo = Component.from_ical("\r\n".join((f"BEGIN:{Tolerant.name}", *lines, f"END:{Tolerant.name}")))
     return {name: values if isinstance(values, list) else [values] for name, values in todo.items()}
+
+
+def _hidden(line: str) -> str:
+    """Return a line with other names for two parameters; its value, behind the first colon outside quotes, stays."""
+    head = _HEAD.match(line)
+    assert head is not None
+    return _HIDDEN.sub(rf";{_PREFIX}\1=", head[0]) + line[head.end() :]
 
 
 def status(value: str) -> str:
@@ -61,7 +65,7 @@ def number(value: Any, most: int, message: str, code: str) -> int:
 
 
 def duration(value: Any) -> timedelta:
-    length = getattr(value, "td", None)
+    length = None if isinstance(value, vBroken) else getattr(value, "td", None)
     if not isinstance(length, timedelta):
         raise UnreadableError("must be a duration such as PT2H", "duration")
     return length

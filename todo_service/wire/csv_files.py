@@ -139,7 +139,7 @@ def _records(lines: Any, columns: _Columns, skipped: int, options: ImportOptions
         try:
             cells = next(lines, None)
         except csv.Error as error:
-            yield Record(place, {"title": "-"}, (FieldError("record", _message(error), "csv"),))
+            yield Record(place, {"title": "-"}, (FieldError("record", _message(error), "csv"),), is_last=True)
             return
         if cells is None:
             return

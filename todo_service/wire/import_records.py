@@ -6,6 +6,7 @@ from datetime import tzinfo
 from typing import Literal, NamedTuple
 
 from todo_service.errors import FieldError, MalformedBody
+from todo_service.wire.text import readable
 
 MAX_NAMES = 100  # names of each kind that are counted; further ones are counted together
 MAX_NAME = 80  # characters
@@ -42,6 +43,7 @@ class Record(NamedTuple):
         place: The prefix of its fields in an error, such as "line 17: ".
         document: Its fields as JSON.
         unreadable: The fields that could not be read.
+        is_last: Whether nothing behind it can be read.
         revision: The number and the time of its revision, where a file may hold several revisions of one task.
     """
 
@@ -49,6 +51,7 @@ class Record(NamedTuple):
     document: object
     unreadable: tuple[FieldError, ...] = ()
     revision: tuple[int, str] | None = None
+    is_last: bool = False
 
 
 @dataclass(slots=True)
@@ -61,7 +64,7 @@ class Ignored:
 
     def column(self, name: str) -> None:
         """Note a column of a table."""
-        self.columns.append(name[:MAX_NAME] if len(self.columns) < MAX_NAMES else OTHERS)
+        self.columns.append(readable(name)[:MAX_NAME] if len(self.columns) < MAX_NAMES else OTHERS)
 
     def component(self, name: str) -> None:
         """Count a component of a calendar."""
@@ -81,5 +84,5 @@ class Ignored:
 
 
 def _count(counts: Counter[str], name: str) -> None:
-    name = name[:MAX_NAME]
+    name = readable(name)[:MAX_NAME]
     counts[name if name in counts or len(counts) < MAX_NAMES else OTHERS] += 1

@@ -24,11 +24,12 @@ DATES = {"due_date", "dueDate", "created_at", "createdAt", "updated_at", "update
 
 
 class Checked(NamedTuple):
-    """The valid tasks of a file, and the errors of the others."""
+    """The valid tasks of a file, the errors of the others and their number, and whether it was read to its end."""
 
     tasks: list[ImportTask]
     errors: tuple[FieldError, ...]
     failed: int
+    is_whole: bool
 
 
 class ImportedTask(TaskCreate):
@@ -89,7 +90,8 @@ def check(records: Iterable[Record], *, settings: Settings, time_zone: tzinfo | 
             tasks.append(task)
     if others:
         errors.append(FieldError("tasks", f"are not valid either: {', '.join(others)}", "more_rows"))
-    return Checked(tasks, tuple(errors), failed)
+    is_whole = not any(record.is_last for record in batch)
+    return Checked(tasks, tuple(errors), failed, is_whole)
 
 
 def _latest(records: list[Record], ignored: Ignored) -> list[Record]:

@@ -126,7 +126,7 @@ class _Scanner:
             try:
                 value, end = DECODER.raw_decode(window)
             except json.JSONDecodeError as error:
-                if is_rest:
+                if is_rest or (error.pos < size // 2 and not error.msg.startswith("Unterminated")):
                     raise json.JSONDecodeError(error.msg, self._text, self._at + error.pos) from None
             else:
                 if is_rest or end < size:

@@ -9,8 +9,11 @@ from todo_service.errors import FieldError
 from todo_service.wire.batch import Batch, CompleteOperation, CreateOperation, DeleteOperation, UpdateOperation
 from todo_service.wire.codec import Input, Naming
 from todo_service.wire.tasks import TaskCreate, TaskUpdate
+from todo_service.wire.text import readable
 
 CLOSE = 0.5  # similarity of a name that is suggested
+MOST_NAMED = 20  # unknown names of one request; to look for a suggestion takes 50 µs
+LONGEST = 40  # characters of a name that are compared
 _FIELDS = ("id", "user_id", "owner_id", "role", "version", "created_at", "updated_at", "completed_at")
 READ_ONLY = frozenset(name for field in _FIELDS for name in (field, to_camel(field)))  # clients may send them back
 OPERATIONS: dict[str, type[Input]] = {
@@ -29,8 +32,9 @@ def unknown_members(model: type[Input], document: object, naming: Naming) -> tup
     errors = unknown(model, document, naming)
     if model is Batch and isinstance(operations := document.get("operations"), list):
         for index, operation in enumerate(operations):
-            errors += _of_operation(operation, naming, f"operations[{index}].")
-    return errors
+            if len(errors) < MOST_NAMED:
+                errors += _of_operation(operation, naming, f"operations[{index}].")
+    return errors[:MOST_NAMED]
 
 
 def _of_operation(operation: object, naming: Naming, place: str) -> tuple[FieldError, ...]:
@@ -49,13 +53,13 @@ def unknown(model: type[Input], names: Iterable[str], naming: Naming, place: str
     known = model.fields_by_name()
     accepted = known.keys() | READ_ONLY if model in {TaskCreate, TaskUpdate} else known.keys()
     suggested = [camel if naming == "camel" else field for field, camel in model.spellings()]
+    found = [name for name in names if name not in accepted][:MOST_NAMED]
     return tuple(
-        FieldError(place + name, f"is not known here{_suggestion(name, suggested)}", "unknown")
-        for name in names
-        if name not in accepted
+        FieldError(place + readable(name), f"is not known here{_suggestion(name, suggested)}", "unknown")
+        for name in found
     )
 
 
 def _suggestion(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=1, cutoff=CLOSE)
+    close = get_close_matches(name[:LONGEST], known, n=1, cutoff=CLOSE)
     return f": did you mean `{close[0]}`?" if close else ""

@@ -59,6 +59,11 @@ def format_due_date(due_at: datetime | None, due_on: date | None) -> str | None:
     return due_on.isoformat() if due_on is not None else None
 
 
+def readable(name: str) -> str:
+    """Return a name that a client chose as text that can be sent back: `?` for each lone surrogate."""
+    return name.encode(errors="replace").decode()
+
+
 def is_invisible(text: str) -> bool:
     """Return whether nothing of a text can be seen: controls, formats, spaces, blank letters, selectors."""
     return all(unicodedata.category(mark) in UNSEEN or mark in BLANKS for mark in text)

@@ -67,7 +67,7 @@ class Zones(dict[str, tzinfo | None]):
         self.default = self[names.default] if names and names.default else None
 
     def __missing__(self, name: str) -> tzinfo | None:
-        for explained in filter(None, (name, self._locations.get(name))):
+        for explained in filter(None, (self._locations.get(name), name)):
             zone = self._find(explained.strip())
             if zone is not None:
                 return zone

@@ -186,17 +186,26 @@ def read(raw: bytes, media_type: str, query: ImportQuery, settings: Settings) ->
 
     Raises:
         MalformedBody: It is not well-formed.
-        ValidationFailed: Every invalid record is named, unless they are to be skipped.
+        ValidationFailed: Every invalid record is named, unless they are to be skipped; or the file cannot be read to
+            its end.
     """
     if not raw:
         raise errors.invalid("body", "is missing: send the file as the body", "missing")
     file, ignored, options = BY_MEDIA_TYPE[media_type], Ignored(), query.options
     records = file.read(raw, options, ignored)
     checked = imported_tasks.check(records, settings=settings, time_zone=options.time_zone, ignored=ignored)
-    if checked.errors and query.on_error == "fail":
+    if checked.errors and (query.on_error == "fail" or not checked.is_whole):
         raise ValidationFailed(checked.errors)
     tasks = transfers.pack(checked.tasks, precision=file.precision)
     return ReadFile(tasks, checked.failed, checked.errors, ignored)
+
+
+def check_nothing_ignored(file: ReadFile) -> None:
+    """Raise `ValidationFailed`, for strict handling, if a column, a component or a property was not taken over."""
+    ignored = file.ignored
+    names = dict.fromkeys((*ignored.columns, *ignored.components, *ignored.properties))
+    if names:
+        raise ValidationFailed(tuple(FieldError(name, "is not known here", "unknown") for name in names))
 
 
 def answer(result: ImportResult, file: ReadFile) -> dict[str, object]:
