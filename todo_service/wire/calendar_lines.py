@@ -193,8 +193,8 @@ def _decoded(line: str) -> str:
     name = charset[1].lower() if charset else "utf-8"
     decode = quopri.decodestring if encoding[1].upper() == "QUOTED-PRINTABLE" else base64.b64decode
     try:
-        text = decode(value[:MAX_BYTES].encode()).decode(CHARSETS.get(name))
-    except (binascii.Error, TypeError, ValueError):
+        text = decode(value[:MAX_BYTES].encode()).decode(CHARSETS[name])
+    except (binascii.Error, LookupError, ValueError):
         return "\0"  # not a content line, and named so
     text = re.sub(r"\r\n|\r|\n", r"\\n", text)
     return _CHARSET.sub("", _ENCODING.sub("", head + colon)) + text

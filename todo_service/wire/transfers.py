@@ -186,8 +186,7 @@ def read(raw: bytes, media_type: str, query: ImportQuery, settings: Settings) ->
 
     Raises:
         MalformedBody: It is not well-formed.
-        ValidationFailed: Every invalid record is named, unless they are to be skipped; or the file cannot be read to
-            its end.
+        ValidationFailed: It cannot be read to its end, or has invalid records, which are not to be skipped.
     """
     if not raw:
         raise errors.invalid("body", "is missing: send the file as the body", "missing")
