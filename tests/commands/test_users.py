@@ -13,6 +13,7 @@ from tests.client import PASSWORD, Api, User
 from tests.conftest import SECRET_KEY
 from tests.process import served
 from tests.routes.test_sessions import only_administrators, refresh, rows, until_refused
+from todo_service import __version__
 from todo_service.config.settings import ROOT
 
 SETTINGS = {"SECRET_KEY": SECRET_KEY, "TODO_SERVICE_VENV": sys.prefix, "BCRYPT_ROUNDS": "4"}
@@ -100,3 +101,30 @@ async def test_the_embedded_database_of_a_running_service_is_used(tmp_path: Path
 async def test_wrong_settings_are_2(database_url: str) -> None:
     done = await run("users", "list", DATABASE_URL="mysql://x")
     assert (done.returncode, "DATABASE_URL" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+
+
+async def test_a_forgotten_password_is_set_and_its_sessions_end(api: Api, database_url: str, tmp_path: Path) -> None:
+    ada = await api.new_user()
+    (tmp_path / "new").write_text("better horse 10\n")
+    done = await run(
+        "users", "set-password", ada.email, "--password-file", str(tmp_path / "new"), DATABASE_URL=database_url
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    await until_refused(api, ada.token)
+    assert (await refresh(api, ada.refresh_token)).status == 401
+    for password, status in ((PASSWORD, 401), ("better horse 10", 200)):
+        assert (await api.post("/api/v1/auth/login", {"email": ada.email, "password": password})).status == status
+    [line] = await rows(database_url, "SELECT actor_id, action FROM audit_log WHERE subject_id = $1", ada.id)
+    assert tuple(line) == ("bin/users", "password_set")
+    for password, reason in (("short", "at least 8"), (ada.email, "email")):
+        (tmp_path / "new").write_text(password)
+        refused = await run(
+            "users", "set-password", ada.id, "--password-file", str(tmp_path / "new"), DATABASE_URL=database_url
+        )
+        assert (refused.returncode, reason in refused.stderr, len(refused.stderr.splitlines())) == (2, True, 1)
+
+
+@pytest.mark.parametrize("name", ["users", "migrate", "backup", "serve"])
+async def test_commands_tell_their_version(name: str) -> None:
+    done = await run(name, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"Todo Service {__version__}\n", "")

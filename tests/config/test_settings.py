@@ -395,3 +395,62 @@ def test_every_setting_is_in_its_document_and_in_the_example() -> None:
         assert name.lower() in Settings.model_fields, name
     for name in re.findall(r"^\| `([A-Z_]+)` \|", document, re.MULTILINE):
         assert name.lower() in Settings.model_fields, name
+
+
+def test_secrets_come_from_files_too(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, text in (("secret_key", f"{SECRET_KEY}\n"), ("database_url", GOOD["DATABASE_URL"] + "\r\n")):
+        (tmp_path / name).write_text(text)
+        environment.setenv(f"{name.upper()}_FILE", str(tmp_path / name))
+    settings = Settings.load()
+    assert settings.secret_key is not None
+    assert settings.database_url is not None
+    assert (settings.secret_key.get_secret_value(), settings.cleaned) == (SECRET_KEY, ())
+    assert settings.database_url.get_secret_value() == GOOD["DATABASE_URL"]
+    environment.setenv("SECRET_KEY", SECRET_KEY)
+    environment.setenv("REDIS_URL_FILE", str(tmp_path / "nothing here"))
+    (tmp_path / "latin").write_bytes(b"\xe9" * 40)
+    environment.setenv("SERVICE_AUTH_TOKEN_FILE", str(tmp_path / "latin"))
+    (tmp_path / "empty").write_text("\n")
+    environment.setenv("SESSION_HASH_SECRET_FILE", str(tmp_path / "empty"))
+    reasons = wrong(environment)
+    assert set(reasons) == {"SECRET_KEY_FILE", "REDIS_URL_FILE", "SERVICE_AUTH_TOKEN_FILE", "SESSION_HASH_SECRET_FILE"}
+    assert "beside SECRET_KEY" in reasons["SECRET_KEY_FILE"]
+    assert "No such file" in reasons["REDIS_URL_FILE"]
+    assert "not UTF-8" in reasons["SERVICE_AUTH_TOKEN_FILE"]
+    assert CommandSettings.load().database_url is not None, "a command that needs no secret does not read them"
+
+
+@pytest.mark.parametrize("around", ["{}\n", ' "{}" ', "'{}'", "\t{}\r\n", "' {} '"])
+def test_what_is_around_a_secret_is_taken_off_with_a_note(environment: pytest.MonkeyPatch, around: str) -> None:
+    environment.setenv("SECRET_KEY", around.format(SECRET_KEY))
+    environment.setenv("JWT_ISSUER", around.format("https://auth.example.com"))
+    settings = Settings.load()
+    assert settings.signing_keys == [SECRET_KEY]
+    assert settings.jwt_issuer == "https://auth.example.com"
+    assert set(settings.cleaned) == {"SECRET_KEY", "JWT_ISSUER"}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7", "dev-secret-0123456789-abcdefghijklmnop",
+        "0123456789abcdef" * 4, "Ab3$xY7!kP" * 5, "this-is-my-super-secret-jwt-key-2024",
+    ],
+)  # fmt: skip
+def test_keys_that_everybody_knows_are_refused(environment: pytest.MonkeyPatch, secret: str) -> None:
+    assert "easy to guess" in wrong(environment, SECRET_KEY=secret)["SECRET_KEY"]
+
+
+@pytest.mark.parametrize("name", ["METRICS_PORT", "SERVER_PORT"])
+def test_a_variable_that_kubernetes_makes_is_explained(environment: pytest.MonkeyPatch, name: str) -> None:
+    assert "enableServiceLinks" in wrong(environment, **{name: "tcp://10.0.0.5:9090"})[name]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_an_env_file_in_another_encoding_is_one_sentence(
+    environment: pytest.MonkeyPatch, tmp_path: Path, encoding: str
+) -> None:
+    (tmp_path / ".env").write_bytes("APP_NAME=Aufgäben\n".encode(encoding))
+    with pytest.raises(SettingsError, match="not UTF-8: save it") as refused:
+        Settings.load()
+    assert len(str(refused.value).splitlines()) == 1

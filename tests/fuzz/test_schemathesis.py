@@ -49,7 +49,6 @@ async def test_no_check_of_any_operation_fails(postgres_url: str, tmp_path: Path
                 FUZZ_TOKEN=user.token,
                 FUZZ_USER_ID=user.id,
                 FUZZ_ADMIN_TOKEN=(await sign_in(api, admin))["access_token"],
-                FUZZ_SERVICE_TOKEN=SERVICE_TOKEN,
             )
     assert status == 0, said[-20_000:]
     assert f"Tested: {len(ALL_ROUTES)}" in said, said[-20_000:]

@@ -1,5 +1,6 @@
 """The description of the API: it is whole, it is valid, and it says of each row what the row says."""
 
+import gzip
 import re
 from collections import Counter
 from dataclasses import replace
@@ -30,14 +31,33 @@ async def described(api: Api) -> Described:
     return Described((await api.get("/openapi.json")).body)
 
 
-async def test_it_is_served_to_everybody_under_two_addresses(api: Api) -> None:
+async def test_it_is_served_to_everybody_and_v1_alone_under_v1(api: Api) -> None:
     first, second = await api.get("/openapi.json"), await api.get("/api/v1/openapi.json", token="nobody's")
     assert (first.status, second.status) == (200, 200)
-    assert first.raw == second.raw
+    of_v1 = {path for path in first.body["paths"] if path.startswith("/api/v1/") or not path.startswith("/api/")}
+    assert set(second.body["paths"]) == of_v1 < set(first.body["paths"])
+    assert all(second.body["paths"][path] == first.body["paths"][path] for path in of_v1)
+    assert list(OpenAPIV31SpecValidator(second.body).iter_errors()) == []
+    assert len(second.raw) < 0.7 * len(first.raw)
     assert first.headers["Content-Type"].startswith("application/json")
     assert first.headers["Cache-Control"] == "public, no-cache"
     assert first.body["openapi"] == "3.1.0"
     assert first.body["info"]["version"] == __version__
+
+
+async def test_it_is_compressed_on_request(api: Api) -> None:
+    for path in ("/openapi.json", "/api/v1/openapi.json"):
+        headers = {"Accept-Encoding": "gzip"}
+        async with api.session.get(api.base + path, headers=headers, auto_decompress=False) as answer:
+            assert (answer.headers["Content-Encoding"], answer.headers["Vary"]) == ("gzip", "Accept-Encoding")
+            raw, tag = await answer.read(), answer.headers["ETag"]
+        plain = await api.get(path, headers={"Accept-Encoding": "identity"})
+        assert gzip.decompress(raw) == plain.raw
+        assert "Content-Encoding" not in plain.headers
+        assert tag != plain.headers["ETag"]
+        for accepted, known, status in (("gzip", tag, 304), ("identity", tag, 200)):
+            again = await api.get(path, headers={"Accept-Encoding": accepted, "If-None-Match": known})
+            assert again.status == status
 
 
 async def test_whoever_has_it_is_told_so(api: Api) -> None:

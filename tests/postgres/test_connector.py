@@ -51,7 +51,7 @@ async def test_a_host_that_refuses_is_passed_over(database_url: str, logged: lis
     with refusing_port() as port:
         async with Proxy(database_url) as proxy, opened(proxy.url(f"127.0.0.1:{port}", proxy.address)) as db_:
             assert await db_.ping()
-    assert all(entry["event"] == "database_url_note" for entry in logged)
+    assert {entry["event"] for entry in logged} <= {"database_url_note", "event_loop_stalled"}
 
 
 async def test_a_frozen_host_is_tried_last_the_next_time(database_url: str, logged: list[Any]) -> None:

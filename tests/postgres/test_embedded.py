@@ -267,7 +267,7 @@ def test_a_missing_wheel_is_explained(tmp_path: Path) -> None:
     with child(tmp_path, "-S") as process:
         status, errors = ending(process)
     assert status == 1
-    assert "pip install --require-hashes -r requirements-dev.txt" in errors
+    assert "pip install --require-hashes -r requirements-serve.txt" in errors
 
 
 def test_only_the_main_thread_may_start_it(tmp_path: Path) -> None:

@@ -14,6 +14,14 @@ async def test_the_root_names_service_and_links(api: Api) -> None:
     assert answer.body["links"]["health"] == "/health"
 
 
+async def test_the_root_is_a_page_for_a_browser(api: Api) -> None:
+    page = await api.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert (page.headers["Vary"], "style-src 'self'" in page.headers["Content-Security-Policy"]) == ("Accept", True)
+    for path in (await api.get("/")).body["links"].values():
+        assert f'href="{path}"' in page.raw.decode()
+
+
 async def test_every_link_of_the_root_leads_somewhere(api: Api) -> None:
     links = (await api.get("/")).body["links"]
     assert {"docs", "redoc", "openapi", "tasks", "problems"} <= set(links)

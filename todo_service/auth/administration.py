@@ -4,7 +4,7 @@ import structlog
 
 from todo_service.auth.accounts import refuse_last_admin
 from todo_service.auth.refresh_tokens import end_all
-from todo_service.errors import NotFound
+from todo_service.errors import NoPasswordAccount, NotFound
 from todo_service.postgres.database import Database
 from todo_service.queries import audit_log, refresh_tokens, users
 from todo_service.queries.audit_log import AuditEntry
@@ -47,6 +47,25 @@ async def delete(database: Database, user_id: str, *, actor_id: str, request_id:
             raise NotFound(NO_SUCH_USER)
         await audit_log.insert(db, AuditEntry("account_deleted", actor_id, request_id), subject_id=user_id)
     log.info("account_deleted", actor_id=actor_id, subject_id=user_id)
+
+
+async def set_password(database: Database, user_id: str, password_hash: str, *, actor_id: str, request_id: str) -> None:
+    """Set the password of an account, and end its sessions and access tokens.
+
+    Raises:
+        NotFound: There is no such user.
+        NoPasswordAccount: The user has no password here.
+    """
+    async with database.transaction() as db:
+        user = await users.lock(db, user_id=user_id)
+        if user is None:
+            raise NotFound(NO_SUCH_USER)
+        if user.password_hash is None:
+            raise NoPasswordAccount("This user signs in elsewhere and has no password here.")
+        await users.update_password(db, user_id=user_id, old=user.password_hash, new=password_hash)
+        await refresh_tokens.delete_others(db, user_id=user_id, family_id=None)
+        await audit_log.insert(db, AuditEntry("password_set", actor_id, request_id), subject_id=user_id)
+    log.info("password_set", actor_id=actor_id, subject_id=user_id)
 
 
 async def end_sessions(database: Database, user_id: str, *, actor_id: str, request_id: str) -> None:

@@ -2,15 +2,18 @@
 
 import argparse
 import asyncio
+import getpass
 import json
 import secrets
 import sys
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import asyncpg
 
+from todo_service import __version__
 from todo_service.commands.command_settings import CommandSettings
 from todo_service.commands.development import prepared
 from todo_service.commands.dump_files import DumpError
@@ -42,6 +45,8 @@ class Parser(argparse.ArgumentParser):
         lines = ["examples:", *(f"  {example}" for example in examples), "", STATUS] if examples else []
         formatting = argparse.RawDescriptionHelpFormatter
         super().__init__(epilog="\n".join(lines), formatter_class=formatting, **options)  # type: ignore[arg-type]
+        if examples:
+            self.add_argument("--version", action="version", version=f"Todo Service {__version__}")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see --help.\n")
@@ -49,6 +54,11 @@ class Parser(argparse.ArgumentParser):
     def add_json(self) -> None:
         """Add the option `--json`."""
         self.add_argument("--json", action="store_true", help="one JSON document on standard output, nothing else")
+
+    def add_password_file(self) -> None:
+        """Add the option `--password-file`."""
+        text = "a file with the password alone; one line end is dropped"
+        self.add_argument("--password-file", type=Path, help=text)
 
     def add_folder(self) -> None:
         """Add the folder in which relative paths start.
@@ -120,9 +130,28 @@ def request_id() -> str:
     return f"command-{secrets.token_hex(8)}"
 
 
+def new_password(folder: Path, file: Path | None) -> str:
+    """Return the password in a file, or from the terminal. Raises `OSError`, or `ValueError` with the reason."""
+    return password_from(folder / file) if file else _ask_password()
+
+
 def password_from(path: Path) -> str:
     """Return the password in a file, without one line end. Raises `OSError` or `UnicodeDecodeError`."""
     return path.read_text().removesuffix("\n")
+
+
+def _ask_password() -> str:
+    """Return the password from the terminal. Raises `ValueError` with the reason if there is none."""
+    try:
+        with warnings.catch_warnings(action="error", category=getpass.GetPassWarning):
+            password, again = getpass.getpass("Password: "), getpass.getpass("The same again: ")
+    except getpass.GetPassWarning:
+        raise ValueError("there is no terminal to ask on; use --password-file") from None
+    except EOFError:
+        raise ValueError("none was typed") from None
+    if password != again:
+        raise ValueError("the two differ")
+    return password
 
 
 async def _awaited(act: Callable[[Settings], Awaitable[int]], settings: Settings) -> int:

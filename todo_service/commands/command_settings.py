@@ -19,10 +19,14 @@ class CommandSettings(Settings):
 
     needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS
 
+    @classmethod
+    def reads(cls, name: str) -> bool:
+        return name in cls.needed or name.startswith("database_")
+
     @model_validator(mode="before")
     @classmethod
     def _only_what_is_needed(cls, values: dict[str, object]) -> dict[str, object]:
-        return {name: value for name, value in values.items() if name in cls.needed or name.startswith("database_")}
+        return {name: value for name, value in values.items() if cls.reads(name)}
 
     @field_validator("database_url")
     @classmethod

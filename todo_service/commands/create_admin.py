@@ -1,10 +1,7 @@
 """`bin/create-admin`: create an administrator's account. The password is typed, or read from a file."""
 
 import argparse
-import getpass
-import warnings
 from functools import partial
-from pathlib import Path
 
 from todo_service.auth import administration, sign_in
 from todo_service.auth.passwords import BcryptPool, PasswordHasher
@@ -27,13 +24,12 @@ def main() -> int:
     parser = command.Parser(prog="bin/create-admin", description=__doc__, examples=EXAMPLES)
     parser.add_argument("email")
     parser.add_argument("--name", help="the full name")
-    parser.add_argument("--password-file", type=Path, help="a file with the password alone; one line end is dropped")
+    parser.add_password_file()
     parser.add_json()
     parser.add_folder()
     arguments = parser.parse_args()
-    file = arguments.password_file
     try:
-        password = command.password_from(arguments.folder / file) if file else _ask_password()
+        password = command.new_password(arguments.folder, arguments.password_file)
     except (OSError, ValueError) as error:
         return fail(f"No password: {error}", status=2)
     document = {"email": arguments.email, "password": password}
@@ -61,17 +57,3 @@ async def _create(
     )
     command.report(profile(admin), f"{admin.id}  {admin.email} is an administrator", as_json=arguments.json)
     return 0
-
-
-def _ask_password() -> str:
-    """Return the password from the terminal. Raises `ValueError` with the reason if there is none."""
-    try:
-        with warnings.catch_warnings(action="error", category=getpass.GetPassWarning):
-            password, again = getpass.getpass("Password: "), getpass.getpass("The same again: ")
-    except getpass.GetPassWarning:
-        raise ValueError("there is no terminal to ask on; use --password-file") from None
-    except EOFError:
-        raise ValueError("none was typed") from None
-    if password != again:
-        raise ValueError("the two differ")
-    return password

@@ -1,4 +1,6 @@
-"""`bin/users`: list accounts, deactivate, activate, set a role, end sessions. Every change is in the audit log."""
+"""`bin/users`: list accounts, deactivate, activate, set a role or a password, end sessions. Every change is in the
+audit log.
+"""
 
 import argparse
 import json
@@ -6,13 +8,16 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from todo_service.auth import administration
+from todo_service.auth.passwords import BcryptPool, PasswordHasher
 from todo_service.commands import command
 from todo_service.config.settings import Settings
 from todo_service.errors import NotFound
 from todo_service.postgres.database import Database
 from todo_service.queries import users
 from todo_service.queries.users import Filter, UserChanges, UserRow
-from todo_service.wire.users import SignIn, profile
+from todo_service.wire import codec
+from todo_service.wire.new_passwords import is_email
+from todo_service.wire.users import PasswordChange, SignIn, profile
 
 ACTOR = "bin/users"
 PAGE = 1000
@@ -21,6 +26,7 @@ EXAMPLES = (
     "bin/users list --inactive --json",
     "bin/users deactivate ada@example.com",
     "bin/users set-role ada@example.com admin",
+    "bin/users set-password ada@example.com --password-file /run/secrets/ada",
 )
 
 
@@ -33,6 +39,7 @@ def main() -> int:
 
 def _parser() -> command.Parser:
     parser = command.Parser(prog="bin/users", description=__doc__, examples=EXAMPLES)
+    parser.add_folder()
     actions = parser.add_subparsers(required=True)
     listing = actions.add_parser("list", help="list accounts, newest first")
     listing.add_argument("--q", type=command.text, help="part of the email or the name")
@@ -49,6 +56,9 @@ def _parser() -> command.Parser:
     role = _of_one(actions.add_parser("set-role", help="give a role"))
     role.add_argument("role", choices=["user", "admin"])
     role.set_defaults(act=_change, changes=None)
+    password = _of_one(actions.add_parser("set-password", help="set a password, typed or from a file; sessions end"))
+    password.add_password_file()
+    password.set_defaults(act=_set_password)
     revoke = _of_one(actions.add_parser("revoke-sessions", help="end every session and access token"))
     revoke.set_defaults(act=_revoke)
     return parser
@@ -77,6 +87,25 @@ async def _change(arguments: argparse.Namespace, _: Settings, database: Database
     user_id = await _user_id(database, arguments.id_or_email)
     user = await administration.update(database, user_id, changes, actor_id=ACTOR, request_id=command.request_id())
     command.report(profile(user), _line(user), as_json=arguments.json)
+    return 0
+
+
+async def _set_password(arguments: argparse.Namespace, settings: Settings, database: Database) -> int:
+    user_id = await _user_id(database, arguments.id_or_email)
+    async with database.connection() as db:
+        user = await users.select(db, user_id=user_id)
+    try:
+        password = command.new_password(arguments.folder, arguments.password_file)
+    except (OSError, ValueError) as error:
+        return command.fail(f"No password: {error}", status=2)
+    body = codec.validate(PasswordChange, {"current_password": "", "new_password": password}, context=settings)
+    if user and user.email and is_email(password, user.email):
+        return command.fail("new_password must not be the email or its first part", status=2)
+    pool = BcryptPool(rounds=settings.bcrypt_rounds)
+    hashed = await PasswordHasher(pool).hash(body.new_password)
+    await pool.close()
+    await administration.set_password(database, user_id, hashed, actor_id=ACTOR, request_id=command.request_id())
+    command.report({"id": user_id}, f"{user_id}  has a new password; its sessions have ended", as_json=arguments.json)
     return 0
 
 

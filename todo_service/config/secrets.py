@@ -11,7 +11,38 @@ SIGNING_SECRETS = ("secret_key", "secret_key_previous")
 UNIQUE_SECRETS = ("better_auth_secret", *SIGNING_SECRETS, "session_hash_secret", "service_auth_token")
 MIN_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518 section 3.2
 MIN_DISTINCT_BYTES = 10
-PLACEHOLDERS = ("change-me", "changeme", "change_me", "replace", "your-", "your_", "example", "placeholder")
+MAX_PATTERN = 16  # characters of a pattern that is repeated
+SAMPLES = frozenset(
+    {
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",  # FastAPI's tutorial
+        "0123456789abcdef0123456789abcdef",
+        "abcdefghijklmnopqrstuvwxyz123456",
+        "abcdefghijklmnopqrstuvwxyz0123456789",
+    }
+)
+PLACEHOLDERS = (
+    "dev-secret",
+    "dev_secret",
+    "devsecret",
+    "secret-key",
+    "secret_key",
+    "secretkey",
+    "supersecret",
+    "super-secret",
+    "super_secret",
+    "password",
+    "insecure",
+    "for-dev",
+    "test-secret",
+    "change-me",
+    "changeme",
+    "change_me",
+    "replace",
+    "your-",
+    "your_",
+    "example",
+    "placeholder",
+)
 SIGNING = b"todo-service access token signing key"
 FERNET_ADVICE = "a Fernet key: 32 random bytes in base64; `openssl rand -base64 32` makes one"
 _FERNET_KEY = re.compile(r"[A-Za-z0-9+/_-]{43}=")
@@ -26,9 +57,17 @@ def check_strength(secret: str, min_bytes: int) -> None:
     """Raise `ValueError` for a secret that is short or easy to guess; the text never repeats it."""
     if len(secret.encode()) < min_bytes:
         raise ValueError(f"must be {min_bytes} bytes or longer; `openssl rand -hex {min_bytes}` makes a good one")
-    guessable = any(word in secret.lower() for word in PLACEHOLDERS)
-    if guessable or len(set(secret.encode())) < MIN_DISTINCT_BYTES:
+    guessable = any(word in secret.lower() for word in PLACEHOLDERS) or secret.lower() in SAMPLES
+    if guessable or len(set(secret.encode())) < MIN_DISTINCT_BYTES or _is_repeated(secret):
         raise ValueError("is easy to guess; `openssl rand -hex 64` makes a good one")
+
+
+def _is_repeated(secret: str) -> bool:
+    """Return whether a short pattern makes up the whole, such as `0123456789abcdef` three times."""
+    return any(
+        len(secret) > 2 * size and secret == (secret[:size] * len(secret))[: len(secret)]
+        for size in range(1, MAX_PATTERN + 1)
+    )
 
 
 def parse_fernet_keys(text: str) -> list[str]:

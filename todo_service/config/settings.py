@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from aiohttp import web
+from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     AliasChoices,
     BeforeValidator,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
 )
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from todo_service.config import allowlists, secrets
+from todo_service.config import allowlists, secret_values, secrets
 from todo_service.config.secrets import plain_text
 from todo_service.config.settings_checks import SettingsChecks
 from todo_service.config.trusted_proxies import Network, networks
@@ -37,6 +39,15 @@ LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"],
     BeforeValidator(lambda text: text.upper() if isinstance(text, str) else text),
 ]
+
+
+def _not_of_kubernetes(value: object) -> object:
+    if isinstance(value, str) and value.startswith("tcp://"):
+        raise ValueError(
+            "is an address that Kubernetes sets for a service of this name: set enableServiceLinks to false for the "
+            "pod, or set this variable yourself"
+        )
+    return value
 
 
 class SettingsError(Exception):
@@ -60,14 +71,16 @@ class Settings(SettingsChecks):
     log_level: LogLevel = "INFO"
 
     server_host: str = "127.0.0.1"
-    server_port: int = Field(8000, ge=1, le=65535, validation_alias=AliasChoices("SERVER_PORT", "PORT"))
+    server_port: Annotated[int, BeforeValidator(_not_of_kubernetes)] = Field(
+        8000, ge=1, le=65535, validation_alias=AliasChoices("SERVER_PORT", "PORT")
+    )
     drain_seconds: float | None = Field(None, ge=0, le=300)
     cors_origins: Names = ()
     cors_allow_headers: Annotated[Names, AfterValidator(allowlists.check_header_names)] = ("*",)
     allowed_hosts: Annotated[Names, AfterValidator(allowlists.check_hosts)] = ()
     web_concurrency: int = Field(1, ge=1, le=64)
     max_requests_in_flight: int = Field(128, ge=1, le=10_000)
-    metrics_port: int | None = Field(None, ge=1, le=65535)
+    metrics_port: Annotated[int | None, BeforeValidator(_not_of_kubernetes)] = Field(None, ge=1, le=65535)
     docs_enabled: bool = True
 
     data_dir: Path = ROOT / ".data"
@@ -112,6 +125,8 @@ class Settings(SettingsChecks):
     redis_url: SecretStr | None = None
     trusted_proxies: Networks = ()
 
+    _cleaned: tuple[str, ...] = PrivateAttr(())
+
     @classmethod
     def load(cls, **overrides: object) -> Self:
         """Read the environment, and `.env` in development. `overrides` take precedence.
@@ -120,11 +135,28 @@ class Settings(SettingsChecks):
             SettingsError: One line for each wrong variable; no value is repeated in it.
         """
         in_development = (os.environ.get("ENVIRONMENT") or "development") == "development"
+        file = ROOT / ".env" if in_development else None
+        found = secret_values.read(_from_dotenv(file) | os.environ, [name for name in CLEANED if cls.reads(name)])
+        wrong = dict(found.wrong)
         try:
-            return cls(_env_file=ROOT / ".env" if in_development else None, **overrides)  # type: ignore[arg-type]
+            settings = cls(_env_file=file, **(found.values | overrides))  # type: ignore[arg-type]
         except ValidationError as error:
-            lines = [f"  {_variable(detail['loc'])}: {_reason(detail['msg'])}" for detail in error.errors()]
-        raise SettingsError("\n".join(["These settings are wrong:", *lines]))
+            wrong |= {_variable(detail["loc"]): _reason(detail["msg"]) for detail in error.errors()}
+        if wrong:
+            lines = [f"  {name}: {reason}" for name, reason in wrong.items()]
+            raise SettingsError("\n".join(["These settings are wrong:", *lines]))
+        settings._cleaned = tuple(found.cleaned)
+        return settings
+
+    @classmethod
+    def reads(cls, name: str) -> bool:
+        """Return whether the setting counts here: commands read some only."""
+        return True
+
+    @property
+    def cleaned(self) -> tuple[str, ...]:
+        """The variables that had white space or quotes around their values."""
+        return self._cleaned
 
     @property
     def in_production(self) -> bool:
@@ -159,6 +191,22 @@ class Settings(SettingsChecks):
 
 
 SETTINGS = web.AppKey("settings", Settings)
+CLEANED = (
+    *(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None),
+    "jwt_issuer",
+    "jwt_audience",
+)  # settings that may come from a file, and whose white space and quotes are taken off
+
+
+def _from_dotenv(file: Path | None) -> dict[str, str]:
+    """Return the variables in a file, none without a file. Raises `SettingsError` if it is not UTF-8."""
+    if file is None:
+        return {}
+    try:
+        found = dotenv_values(file, encoding="utf-8", interpolate=False)
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file} is not UTF-8: save it in that encoding.") from None
+    return {name.upper(): value for name, value in found.items() if value is not None}
 
 
 def _variable(loc: tuple[int | str, ...]) -> str:

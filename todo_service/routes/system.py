@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import hdrs, web
 
-from todo_service import __version__
+from todo_service import __version__, static_files
 from todo_service.auth.access import Access
 from todo_service.config.settings import SETTINGS
 from todo_service.limits.load import LOAD
@@ -16,13 +16,17 @@ from todo_service.postgres.failures import is_schema_mismatch, is_unavailable
 from todo_service.postgres.migrations import Migration
 from todo_service.routes import responses
 from todo_service.routes.descriptions import describe
+from todo_service.routes.request_bodies import JSON
 from todo_service.routes.table import Route
+from todo_service.wire import pages
 from todo_service.wire.metrics import Summary, summary
+from todo_service.wire.negotiation import prefers_html
 from todo_service.wire.system import Alive, Health, NotReady, Ready, Root, Unhealthy
 
 SERVICE = "todo-backend"
 MIGRATIONS = web.AppKey("migrations", tuple[Migration, ...])
 SCRAPE = web.AppKey("scrape", asyncio.Lock)  # one scrape at a time, so that many cannot take all threads
+BY_ACCEPT = {"Vary": "Accept"}
 DOCS_LINKS = {"docs": "/docs", "redoc": "/redoc", "openapi": "/openapi.json"}
 LINKS = {
     "health": "/health",
@@ -33,12 +37,17 @@ LINKS = {
 }
 
 
-@describe({200: Root})
+@describe({200: {JSON: Root, "text/html": str}})
 async def read_root(request: web.Request) -> web.Response:
-    """Read the name, the version, and links to other addresses."""
+    """Read the name, the version, and links to other addresses: as a page, if `Accept` prefers HTML."""
     settings = request.app[SETTINGS]
     links = (DOCS_LINKS if settings.docs_enabled else {}) | LINKS
-    return responses.json({"name": settings.app_name, "version": __version__, "links": links})
+    if prefers_html(request.headers.getall(hdrs.ACCEPT, [])):
+        style = static_files.read(static_files.STYLE).path
+        return responses.html(
+            pages.root(settings.app_name, __version__, links, style=style), policy=pages.READING, headers=BY_ACCEPT
+        )
+    return responses.json({"name": settings.app_name, "version": __version__, "links": links}, headers=BY_ACCEPT)
 
 
 @describe({200: Health, 503: Unhealthy})

@@ -4,7 +4,7 @@ Every text is escaped. Scripts and styles are files, never in a page, so that th
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from http import HTTPStatus
 
@@ -29,6 +29,23 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
+
+
+def root(service: str, version: str, links: Mapping[str, str], *, style: str) -> str:
+    """Return the page of the service itself: its name, and its addresses by their names."""
+    rows = "\n".join(
+        f'<tr><td>{escape(name)}</td><td><a href="{escape(path)}"><code>{escape(path)}</code></a></td></tr>'
+        for name, path in links.items()
+    )
+    body = f"""<main>
+<h1>{escape(service)}</h1>
+<p>Version {escape(version)}. This is an API: programs get the same as JSON.</p>
+<table>
+<tr><th>Name</th><th>Address</th></tr>
+{rows}
+</table>
+</main>"""
+    return page(service, body, styles=[style])
 
 
 def problem(kind: type[ApiError], *, service: str, style: str) -> str:
