@@ -21,28 +21,9 @@ SAMPLES = frozenset(
     }
 )
 PLACEHOLDERS = (
-    "dev-secret",
-    "dev_secret",
-    "devsecret",
-    "secret-key",
-    "secret_key",
-    "secretkey",
-    "supersecret",
-    "super-secret",
-    "super_secret",
-    "password",
-    "insecure",
-    "for-dev",
-    "test-secret",
-    "change-me",
-    "changeme",
-    "change_me",
-    "replace",
-    "your-",
-    "your_",
-    "example",
-    "placeholder",
-)
+    "change-me", "changeme", "change_me", "replace", "your-", "your_", "example", "placeholder", "dev-secret",
+    "dev_secret", "supersecret", "super-secret", "super_secret",
+)  # fmt: skip
 SIGNING = b"todo-service access token signing key"
 FERNET_ADVICE = "a Fernet key: 32 random bytes in base64; `openssl rand -base64 32` makes one"
 _FERNET_KEY = re.compile(r"[A-Za-z0-9+/_-]{43}=")
