@@ -1,5 +1,6 @@
 """Import: files as other programs write them. Nothing is lost in silence, and nothing is guessed."""
 
+import gc
 import json
 from typing import Any
 from uuid import uuid4
@@ -311,3 +312,15 @@ async def test_the_place_of_a_mistake_in_a_large_file_is_named(api: Api, ada: Us
 async def test_a_calendar_of_too_many_lines(api: Api, ada: User) -> None:
     answer = await imported(api, ada, "BEGIN:VCALENDAR\n" + "\n" * 500_000 + "END:VCALENDAR", "ics")
     assert answer.failing() == {"body": "too_many_lines"}
+
+
+async def test_a_refused_file_is_not_kept_in_memory(api: Api, ada: User) -> None:
+    """An exception that is made once and raised again keeps the frames of every time, and the files in them."""
+    gc.collect()
+    before = sum(len(one) for one in gc.get_referents(*gc.get_objects()) if type(one) is bytes and len(one) > 2**20)
+    for name, raw in (("csv", b"\xff" * 2**21), ("json", b"\xff" * 2**21), ("json", b"{}".ljust(2**21))):
+        for _ in range(3):
+            assert (await imported(api, ada, raw, name)).status in {400, 422}
+    gc.collect()
+    after = sum(len(one) for one in gc.get_referents(*gc.get_objects()) if type(one) is bytes and len(one) > 2**20)
+    assert after - before <= 3 * 2**21, "no more than this test holds itself"

@@ -10,7 +10,7 @@ _LABEL = "[a-z0-9]([a-z0-9_-]*[a-z0-9])?"
 _NAME = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\])"
 _ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://{_NAME}(?::(?P<port>[1-9][0-9]{{0,4}}))?", re.ASCII)
 _PATTERN = re.compile(rf"(?:\*\.)?{_NAME}", re.ASCII)
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
 _HOST = re.compile(rf"(?P<name>{_NAME})\.?(?::[0-9]{{0,5}})?", re.ASCII)
 
 
@@ -49,7 +49,7 @@ def check_header_names(names: tuple[str, ...]) -> tuple[str, ...]:
     if ANY in names and len(names) > 1:
         raise ValueError("must be * alone, or name headers")
     for place, name in enumerate(names, 1):
-        if not _HEADER_NAME.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             raise ValueError(f"entry {place} must be the name of a header, such as traceparent")
     return names
 

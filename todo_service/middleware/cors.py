@@ -4,7 +4,6 @@ aiohttp-cors knows single resources. `_Everywhere` applies it to every request, 
 `answer_options` lets it answer preflights and gives its answers the form of this service.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp_cors import CorsConfig, ResourceOptions
 from aiohttp_cors.abc import AbstractRouterAdapter
 
-from todo_service.config.allowlists import ANY
+from todo_service.config.allowlists import ANY, HEADER_NAME
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import PreflightRefused
 
@@ -22,7 +21,6 @@ EXPOSED = (
     "X-RateLimit-Reset", "Retry-After", "Link", "X-Total-Count", "Location", "Idempotency-Replayed",
     "Content-Disposition", "WWW-Authenticate", "Preference-Applied",
 )  # fmt: skip
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
 MAX_ASKED = 50  # headers of one preflight
 ACCEPTED = (
     "Accept", "Accept-Language", "Authorization", "Cache-Control", "Content-Language", "Content-Type",
@@ -134,7 +132,7 @@ def _asked_headers(request: web.Request) -> list[str]:
     """Return the headers that a preflight asks for and that are not granted anyway. They have been allowed."""
     known = {name.lower() for name in ACCEPTED}
     asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "").split(",")
-    names = dict.fromkeys(name.strip().lower() for name in asked if _HEADER_NAME.fullmatch(name.strip()))
+    names = dict.fromkeys(name.strip().lower() for name in asked if HEADER_NAME.fullmatch(name.strip()))
     return [name for name in names if name not in known][:MAX_ASKED]
 
 

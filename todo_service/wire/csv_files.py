@@ -12,7 +12,7 @@ from typing import Any
 
 from todo_service.errors import FieldError, invalid
 from todo_service.queries.task_rows import TaskRow
-from todo_service.wire.import_records import NOT_UTF8, Ignored, ImportOptions, Record, UnreadableError
+from todo_service.wire.import_records import Ignored, ImportOptions, Record, UnreadableError, decode
 from todo_service.wire.local_times import from_spreadsheet
 from todo_service.wire.tasks import document
 
@@ -77,10 +77,7 @@ def read(raw: bytes, options: ImportOptions, ignored: Ignored) -> Iterator[Recor
         MalformedBody: It is not UTF-8.
         ValidationFailed: Its header cannot be used.
     """
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise NOT_UTF8 from None
+    text = decode(raw)
     file = io.StringIO(text, newline="")
     delimiter, skipped = _named_delimiter(file)
     lines = csv.reader(_bounded(file), delimiter=delimiter or _delimiter(text), strict=True)

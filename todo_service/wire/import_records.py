@@ -12,7 +12,13 @@ MAX_NAMES = 100  # names of each kind that are counted; further ones are counted
 MAX_NAME = 80  # characters
 OTHERS = "others"
 
-NOT_UTF8 = MalformedBody("The body is not UTF-8. Save the file in that encoding.")
+
+def decode(raw: bytes) -> str:
+    """Return the text of a file, without its byte order mark. Raises `MalformedBody` if it is not UTF-8."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise MalformedBody("The body is not UTF-8. Save the file in that encoding.") from None
 
 
 class UnreadableError(Exception):

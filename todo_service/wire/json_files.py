@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from todo_service import errors
 from todo_service.queries.task_rows import TaskRow
 from todo_service.wire import codec
-from todo_service.wire.import_records import NOT_UTF8, Ignored, ImportOptions, Record
+from todo_service.wire.import_records import Ignored, ImportOptions, Record, decode
 from todo_service.wire.imported_tasks import ImportedTask
 from todo_service.wire.strict_json import DECODER, RepeatedNameError
 from todo_service.wire.tasks import document
@@ -36,10 +36,7 @@ def read(raw: bytes, options: ImportOptions, ignored: Ignored) -> Iterator[Recor
 
     Raises `MalformedBody`, and `ValidationFailed` if there is no array of tasks.
     """
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise NOT_UTF8 from None
+    text = decode(raw)
     known = ImportedTask.fields_by_name().keys() | UNCOUNTED
     try:
         for index, task in enumerate(_Scanner(text).tasks()):
@@ -71,7 +68,7 @@ class _Scanner:
             case _:
                 self._value()
                 self._at_end()
-                raise _NO_ARRAY
+                raise _no_array()
         self._at_end()
 
     def _tasks_in_object(self) -> Iterator[object]:
@@ -87,9 +84,9 @@ class _Scanner:
             elif self._next() == "[":
                 yield from self._elements()
             else:
-                raise _NO_ARRAY
+                raise _no_array()
         if "tasks" not in names:
-            raise _NO_ARRAY
+            raise _no_array()
 
     def _elements(self) -> Iterator[object]:
         self._at += 1
@@ -159,4 +156,5 @@ class _Scanner:
         return json.JSONDecodeError(message, self._text, self._at)
 
 
-_NO_ARRAY = errors.invalid("tasks", 'must be an array: send {"tasks": [...]} or the array itself', "list_type")
+def _no_array() -> errors.ValidationFailed:
+    return errors.invalid("tasks", 'must be an array: send {"tasks": [...]} or the array itself', "list_type")
