@@ -43,7 +43,7 @@ def test_each_package_of_others_comes_with_its_license() -> None:
 
 
 def test_an_asset_is_its_file() -> None:
-    for docs, count in ((True, 6), (False, 1)):
+    for docs, count in ((True, 7), (False, 2)):
         found = static_files.by_path(docs=docs)
         assert len(found) == count
         for path, asset in found.items():

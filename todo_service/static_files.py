@@ -14,9 +14,10 @@ from pathlib import Path
 from aiohttp import web
 
 FOLDER = Path(__file__).parent / "static"
-TYPES = {".css": "text/css", ".js": "text/javascript"}
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 STYLE = "pages.css"
+ICON = "favicon.svg"
 SWAGGER_UI = ("vendor/swagger-ui/swagger-ui.css", "vendor/swagger-ui/swagger-ui-bundle.js", "swagger-init.js")
 REDOC = ("vendor/redoc/redoc.standalone.js", "redoc-init.js")
 
@@ -34,7 +35,7 @@ class StaticFile:
 
 def by_path(*, docs: bool) -> Mapping[str, StaticFile]:
     """Return the files by their paths; those of the documentation only with `docs`."""
-    names = (STYLE, *SWAGGER_UI, *REDOC) if docs else (STYLE,)
+    names = (STYLE, ICON, *SWAGGER_UI, *REDOC) if docs else (STYLE, ICON)
     return {asset.path: asset for asset in map(read, names)}
 
 

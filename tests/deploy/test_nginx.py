@@ -59,7 +59,7 @@ def write_certificate(folder: Path) -> None:
     (folder / "privkey.pem").write_bytes(plain)
 
 
-def write_configuration(folder: Path, upstream: int) -> tuple[int, int]:
+def write_configuration(folder: Path, upstream: int, *replaced: tuple[str, str]) -> tuple[int, int]:
     """The file as it is, but for addresses and folders; the ports of HTTP and HTTPS."""
     write_certificate(folder)
     plain, encrypted = free_port(), free_port()
@@ -70,6 +70,7 @@ def write_configuration(folder: Path, upstream: int) -> tuple[int, int]:
         ("server 127.0.0.1:8000;", f"server 127.0.0.1:{upstream};"),
         ("/etc/letsencrypt/live/todo.example.com", str(folder)),
         ("todo.example.com", "127.0.0.1"),
+        *replaced,
     ):
         assert old in text
         text = text.replace(old, new)
@@ -80,9 +81,9 @@ def write_configuration(folder: Path, upstream: int) -> tuple[int, int]:
 
 
 @asynccontextmanager
-async def proxied(folder: Path, upstream: int) -> AsyncIterator[tuple[Api, Api]]:
+async def proxied(folder: Path, upstream: int, *replaced: tuple[str, str]) -> AsyncIterator[tuple[Api, Api]]:
     """nginx in front of that port, by HTTPS and by HTTP."""
-    plain, encrypted = write_configuration(folder, upstream)
+    plain, encrypted = write_configuration(folder, upstream, *replaced)
     trust = ssl.create_default_context(cafile=str(folder / "fullchain.pem"))
     async with (
         running(program("nginx"), "-p", folder, "-e", folder / "error.log", "-c", folder / "nginx.conf"),
@@ -256,3 +257,36 @@ async def test_a_service_that_is_away_is_a_503_problem(tmp_path: Path) -> None:
     assert (answer.status, answer.problem()) == (503, "overloaded")
     assert answer.headers["Retry-After"] == "2"
     assert answer.headers["X-Request-ID"] == "mine-2"
+
+
+async def test_the_service_below_a_path_of_another_site(tmp_path: Path, web: Web) -> None:
+    """The change that docs/deploy.md names: a prefix that nginx takes off, and says."""
+    changes = (
+        ("    location / {\n        proxy", "    location /todo/ {\n        proxy"),
+        ("location ~ ^/api/", "location ~ ^/todo/api/"),
+        ("location ~ ^/+metrics", "location ~ ^/todo/+metrics"),
+        ("proxy_pass http", "rewrite ^/todo(/.*)$ $1 break;\n        proxy_pass http"),
+        ('proxy_set_header X-Forwarded-Prefix "";', "proxy_set_header X-Forwarded-Prefix /todo;"),
+    )
+    async with proxied(tmp_path, int(web[2].base.rpartition(":")[2]), *changes) as (front, _):
+        origin, front.base = front.base, f"{front.base}/todo"
+        ada = await front.new_user()
+        created = await front.post("/api/v1/tasks", {"title": "one"}, as_=ada)
+        await front.post("/api/v1/tasks", {"title": "two"}, as_=ada)
+        front.base = origin
+        assert (await front.get(created.headers["Location"], as_=ada)).body == created.body
+        listed = await front.get("/todo/api/v1/tasks?limit=1", as_=ada)
+        after = re.fullmatch('<(/todo/.+)>; rel="next"', listed.headers["Link"])
+        assert after
+        assert len((await front.get(after[1], as_=ada)).body["tasks"]) == 1
+        page = (await front.get("/todo/docs")).raw.decode()
+        for address in re.findall(r'(?:src|href|data-document)="(/[^"]+)"', page):
+            assert (await front.get(address)).status == 200
+        document = (await front.get("/todo/openapi.json")).body
+        assert document["servers"][0]["url"] == "/todo"
+        assert (await front.get(f"{document['servers'][0]['url']}/health")).status == 200
+        signed_in = await front.post("/todo/api/v1/auth/login", {"email": "x@example.com", "password": "p" * 3000})
+        assert (signed_in.status, signed_in.headers.get("Content-Encoding")) == (401, None)
+        for path in ("/todo/metrics", "/health"):
+            assert (await front.get(path)).status == 404
+        assert (await web[0].get("/docs", headers={"X-Forwarded-Prefix": "/made-up"})).raw.count(b"made-up") == 0

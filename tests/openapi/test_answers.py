@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from copy import deepcopy
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -19,7 +20,7 @@ from tests.openapi.described import Operation, described
 from tests.provider import GOOD, ai_provider
 from tests.routes.test_sessions import only_administrators, sign_in
 
-JSON = "application/json"
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 DESCRIBED = described()
 PAGES = {"text/html", "text/plain", "application/openmetrics-text"}
 OPERATIONS = [pytest.param(operation, id=operation.id) for operation in DESCRIBED.operations]
@@ -47,10 +48,11 @@ def example(operation: Operation, caller: User) -> Any:
     """The example of an operation's body, with what only its caller can know."""
     if "requestBody" not in operation.about:
         return ABSENT
-    schema = operation.about["requestBody"]["content"][JSON]["schema"]
+    content = operation.about["requestBody"]["content"]
+    schema = (content.get(JSON) or content[FORM])["schema"]
     schema = schema.get("anyOf", [schema])[0]
     body = deepcopy(DESCRIBED.resolved(schema)["examples"][0])
-    known = {"email": caller.email, "refresh_token": caller.refresh_token, "api_key": GOOD}
+    known = {"email": caller.email, "username": caller.email, "refresh_token": caller.refresh_token, "api_key": GOOD}
     if body.keys() >= {"email", "full_name"}:
         known["email"] = f"{uuid4().hex}@example.com"
     return body | {name: value for name, value in known.items() if name in body}
@@ -64,7 +66,11 @@ async def asked(api: Api, operation: Operation, admin: User, **others: Any) -> A
     if operation.path.startswith("/api/user-api-keys"):
         await api.post("/api/user-api-keys", {"api_key": GOOD}, as_=somebody)
     path = operation.path.format(user_id=somebody.id, task_id=task["id"], account_id=somebody.id, name="not-found")
-    return await api.send(operation.method, path, example(operation, caller), as_=caller, **others)
+    body = example(operation, caller)
+    if FORM in operation.about.get("requestBody", {}).get("content", {}):
+        headers = {"Content-Type": FORM}
+        return await api.send(operation.method, path, raw=urlencode(body).encode(), as_=caller, headers=headers)
+    return await api.send(operation.method, path, body, as_=caller, **others)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -1,6 +1,7 @@
 """The description of the API: it is whole, it is valid, and it says of each row what the row says."""
 
 import gzip
+import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -19,6 +20,7 @@ from todo_service import __version__, errors
 from todo_service.auth.access import Access
 from todo_service.openapi.document import document
 from todo_service.openapi.operations import operation_id
+from todo_service.openapi.security import SIGNED_IN
 from todo_service.routes.table import Route
 
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"
@@ -207,8 +209,23 @@ def test_every_problem_type_that_a_row_can_meet_is_there(described: Described) -
 def test_who_may_is_said(described: Described) -> None:
     for route in ALL_ROUTES:
         needed = described.operation(operation_id(route)).about["security"]
-        assert (needed in ([], [{}, {"accessToken": []}])) == (route.access is Access.PUBLIC)
-        assert len(needed) <= 2, "generated clients take alternatives for requirements"
+        assert needed in ([], [{}, *SIGNED_IN], SIGNED_IN), "generated clients take alternatives for requirements"
+        assert (needed != SIGNED_IN) == (route.access is Access.PUBLIC)
+
+
+def test_an_older_path_is_deprecated_and_comes_last(described: Described) -> None:
+    older = [bool(found.about.get("deprecated")) for found in described.operations]
+    assert older == sorted(older)
+    for found in described.operations:
+        has_another = found.path.startswith("/api/") and not found.path.startswith(("/api/v1/", "/api/user-api-keys"))
+        assert bool(found.about.get("deprecated")) == (has_another and found.path != "/api/auth/verify"), found.path
+
+
+def test_values_of_a_fixed_set_have_one_name(described: Described) -> None:
+    schemas = described.whole["components"]["schemas"]
+    for name in ("Status", "Priority", "Role", "Sort"):
+        values = schemas[name]["enum"]
+        assert json.dumps(described.whole).count(json.dumps(values)) == 1
 
 
 def names_of(parameters: list[Any], place: str) -> set[str]:

@@ -13,7 +13,7 @@ PAGES = ("/docs", "/api/v1/docs", "/redoc", "/api/v1/redoc")
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; script-src 'self'; "
 POLICIES = {
     "docs": NOTHING + "style-src 'self'; img-src 'self' data:; connect-src 'self'",
-    "redoc": NOTHING + "style-src 'unsafe-inline'; img-src data:; connect-src 'self'",
+    "redoc": NOTHING + "style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'",
 }
 FILES = static_files.by_path(docs=True)
 
@@ -115,14 +115,14 @@ async def test_they_can_be_turned_off(database_url: str) -> None:
         for path in ("/openapi.json", "/api/v1/openapi.json"):
             async with api.session.get(api.base + path) as response:  # `api` holds answers to that document
                 assert response.status == 404
-        for path in (*PAGES, *set(FILES) - {static_files.read(static_files.STYLE).path}):
+        kept = {static_files.read(name).path for name in (static_files.STYLE, static_files.ICON)}
+        for path in (*PAGES, *set(FILES) - kept):
             answer = await api.get(path)
             assert (answer.status, answer.problem()) == (404, "not-found"), path
         links = (await api.get("/")).body["links"]
         assert not {"docs", "redoc", "openapi"} & set(links)
-        assert (await api.get(static_files.read(static_files.STYLE).path)).status == 200, (
-            "the pages about problems stay"
-        )
+        for path in kept:
+            assert (await api.get(path)).status == 200, "the pages about problems stay"
 
 
 async def test_opening_a_page_takes_a_small_part_of_the_limit(database_url: str) -> None:
@@ -133,3 +133,11 @@ async def test_opening_a_page_takes_a_small_part_of_the_limit(database_url: str)
         for path in loaded:
             last = await api.get(path)
         assert int(last.headers["X-RateLimit-Remaining"]) == 100 - 1 - len(loaded) >= 95
+
+
+async def test_browsers_find_an_icon_where_they_look(api: Api) -> None:
+    icon = await api.get("/favicon.ico")
+    assert (icon.status, icon.headers["Content-Type"]) == (200, "image/svg+xml; charset=utf-8")
+    assert icon.raw == static_files.read(static_files.ICON).body
+    assert icon.headers["Cache-Control"] == "public, max-age=86400"
+    assert (await api.get("/favicon.ico", headers={"If-None-Match": icon.headers["ETag"]})).status == 304

@@ -12,7 +12,7 @@ from todo_service.wire import pages
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 POLICY = (
-    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; style-src 'self'; img-src data:"
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; style-src 'self'; img-src 'self'"
 )
 
 
@@ -76,8 +76,9 @@ def test_every_text_is_escaped() -> None:
         name="<odd>", title="<script>1</script>", status=404, meaning="`<b>` & <i>", when="\"'", remedy="\"'"
     )
     kind = cast(type[ApiError], odd)  # a real one would be in kinds() from then on
-    text = pages.problem(kind, service="<svc>", style='/"x')
+    site = pages.Site("<svc>", '/"x', icon="/", style='/"x')
+    text = pages.problem(site, kind)
     assert "<code>&lt;b&gt;</code> &amp; &lt;i&gt;" in text
     assert not any(mark in text for mark in ("<script", "<svc", "<odd", "<i>", '"x'))
-    text = pages.problems([kind], service="<svc>", style="/")
-    assert not any(mark in text for mark in ("<script", "<svc", "<odd"))
+    text = pages.problems(site, [kind])
+    assert not any(mark in text for mark in ("<script", "<svc", "<odd", '"x'))

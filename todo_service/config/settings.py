@@ -24,7 +24,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from todo_service.config import allowlists, secret_values, secrets
 from todo_service.config.secrets import plain_text
 from todo_service.config.settings_checks import SettingsChecks
-from todo_service.config.trusted_proxies import Network, networks
+from todo_service.config.trusted_proxies import Network, networks, path_prefix
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DRAIN_SECONDS_IN_PRODUCTION = 5
@@ -78,10 +78,13 @@ class Settings(SettingsChecks):
     cors_origins: Names = ()
     cors_allow_headers: Annotated[Names, AfterValidator(allowlists.check_header_names)] = ("*",)
     allowed_hosts: Annotated[Names, AfterValidator(allowlists.check_hosts)] = ()
+    root_path: Annotated[str, AfterValidator(path_prefix)] = ""
     web_concurrency: int = Field(1, ge=1, le=64)
     max_requests_in_flight: int = Field(128, ge=1, le=10_000)
     metrics_port: Annotated[int | None, BeforeValidator(_not_of_kubernetes)] = Field(None, ge=1, le=65535)
     docs_enabled: bool = True
+    security_contact: str | None = None
+    change_password_url: str | None = None
 
     data_dir: Path = ROOT / ".data"
     database_url: SecretStr | None = None

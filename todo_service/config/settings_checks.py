@@ -13,6 +13,7 @@ MIN_BCRYPT_ROUNDS = 12  # in production
 URL_EXAMPLES = {
     "jwks_url": "https://auth.example.com/api/auth/jwks",
     "gemini_base_url": "https://generativelanguage.googleapis.com",
+    "change_password_url": "https://app.example.com/settings/password",
 }
 
 
@@ -86,7 +87,14 @@ class SettingsChecks(BaseSettings):
             raise ValueError("must be of visible ASCII characters, for it is sent in a header")
         return value
 
-    @field_validator("jwks_url", "gemini_base_url", check_fields=False)
+    @field_validator("security_contact", check_fields=False)
+    @classmethod
+    def _is_contact(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch("(mailto:[!-~]+@|https://|tel:)[!-~]+", value):
+            raise ValueError("must be an address such as mailto:security@example.com or https://example.com/security")
+        return value
+
+    @field_validator("jwks_url", "gemini_base_url", "change_password_url", check_fields=False)
     @classmethod
     def _is_url(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None:

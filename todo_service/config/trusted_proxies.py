@@ -1,9 +1,10 @@
-"""TRUSTED_PROXIES, and the client's address behind them.
+"""TRUSTED_PROXIES, the client's address behind them, and the path prefix in front of them.
 
 Each proxy appends the address of its peer to `X-Forwarded-For`. The list is read from its end, past the trusted
 proxies; the first other address is the client. Entries before it may have been written by the client itself.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -13,6 +14,8 @@ Network = IPv4Network | IPv6Network
 UNKNOWN = "unknown"  # a peer without an IP address, for instance on a Unix socket
 MAX_HOPS = 20  # entries of X-Forwarded-For that are looked at
 IPV6_SITE = 64  # bits: one client holds the whole network
+MAX_PREFIX = 255  # characters of a path prefix
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
 
 
 def networks(text: str) -> tuple[Network, ...]:
@@ -39,6 +42,28 @@ def client_address(peer: str | None, forwarded: Sequence[str], trusted: Collecti
             break
         address = previous
     return _counted_as(address) if address else UNKNOWN
+
+
+def path_prefix(text: str) -> str:
+    """Return a path prefix without a slash at its end: `/todo` of `/todo/`, empty of `/`. Raises `ValueError`."""
+    text = text.strip()
+    if len(text) > MAX_PREFIX or not _PREFIX.fullmatch(text) or {".", ".."} & set(text.split("/")):
+        raise ValueError("must be a path such as /todo, of letters, digits, dots, hyphens and underscores")
+    return text.removesuffix("/")
+
+
+def forwarded_prefix(peer: str | None, values: Sequence[str], trusted: Collection[Network]) -> str:
+    """Return the prefix in `X-Forwarded-Prefix`; empty if the peer is no trusted proxy or a value is no prefix.
+
+    Several proxies that each take a prefix off write several values, the outermost first.
+    """
+    address = _address(peer or "")
+    if address is None or not any(address in network for network in trusted):
+        return ""
+    try:
+        return path_prefix("".join(path_prefix(value) for value in ",".join(values).split(",")))
+    except ValueError:
+        return ""
 
 
 def _network(text: str) -> Network:

@@ -8,7 +8,7 @@ from typing import Any
 from todo_service import __version__
 from todo_service.config.settings import Settings
 from todo_service.openapi import headers, security
-from todo_service.openapi.operations import operation, tag
+from todo_service.openapi.operations import operation, repeats_v1, tag
 from todo_service.routes.table import Route
 from todo_service.wire.families import FAMILIES, Family
 from todo_service.wire.schemas import Schemas
@@ -23,8 +23,9 @@ in the columns of this table and in nothing else. A new client takes the first, 
 
 To begin, create an account (`POST /api/v1/auth/register`), sign in (`POST /api/v1/auth/login`) and send the answer's
 `access_token` with every request, as `Authorization: Bearer <token>`. On the page that tries operations out,
-*Authorize* takes it, as `accessToken`.
+*Authorize* takes email and password, as `username` and `password`, or a token you have, as `accessToken`.
 
+- A `deprecated` operation is an older path of one in v1: new code takes that one, and existing clients go on.
 - Every family reads bodies in snake_case and in camelCase. Unknown fields are ignored.
 - Every error is a problem document (RFC 9457): `detail` has the next step, `type` identifies the error and is an
   address of this service that explains it.
@@ -38,6 +39,7 @@ To begin, create an account (`POST /api/v1/auth/register`), sign in (`POST /api/
 
 def document(routes: Sequence[Route], settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI document of the rows, for a service with these settings."""
+    routes = sorted(routes, key=lambda route: repeats_v1(route, routes))  # the older paths last
     schemas = Schemas(settings)
     shared: dict[str, Any] = {}
     paths: dict[str, dict[str, Any]] = {}

@@ -12,6 +12,7 @@ from todo_service.routes.table import Route
 from todo_service.wire.schemas import Schemas
 
 FOR_ADMINS = "An administrator reaches everybody's tasks here."
+OLDER_PATHS = {"/api/auth/signup": "/api/v1/auth/register", "/api/auth/signin": "/api/v1/auth/login"}
 BOTH_SPELLINGS = "Names may be in snake_case or in camelCase, but no field in both."
 
 
@@ -23,6 +24,8 @@ def operation(route: Route, routes: Sequence[Route], schemas: Schemas, shared: d
         "description": _description(route),
         "tags": [tag(route)],
     }
+    if repeats_v1(route, routes):
+        document["deprecated"] = True  # for new code; it goes on for the clients that have it
     if request_body := parameters(route, schemas):
         document["parameters"] = request_body
     if route.body is not None:
@@ -39,6 +42,14 @@ def operation_id(route: Route) -> str:
     """Return the name of the operation, and of the function in generated clients: `list_tasks`, `owner_list_tasks`."""
     name = route.name or route.handler.__name__
     return f"{route.family.name}_{name}" if route.family and route.family.name != "v1" else name
+
+
+def repeats_v1(route: Route, routes: Sequence[Route]) -> bool:
+    """Return whether a row is an older path of one in v1."""
+    if route.family:
+        return route.family.name != "v1"
+    v1 = {row.path for row in routes if row.path.startswith("/api/v1/")}
+    return OLDER_PATHS.get(route.path, route.path.replace("/api/", "/api/v1/", 1)) in v1
 
 
 def tag(route: Route) -> str:

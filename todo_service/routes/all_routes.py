@@ -4,6 +4,7 @@ from todo_service.config.settings import Settings
 from todo_service.routes.auth import AUTH
 from todo_service.routes.batch import BATCH
 from todo_service.routes.docs import DOCS, FILES
+from todo_service.routes.oauth2 import OAUTH2
 from todo_service.routes.openapi import OPENAPI
 from todo_service.routes.problems import PROBLEMS
 from todo_service.routes.sync import SYNC
@@ -13,9 +14,11 @@ from todo_service.routes.tasks import TASKS
 from todo_service.routes.transfers import TRANSFERS
 from todo_service.routes.user_api_keys import USER_API_KEYS
 from todo_service.routes.users import USERS
+from todo_service.routes.well_known import CHANGE_PASSWORD, SECURITY_TXT
 
 ROUTES: tuple[Route, ...] = (
     *AUTH,
+    *OAUTH2,
     *expand(TASKS),
     *BATCH,
     *SYNC,
@@ -37,4 +40,9 @@ def api_routes(settings: Settings) -> tuple[Route, ...]:
 
 def page_routes(settings: Settings) -> tuple[Route, ...]:
     """Return the rows of pages and their files, which are for people and not in the description."""
-    return PAGES if settings.docs_enabled else FILES
+    pages = PAGES if settings.docs_enabled else FILES
+    if settings.security_contact:
+        pages += (SECURITY_TXT,)
+    if settings.change_password_url:
+        pages += (CHANGE_PASSWORD,)
+    return pages

@@ -213,7 +213,7 @@ def _public(
 
 
 V1, OLD = "/api/v1/auth", "/api/auth"
-SIGN_UP, TOKEN, OLDER = "Make an account and sign in", "`token` in the answer", "(older path)"
+SIGN_UP, TOKEN, OLDER = "Make an account and sign in", "token in the answer", "(older path)"
 AUTH = (
     _public(f"{V1}/register", register, "Make an account", Registration),
     _public(f"{OLD}/register", sign_up, SIGN_UP, Registration, name="register_signed_in"),

@@ -2,12 +2,11 @@
 
 from aiohttp import hdrs, web
 
-from todo_service import static_files
 from todo_service.auth.access import Access
-from todo_service.config.settings import SETTINGS
 from todo_service.errors import NotFound, kinds
 from todo_service.routes import responses
 from todo_service.routes.descriptions import describe
+from todo_service.routes.public_paths import site
 from todo_service.routes.request_bodies import JSON
 from todo_service.routes.table import Route
 from todo_service.wire import pages, problems
@@ -23,7 +22,7 @@ BY_ACCEPT = {"Vary": "Accept"}
 async def list_problems(request: web.Request) -> web.Response:
     """List the problem types."""
     if _wants_html(request):
-        text = pages.problems(KINDS.values(), service=request.app[SETTINGS].app_name, style=_style())
+        text = pages.problems(site(request), KINDS.values())
         return responses.html(text, policy=pages.READING, headers=BY_ACCEPT)
     return responses.json({"problems": [problems.explanation(kind) for kind in KINDS.values()]}, headers=BY_ACCEPT)
 
@@ -35,17 +34,13 @@ async def read_problem(request: web.Request) -> web.Response:
     if kind is None:
         raise NotFound(f"There is no such problem type. Known are: {', '.join(sorted(KINDS))}.")
     if _wants_html(request):
-        text = pages.problem(kind, service=request.app[SETTINGS].app_name, style=_style())
+        text = pages.problem(site(request), kind)
         return responses.html(text, policy=pages.READING, headers=BY_ACCEPT)
     return responses.json(problems.explanation(kind), headers=BY_ACCEPT)
 
 
 def _wants_html(request: web.Request) -> bool:
     return prefers_html(request.headers.getall(hdrs.ACCEPT, []))
-
-
-def _style() -> str:
-    return static_files.read(static_files.STYLE).path
 
 
 PROBLEMS = (

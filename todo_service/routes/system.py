@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import hdrs, web
 
-from todo_service import __version__, static_files
+from todo_service import __version__
 from todo_service.auth.access import Access
 from todo_service.config.settings import SETTINGS
 from todo_service.limits.load import LOAD
@@ -16,6 +16,7 @@ from todo_service.postgres.failures import is_schema_mismatch, is_unavailable
 from todo_service.postgres.migrations import Migration
 from todo_service.routes import responses
 from todo_service.routes.descriptions import describe
+from todo_service.routes.public_paths import public_path, site
 from todo_service.routes.request_bodies import JSON
 from todo_service.routes.table import Route
 from todo_service.wire import pages
@@ -43,10 +44,9 @@ async def read_root(request: web.Request) -> web.Response:
     settings = request.app[SETTINGS]
     links = (DOCS_LINKS if settings.docs_enabled else {}) | LINKS
     if prefers_html(request.headers.getall(hdrs.ACCEPT, [])):
-        style = static_files.read(static_files.STYLE).path
-        return responses.html(
-            pages.root(settings.app_name, __version__, links, style=style), policy=pages.READING, headers=BY_ACCEPT
-        )
+        page = pages.root(site(request), __version__, links)
+        return responses.html(page, policy=pages.READING, headers=BY_ACCEPT)
+    links = {name: public_path(request, path) for name, path in links.items()}
     return responses.json({"name": settings.app_name, "version": __version__, "links": links}, headers=BY_ACCEPT)
 
 

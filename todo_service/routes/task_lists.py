@@ -19,6 +19,7 @@ from todo_service.queries.task_lists import NO_TASKS, ListSpec, Page
 from todo_service.routes import responses
 from todo_service.routes.descriptions import describe
 from todo_service.routes.list_cache import LIST_CACHE, TASK_STAMPS, CachedList, Key
+from todo_service.routes.public_paths import public_path
 from todo_service.wire import codec, cursors, etags
 from todo_service.wire.families import FAMILY
 from todo_service.wire.task_lists import ListQuery, tag_digest
@@ -109,7 +110,7 @@ def _headers(request: web.Request, tag: str, total: int, spec: ListSpec, next_cu
     if next_cursor is not None:
         next_page = {"cursor": next_cursor, "limit": str(spec.limit)}
         url = request.rel_url.without_query_params("skip").update_query(next_page)
-        headers[hdrs.LINK] = f'<{url.raw_path_qs}>; rel="next"'
+        headers[hdrs.LINK] = f'<{public_path(request, url.raw_path_qs)}>; rel="next"'
     return headers
 
 

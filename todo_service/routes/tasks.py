@@ -19,6 +19,7 @@ from todo_service.routes import responses, task_log
 from todo_service.routes.descriptions import describe
 from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.idempotency import run_idempotent
+from todo_service.routes.public_paths import public_path
 from todo_service.routes.table import Route
 from todo_service.routes.task_lists import list_any_tasks, list_tasks
 from todo_service.wire import etags
@@ -117,7 +118,7 @@ async def _create(db: Connection, request: web.Request, body: TaskCreate) -> web
     inserted = await insert_task(db, request, body)
     if not inserted.is_new:
         return _respond(request, inserted.task)
-    location = f"{request.rel_url.raw_path.rstrip('/')}/{inserted.task.id}"
+    location = public_path(request, f"{request.rel_url.raw_path.rstrip('/')}/{inserted.task.id}")
     return _respond(request, inserted.task, status=201, headers={hdrs.LOCATION: location})
 
 

@@ -11,6 +11,7 @@ from todo_service.postgres.database import DATABASE
 from todo_service.queries import users
 from todo_service.routes import responses
 from todo_service.routes.descriptions import describe
+from todo_service.routes.public_paths import public_path
 from todo_service.routes.table import Route
 from todo_service.routes.task_lists import TOTAL
 from todo_service.wire.users import Accounts, Profile, UserQuery, UserUpdate, profile
@@ -24,7 +25,7 @@ async def list_users(request: web.Request, query: UserQuery) -> web.Response:
     headers = responses.PRIVATE | {TOTAL: str(total)}
     if query.skip + query.limit < total:
         next_page = request.rel_url.update_query(skip=query.skip + query.limit, limit=query.limit)
-        headers[hdrs.LINK] = f'<{next_page.raw_path_qs}>; rel="next"'
+        headers[hdrs.LINK] = f'<{public_path(request, next_page.raw_path_qs)}>; rel="next"'
     document = {"users": [profile(row) for row in rows], "total": total, "skip": query.skip, "limit": query.limit}
     return responses.json(document, headers=headers)
 

@@ -7,9 +7,10 @@ from pydantic_core import PydanticCustomError
 
 from todo_service.queries.users import UserRow
 from todo_service.wire.codec import Input, Output
+from todo_service.wire.emails import EmailIfOne
 from todo_service.wire.text import Written, format_moment
 from todo_service.wire.users import EXAMPLE as PROFILE
-from todo_service.wire.users import Profile, profile
+from todo_service.wire.users import Password, Profile, profile
 
 ACCESS_TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMWExIn0.c2lnbmF0dXJl"  # noqa: S105 - nobody's
 EXAMPLE_TOKEN = "Zk3mQ0b1yVw5h7X2c9R8tL6nD4sJ0fA_pGqUeKiHo-M"  # noqa: S105 - nobody's
@@ -28,6 +29,20 @@ OLDER: dict[str, JsonValue] = {
     "email": PROFILE["email"],
     "created_at": PROFILE["created_at"],
 }
+
+
+class PasswordGrant(Input):
+    """A sign-in as OAuth 2.0 clients send it, in a form (RFC 6749 section 4.3.2). Other fields are ignored."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"grant_type": "password", "username": "ada@example.com", "password": "correct horse 9"}]
+        }
+    )
+
+    grant_type: Literal["password"]
+    username: EmailIfOne = Field(description="The email.")
+    password: Password
 
 
 class Tokens(Output):

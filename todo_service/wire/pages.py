@@ -5,23 +5,23 @@ Every text is escaped. Scripts and styles are files, never in a page, so that th
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from html import escape
 from http import HTTPStatus
 
 from todo_service.errors import ApiError
 
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-READING = f"{NOTHING}; style-src 'self'; img-src data:"
+READING = f"{NOTHING}; style-src 'self'; img-src 'self'"
 SWAGGER_UI = f"{NOTHING}; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'"
-REDOC = f"{NOTHING}; script-src 'self'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'"
+REDOC = f"{NOTHING}; script-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
 
-# An empty icon, so that browsers do not request /favicon.ico.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
+<link rel="icon" type="image/svg+xml" href="{icon}">
 {links}<title>{title}</title>
 </head>
 <body>
@@ -31,27 +31,57 @@ _PAGE = """<!doctype html>
 """
 
 
-def root(service: str, version: str, links: Mapping[str, str], *, style: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all pages have in common.
+
+    Attributes:
+        name: The name of the service.
+        prefix: The prefix of its paths at the proxy, empty or such as `/todo`.
+        icon: The path of the icon.
+        style: The path of the style of pages to read.
+    """
+
+    name: str
+    prefix: str
+    icon: str
+    style: str
+
+    def page(self, title: str, body: str, *, styles: Iterable[str] = (), scripts: Iterable[str] = ()) -> str:
+        """Return a whole page: `body` is HTML, the others are texts and paths.
+
+        Scripts run in order, after the page is loaded.
+        """
+        links = [f'<link rel="stylesheet" href="{self.path(name)}">\n' for name in styles]
+        links += [f'<script defer src="{self.path(name)}"></script>\n' for name in scripts]
+        return _PAGE.format(title=escape(title), links="".join(links), icon=self.path(self.icon), body=body)
+
+    def path(self, path: str) -> str:
+        """Return a path of the service as an attribute of a page."""
+        return escape(self.prefix + path)
+
+
+def root(site: Site, version: str, links: Mapping[str, str]) -> str:
     """Return the page of the service itself: its name, and its addresses by their names."""
     rows = "\n".join(
-        f'<tr><td>{escape(name)}</td><td><a href="{escape(path)}"><code>{escape(path)}</code></a></td></tr>'
+        f'<tr><td>{escape(name)}</td><td><a href="{site.path(path)}"><code>{site.path(path)}</code></a></td></tr>'
         for name, path in links.items()
     )
     body = f"""<main>
-<h1>{escape(service)}</h1>
+<h1>{escape(site.name)}</h1>
 <p>Version {escape(version)}. This is an API: programs get the same as JSON.</p>
 <table>
 <tr><th>Name</th><th>Address</th></tr>
 {rows}
 </table>
 </main>"""
-    return page(service, body, styles=[style])
+    return site.page(site.name, body, styles=[site.style])
 
 
-def problem(kind: type[ApiError], *, service: str, style: str) -> str:
+def problem(site: Site, kind: type[ApiError]) -> str:
     """Return the page about one problem type."""
     body = f"""<main>
-<p><a href="/problems">Problems of {escape(service)}</a></p>
+<p><a href="{site.path("/problems")}">Problems of {escape(site.name)}</a></p>
 <h1>{escape(kind.title)}</h1>
 <dl>
 <dt>Type</dt><dd><code>/problems/{escape(kind.name)}</code></dd>
@@ -61,37 +91,27 @@ def problem(kind: type[ApiError], *, service: str, style: str) -> str:
 <dt>What to do</dt><dd>{_marked(kind.remedy)}</dd>
 </dl>
 </main>"""
-    return page(f"{kind.title} · {service}", body, styles=[style])
+    return site.page(f"{kind.title} · {site.name}", body, styles=[site.style])
 
 
-def problems(kinds: Iterable[type[ApiError]], *, service: str, style: str) -> str:
+def problems(site: Site, kinds: Iterable[type[ApiError]]) -> str:
     """Return the page that links to those of all problem types."""
     rows = "\n".join(
-        f"<tr><td>{kind.status}</td><td>{_link(kind)}</td><td>{escape(kind.title)}</td></tr>" for kind in kinds
+        f"<tr><td>{kind.status}</td><td>{_link(site, kind)}</td><td>{escape(kind.title)}</td></tr>" for kind in kinds
     )
     body = f"""<main>
-<h1>Problems of {escape(service)}</h1>
+<h1>Problems of {escape(site.name)}</h1>
 <p>The <code>type</code> of an error is the address of one of these.</p>
 <table>
 <tr><th>Status</th><th>Type</th><th>Title</th></tr>
 {rows}
 </table>
 </main>"""
-    return page(f"Problems · {service}", body, styles=[style])
+    return site.page(f"Problems · {site.name}", body, styles=[site.style])
 
 
-def page(title: str, body: str, *, styles: Iterable[str] = (), scripts: Iterable[str] = ()) -> str:
-    """Return a whole page: `body` is HTML, the others are texts and paths.
-
-    Scripts run in order, after the page is loaded.
-    """
-    links = [f'<link rel="stylesheet" href="{escape(path)}">\n' for path in styles]
-    links += [f'<script defer src="{escape(path)}"></script>\n' for path in scripts]
-    return _PAGE.format(title=escape(title), links="".join(links), body=body)
-
-
-def _link(kind: type[ApiError]) -> str:
-    return f'<a href="/problems/{escape(kind.name)}"><code>{escape(kind.name)}</code></a>'
+def _link(site: Site, kind: type[ApiError]) -> str:
+    return f'<a href="{site.path(f"/problems/{kind.name}")}"><code>{escape(kind.name)}</code></a>'
 
 
 def _status(kind: type[ApiError]) -> str:

@@ -65,6 +65,9 @@ class Schemas:
         """Return the fields of a query, each with its description and default."""
         schema, definitions = _generated(kind, "validation")
         properties: Schema = definitions[schema["$ref"].removeprefix(REF)]["properties"]
+        for name, inner in definitions.items():
+            if f"'{REF}{name}'" in repr(properties):
+                self._keep(name, inner, {})
         return {name: dict(inner) for name, inner in properties.items()}
 
     def _schema(self, kind: Any, mode: Mode, prefix: str) -> Schema:

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypeAliasType
 
 from todo_service import __version__
 from todo_service.queries.task_filters import Filter, day_start
@@ -37,18 +38,21 @@ def _snake(value: object) -> object:
 
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(due_dates.DESCRIBED)]
 Switch = Annotated[Literal["true", "false"], WithJsonSchema({"type": "boolean"})]
-Sort = Literal[
-    "created_at",
-    "-created_at",
-    "updated_at",
-    "-updated_at",
-    "due_date",
-    "-due_date",
-    "priority",
-    "-priority",
-    "title",
-    "-title",
-]
+Sort = TypeAliasType(
+    "Sort",
+    Literal[
+        "created_at",
+        "-created_at",
+        "updated_at",
+        "-updated_at",
+        "due_date",
+        "-due_date",
+        "priority",
+        "-priority",
+        "title",
+        "-title",
+    ],
+)
 
 
 class ListQuery(Input):

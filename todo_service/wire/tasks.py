@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypeAliasType
 
 from todo_service.queries.task_rows import Changes, NewTask, TaskRow
 from todo_service.wire import codec
@@ -64,8 +65,8 @@ def _distinct(tags: list[str]) -> list[str]:
     return distinct
 
 
-Status = Literal["TODO", "IN_PROGRESS", "COMPLETED"]
-Priority = Annotated[Literal["URGENT", "HIGH", "MEDIUM", "LOW"], BeforeValidator(_capitals)]
+Status = TypeAliasType("Status", Literal["TODO", "IN_PROGRESS", "COMPLETED"])
+Priority = TypeAliasType("Priority", Annotated[Literal["URGENT", "HIGH", "MEDIUM", "LOW"], BeforeValidator(_capitals)])
 Title = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=255),

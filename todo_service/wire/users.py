@@ -14,6 +14,7 @@ from pydantic import (
     field_validator,
 )
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypeAliasType
 
 from todo_service.queries.users import Filter, UserChanges, UserRow
 from todo_service.wire.codec import Input, Output
@@ -40,7 +41,7 @@ EXAMPLE: dict[str, JsonValue] = {
     "created_at": "2026-11-21T13:16:15.767459Z",
     "updated_at": "2026-11-21T13:16:15.767459Z",
 }
-Role = Literal["user", "admin"]
+Role = TypeAliasType("Role", Literal["user", "admin"])
 FullName = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=255), STORABLE, Field(json_schema_extra=WITHOUT_NUL)
 ]
