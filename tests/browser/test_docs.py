@@ -76,7 +76,7 @@ async def test_swagger_ui_shows_every_operation(watched: Watched, service: Api, 
     await watched.open(f"{prefix}/docs")
     await expect(watched.page.locator(".opblock")).to_have_count(len(documented), timeout=SECONDS)
     methods = await watched.page.locator(".opblock-summary-method").all_inner_texts()
-    paths = await watched.page.locator("[class^=opblock-summary-path]").evaluate_all(
+    paths = await watched.page.locator(".opblock-summary-path, .opblock-summary-path__deprecated").evaluate_all(
         "all => all.map(one => one.dataset.path)",
     )
     assert sorted(zip(methods, paths, strict=True)) == sorted(documented)
