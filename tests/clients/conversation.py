@@ -14,17 +14,17 @@ from todo_client.models import (
     CountedTasks,
     OlderTokens,
     PreconditionFailedProblem,
+    Priority,
     Profile,
     Registration,
     SignIn,
+    Status,
     SyncPage,
     Task,
     TaskChanged,
     TaskCompletion,
     TaskCreate,
-    TaskCreatePriority,
     TaskPage,
-    TaskStatus,
     TaskUpdate,
     ValidationFailedProblem,
 )
@@ -41,7 +41,7 @@ assert isinstance(signed_in, OlderTokens)
 assert signed_in.user_id == profile.id
 ada = AuthenticatedClient(BASE, token=signed_in.token)
 
-draft = TaskCreate(id=ID, title="Write to Charles", priority=TaskCreatePriority.HIGH, due_date="2026-12-24")
+draft = TaskCreate(id=ID, title="Write to Charles", priority=Priority.HIGH, due_date="2026-12-24")
 created = create_task.sync_detailed(client=ada, body=draft)
 assert created.status_code == 201
 assert isinstance(created.parsed, Task)
@@ -49,7 +49,7 @@ assert created.parsed.due_date == "2026-12-24"
 
 done = complete_task.sync(ID, client=ada, body=TaskCompletion(completed=True))
 assert isinstance(done, Task)
-assert done.status is TaskStatus.COMPLETED
+assert done.status is Status.COMPLETED
 page = list_tasks.sync(client=ada, limit=20, completed=True)
 assert isinstance(page, TaskPage)
 assert (page.total, page.tasks[0].id, page.next_cursor) == (1, ID, None)

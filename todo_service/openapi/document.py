@@ -55,6 +55,7 @@ def document(routes: Sequence[Route], settings: Settings) -> dict[str, Any]:
             "description": ABOUT.format(
                 families="\n".join(f"| {' | '.join(_traits(family))} |" for family in FAMILIES)
             ),
+            "contact": {"name": settings.app_name},
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/", "description": "This service."}],

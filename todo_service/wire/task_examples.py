@@ -32,9 +32,13 @@ EXAMPLE: dict[str, JsonValue] = {
     "completed_at": None,
     "version": 1,
 }
+_BOTH: dict[str, JsonValue] = {"required": ["status", "completed"]}
 # The schema of the rule in `_agrees`.
 AGREEING: dict[str, JsonValue] = {
-    "if": {"required": ["status", "completed"], "properties": {"status": {"const": COMPLETED}}},
+    "if": _BOTH | {"properties": {"status": {"const": COMPLETED}, "completed": {}}},
     "then": {"properties": {"completed": {"const": True}}},
-    "else": {"if": {"required": ["status", "completed"]}, "then": {"properties": {"completed": {"const": False}}}},
+    "else": {
+        "if": _BOTH | {"properties": {"status": {}, "completed": {}}},
+        "then": {"properties": {"completed": {"const": False}}},
+    },
 }
