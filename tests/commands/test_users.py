@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -89,6 +90,15 @@ async def test_accounts_are_listed_and_changed(api: Api, ada: User, database_url
     assert (await refresh(api, back.body["refresh_token"])).status == 401
     nobody = await run("users", "activate", "nobody@example.com", DATABASE_URL=database_url)
     assert (nobody.returncode, len(nobody.stderr.splitlines())) == (1, 1)
+
+
+async def test_a_terminal_that_cannot_show_a_letter_gets_its_number(api: Api, database_url: str) -> None:
+    email = f"дарья-{uuid4().hex}@example.com"
+    registered = await api.post("/api/v1/auth/register", {"email": email, "password": PASSWORD})
+    assert registered.status == 201
+    listed = await run("users", "list", DATABASE_URL=database_url, PYTHONIOENCODING="latin-1")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert email.encode("latin-1", "backslashreplace").decode() in listed.stdout
 
 
 async def test_the_embedded_database_of_a_running_service_is_used(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 Ctrl-C, from the first import on, and a reader that goes away (`| head`) end it with the status a shell gives them.
 """
 
+import io
 import os
 import signal
 import sys
@@ -17,6 +18,9 @@ def main() -> int:
     if name not in COMMANDS:
         print(f"usage: python -m todo_service.commands NAME …; NAME is one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for letters that the terminal cannot show
     try:
         return _run(name)
     except KeyboardInterrupt:

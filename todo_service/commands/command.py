@@ -137,7 +137,7 @@ def new_password(folder: Path, file: Path | None) -> str:
 
 def password_from(path: Path) -> str:
     """Return the password in a file, without one line end. Raises `OSError` or `UnicodeDecodeError`."""
-    return path.read_text().removesuffix("\n")
+    return path.read_text(encoding="utf-8").removesuffix("\n")
 
 
 def _ask_password() -> str:

@@ -24,6 +24,7 @@ PLACEHOLDERS = (
     "change-me", "changeme", "change_me", "replace", "your-", "your_", "example", "placeholder", "dev-secret",
     "dev_secret", "supersecret", "super-secret", "super_secret",
 )  # fmt: skip
+EASY_TO_GUESS = "is easy to guess; `openssl rand -hex 64` makes a good one"
 SIGNING = b"todo-service access token signing key"
 FERNET_ADVICE = "a Fernet key: 32 random bytes in base64; `openssl rand -base64 32` makes one"
 _FERNET_KEY = re.compile(r"[A-Za-z0-9+/_-]{43}=")
@@ -40,7 +41,7 @@ def check_strength(secret: str, min_bytes: int) -> None:
         raise ValueError(f"must be {min_bytes} bytes or longer; `openssl rand -hex {min_bytes}` makes a good one")
     guessable = any(word in secret.lower() for word in PLACEHOLDERS) or secret.lower() in SAMPLES
     if guessable or len(set(secret.encode())) < MIN_DISTINCT_BYTES or _is_repeated(secret):
-        raise ValueError("is easy to guess; `openssl rand -hex 64` makes a good one")
+        raise ValueError(EASY_TO_GUESS)
 
 
 def _is_repeated(secret: str) -> bool:

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from todo_service.config import allowlists, secret_values, secrets
+from todo_service.config import allowlists, secret_guesses, secret_values, secrets
 from todo_service.config.secrets import plain_text
 from todo_service.config.settings_checks import SettingsChecks
 from todo_service.config.trusted_proxies import Network, networks, path_prefix
@@ -145,6 +145,8 @@ class Settings(SettingsChecks):
             settings = cls(_env_file=file, **(found.values | overrides))  # type: ignore[arg-type]
         except ValidationError as error:
             wrong |= {_variable(detail["loc"]): _reason(detail["msg"]) for detail in error.errors()}
+        else:
+            wrong |= {name.upper(): secrets.EASY_TO_GUESS for name in settings._guessable()}
         if wrong:
             lines = [f"  {name}: {reason}" for name, reason in wrong.items()]
             raise SettingsError("\n".join(["These settings are wrong:", *lines]))
@@ -155,6 +157,11 @@ class Settings(SettingsChecks):
     def reads(cls, name: str) -> bool:
         """Return whether the setting counts here: commands read some only."""
         return True
+
+    def _guessable(self) -> list[str]:
+        """Return the secrets that are too easy to guess for production."""
+        texts = {name: plain_text(getattr(self, name)) for name in secrets.UNIQUE_SECRETS if self.in_production}
+        return secret_guesses.guessable({name: text for name, text in texts.items() if text is not None})
 
     @property
     def cleaned(self) -> tuple[str, ...]:

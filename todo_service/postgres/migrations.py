@@ -112,14 +112,15 @@ def find(folder: Path = FOLDER) -> tuple[Migration, ...]:
 def _read(path: Path) -> Migration:
     name = FILE_NAME.fullmatch(path.name)
     down = path.with_suffix(".down.sql")
-    up = path.read_text()
+    up = path.read_text(encoding="utf-8")
     header = HEADER.match(up)
     if name is None or header is None:
         raise MigrationError(f"{path.name}: name it NNNN_verb_noun.sql and begin with the two header lines.")
     if not down.exists():
         raise MigrationError(f"{path.name}: {down.name} is missing.")
     sha256 = hashlib.sha256(up.encode()).hexdigest()
-    return Migration(int(name[1]), path.stem, up, down.read_text(), sha256, compatible=header[1] == "yes")
+    undo = down.read_text(encoding="utf-8")
+    return Migration(int(name[1]), path.stem, up, undo, sha256, compatible=header[1] == "yes")
 
 
 async def state(db: Connection, migrations: tuple[Migration, ...]) -> State:
