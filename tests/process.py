@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientError, ClientSession
@@ -19,7 +20,7 @@ START_SECONDS = 20
 
 @asynccontextmanager
 async def served(
-    *command: str,
+    *command: str | Path,
     output: Any = None,
     stdin: Any = None,
     **environment: str,

@@ -1,12 +1,24 @@
-"""`python -m todo_service` serves the API; see `commands/serve.py`.
-
-Signal handlers are set before the imports: process 1 of a container would ignore a SIGTERM until then, and a Ctrl-C
-would print a traceback.
-"""
+"""`python -m todo_service` and the installed `todo-service` serve the API; see `commands/serve.py`."""
 
 import signal
 import sys
 from types import FrameType
+
+
+def main() -> int:
+    """Return the exit status of the service.
+
+    Signal handlers are set before the imports: process 1 of a container would ignore a SIGTERM until then, and a Ctrl-C
+    would print a traceback.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    from todo_service.commands import serve
+
+    try:
+        return serve.main()
+    except KeyboardInterrupt:  # asyncio's own loop leaves Python's handler behind
+        return 128 + signal.SIGINT
 
 
 def end(number: int, _: FrameType | None) -> None:
@@ -14,12 +26,5 @@ def end(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
 
-for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(number, end)
-
-from todo_service.commands.serve import main  # noqa: E402
-
-try:
+if __name__ == "__main__":
     sys.exit(main())
-except KeyboardInterrupt:  # asyncio's own loop leaves Python's handler behind
-    sys.exit(128 + signal.SIGINT)

@@ -1,4 +1,5 @@
-"""`python -m todo_service.commands NAME …` runs one command, as the scripts in `bin/` do.
+"""`python -m todo_service.commands NAME …` runs one command, as the scripts in `bin/` and the installed
+`todo-service-NAME` do.
 
 Ctrl-C, from the first import on, and a reader that goes away (`| head`) end it with the status a shell gives them.
 """
@@ -8,6 +9,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 
 COMMANDS = ("backup", "create-admin", "migrate", "new-epoch", "purge", "reencrypt", "restore", "seed-demo", "users")
 
@@ -32,6 +34,12 @@ def main() -> int:
         _drop_output()
         print(f"The output cannot be written: {error.strerror}.", file=sys.stderr)
         return 1
+
+
+def script() -> int:
+    """Return the status of the command that the running program, `todo-service-NAME`, is named for."""
+    sys.argv.insert(1, Path(sys.argv[0]).name.removeprefix("todo-service-"))
+    return main()
 
 
 def _run(name: str) -> int:

@@ -18,7 +18,7 @@ from todo_service.commands.command_settings import CommandSettings
 from todo_service.commands.development import prepared
 from todo_service.commands.dump_files import DumpError
 from todo_service.config.database_options import database_options
-from todo_service.config.settings import Settings, SettingsError
+from todo_service.config.settings import IN_CHECKOUT, Settings, SettingsError
 from todo_service.errors import ApiError, ValidationFailed
 from todo_service.observability import logs
 from todo_service.postgres.client_binaries import ProgramError
@@ -43,8 +43,10 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *, examples: Sequence[str] = (), **options: object) -> None:
         lines = ["examples:", *(f"  {example}" for example in examples), "", STATUS] if examples else []
+        named = {name: named_here(value) for name, value in options.items() if isinstance(value, str)}
         formatting = argparse.RawDescriptionHelpFormatter
-        super().__init__(epilog="\n".join(lines), formatter_class=formatting, **options)  # type: ignore[arg-type]
+        options |= {"epilog": named_here("\n".join(lines)), "formatter_class": formatting, **named}
+        super().__init__(**options)  # type: ignore[arg-type]
         if examples:
             self.add_argument("--version", action="version", version=f"Todo Service {__version__}")
 
@@ -107,8 +109,13 @@ def run_with_database(
 
 def fail(reason: str, *, status: int = 1) -> int:
     """Print the reason of a failure on standard error; return the exit status."""
-    print(reason, file=sys.stderr)
+    print(named_here(reason), file=sys.stderr)
     return status
+
+
+def named_here(text: str) -> str:
+    """Return the text with the names that the scripts have here: an installed `bin/users` is `todo-service-users`."""
+    return text if IN_CHECKOUT else text.replace("bin/serve", "todo-service").replace("bin/", "todo-service-")
 
 
 def report(document: dict[str, object], *lines: str, as_json: bool) -> None:

@@ -54,7 +54,7 @@ class Restored:
 def main() -> int:
     """Return 0 when done, 1 for a failure, 2 for misuse."""
     parser = command.Parser(prog="bin/restore", description=__doc__, examples=EXAMPLES)
-    parser.add_argument("file", type=Path, metavar="FILE", help="a file made by bin/backup")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the file of a backup")
     parser.add_argument("--replace", action="store_true", help="drop the tables of ours that are there; needs --yes")
     parser.add_argument("--yes", action="store_true", help="yes, everything in them is lost")
     parser.add_json()

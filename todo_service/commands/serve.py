@@ -13,7 +13,7 @@ from todo_service.app import build_app, build_metrics_app
 from todo_service.commands import command
 from todo_service.commands.development import prepared
 from todo_service.config.database_options import database_options
-from todo_service.config.settings import ROOT, Settings, SettingsError
+from todo_service.config.settings import Settings, SettingsError
 from todo_service.observability import logs
 from todo_service.postgres import migrations
 from todo_service.postgres.connector import CannotConnectError, single_connection
@@ -104,13 +104,13 @@ async def _migrate(settings: Settings) -> None:
 def _announce(settings: Settings) -> None:
     host = f"[{settings.server_host}]" if ":" in settings.server_host else settings.server_host
     base = f"http://{host}:{settings.server_port}"
-    docs = f"{base}/docs" if settings.docs_enabled else ROOT / "docs/api.md"
+    docs = f"{base}/docs" if settings.docs_enabled else "docs/api.md"
     _say(BANNER.format(version=__version__, base=base, docs=docs))
 
 
 def _say(line: str) -> None:
     """Print a message for people, apart from the log lines on standard output."""
-    print(line, file=sys.stderr, flush=True)
+    print(command.named_here(line), file=sys.stderr, flush=True)
 
 
 def _fail(reason: str, *, status: int = 1) -> int:

@@ -26,7 +26,9 @@ from todo_service.config.secrets import plain_text
 from todo_service.config.settings_checks import SettingsChecks
 from todo_service.config.trusted_proxies import Network, networks, path_prefix
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+PACKAGE = Path(__file__).resolve().parent.parent
+IN_CHECKOUT = (PACKAGE.parent / "bin/serve").is_file()  # else it is an installed package
+ROOT = PACKAGE.parent if IN_CHECKOUT else Path.cwd()  # the folder of `.env` and `.data`
 DRAIN_SECONDS_IN_PRODUCTION = 5
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]

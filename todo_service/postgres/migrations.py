@@ -17,10 +17,10 @@ from pathlib import Path
 
 import asyncpg
 
-from todo_service.config.settings import ROOT
+from todo_service.config.settings import IN_CHECKOUT, PACKAGE
 from todo_service.postgres.connection import Connection
 
-FOLDER = ROOT / "sql"
+FOLDER = (PACKAGE.parent if IN_CHECKOUT else PACKAGE) / "sql"
 FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 CREATES = re.compile(r"^ *CREATE TABLE (\w+)", re.MULTILINE)
 HEADER = re.compile(r"-- Why: .+\n-- Safe while the old code serves: (yes|no)\b.*\n")
