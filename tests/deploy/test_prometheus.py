@@ -24,7 +24,7 @@ DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/todo-service.json").read_te
 SECONDS = 60
 # A service without Redis says nothing of it, and nothing is over a limit that no client has reached.
 ABSENT_FEATURES = ("todo_rate_limit_redis_up", "todo_rate_limit_redis_errors_total", "todo_rate_limited_total")
-VARIABLES = {"$__rate_interval": "1m", "$instance": ".*"}
+VARIABLES = {"$__rate_interval": "1m", "$instance": ".*", "$job": "todo-service"}
 
 
 def queries() -> Iterable[tuple[str, str]]:
@@ -153,6 +153,9 @@ def test_the_dashboard_is_found_and_names_its_panels_apart() -> None:
     assert len({panel["id"] for panel in panels}) == len(panels)
     assert len(list(queries())) > 40
     assert not [text for _, text in queries() if "$" in text]
+    assert 'job="todo' not in json.dumps(DASHBOARD), "its job may have another name"
+    for panel in panels:
+        assert panel["type"] == "row" or len(panel["description"]) > 20, panel["title"]
 
 
 def test_every_metric_that_is_asked_for_is_explained() -> None:

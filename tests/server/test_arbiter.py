@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -141,6 +142,33 @@ async def test_a_signal_drains_every_worker(database_url: str, number: signal.Si
         with pytest.raises(ConnectionRefusedError):
             async with connect(api):
                 pass
+
+
+def cpu_seconds(pid: int, *, of_ended: bool = False) -> float:
+    """The processor time of a process, or of its children that have ended (proc_pid_stat(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    first = 13 if of_ended else 11
+    return sum(map(int, fields[first : first + 2])) / os.sysconf("SC_CLK_TCK")
+
+
+async def test_processor_time_and_memory_are_those_of_all_processes(database_url: str) -> None:
+    async with workers(3, database_url) as (process, api):
+        for _ in range(2):
+            everybody = [process.pid, *children(process)]
+            before = sum(map(cpu_seconds, everybody)) + cpu_seconds(process.pid, of_ended=True)
+            told = await shown(api)
+            after = sum(map(cpu_seconds, everybody)) + cpu_seconds(process.pid, of_ended=True)
+            assert before - 0.001 <= told["process_cpu_seconds_total{}"] <= after + 0.001
+            pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in everybody)
+            assert told["process_resident_memory_bytes{}"] == pytest.approx(pages * 4096, rel=0.1)
+            opened = max(len([*Path(f"/proc/{pid}/fd").iterdir()]) for pid in everybody)
+            assert abs(told["process_open_fds{}"] - opened) <= 5
+            assert told["process_start_time_seconds{}"] < time.time()
+            assert [name for name in told if name.startswith("python_info{")]
+            os.kill(children(process)[0], signal.SIGKILL)  # its time stays in the sum
+            await until(lambda: serving(process, 3))
+            await until(lambda: _at_work(api, 3))
+            assert (await shown(api))["process_cpu_seconds_total{}"] >= told["process_cpu_seconds_total{}"]
 
 
 async def test_a_second_signal_ends_it_at_once(database_url: str) -> None:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -29,6 +37,9 @@ class Metrics(RequestTallies):
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the time of each series' birth: twice the lines, and unknown with several workers
         self._registry = CollectorRegistry()
         self._source = source or self._registry
+        if source is None:
+            ProcessCollector(registry=self._registry)
+            PlatformCollector(registry=self._registry)
         self._words: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self._redis_up: Gauge | None = None
         super().__init__(

@@ -15,9 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
-from prometheus_client import multiprocess, values
+from prometheus_client import PlatformCollector, multiprocess, values
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from todo_service.observability.process_metrics import ServiceProcesses, write_pid
 
 PREFIX = "todo-service-metrics-"
 MEMORY = Path("/dev/shm")  # noqa: S108 - where a container may write even if its file system is read-only
@@ -62,6 +64,7 @@ def write_as(slot: int, path: Path) -> None:
         if not is_sound(file):
             log.warning("metric_file_dropped", file=file.name)
             file.unlink()
+    write_pid(slot, path)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(path)
     values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
 
@@ -69,6 +72,7 @@ def write_as(slot: int, path: Path) -> None:
 def forget(slot: int, path: Path) -> None:
     """Remove a dead worker's gauges from the sums; its counts stay."""
     multiprocess.mark_process_dead(slot, str(path))  # type: ignore[no-untyped-call]
+    (path / f"{slot}.pid").unlink(missing_ok=True)
 
 
 class MetricFiles(Collector):
@@ -77,12 +81,15 @@ class MetricFiles(Collector):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._sound_keys: set[bytes] = set()
+        self._others: tuple[Collector, ...] = (ServiceProcesses(path), PlatformCollector(registry=None))
 
     def collect(self) -> Iterable[Metric]:
         """Read the files, skipping one that was damaged when its worker was killed."""
         sound_files = [str(file) for file in self._path.glob("*.db") if is_sound(file, self._sound_keys)]
         merge: Callable[[list[str]], Iterable[Metric]] = multiprocess.MultiProcessCollector.merge
-        return merge(sound_files)
+        yield from merge(sound_files)
+        for other in self._others:
+            yield from other.collect()
 
 
 def is_sound(file: Path, sound_keys: set[bytes] | None = None) -> bool:
