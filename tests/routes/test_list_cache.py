@@ -7,12 +7,12 @@ from todo_service.routes.list_cache import OVERHEAD, CachedList, Key, ListCache
 
 
 def key(owner_id: str) -> Key:
-    return ("v1", owner_id, "")
+    return ("v1", owner_id, "", "")
 
 
 def answer(size: int, version: int = 1) -> CachedList:
     """An answer that takes this size under a key of three characters."""
-    return CachedList(Stamp(7, version), "tag", b"x" * (size - OVERHEAD - 3), CIMultiDict())
+    return CachedList(Stamp(7, version), b"x" * (size - OVERHEAD - 3), CIMultiDict())
 
 
 def test_an_answer_is_kept_until_another_takes_its_place() -> None:

@@ -30,10 +30,10 @@ def test_no_row_is_there_twice_and_each_says_what_it_does() -> None:
 def test_only_these_routes_are_public() -> None:
     assert {route.path for route in ALL_ROUTES if route.access is Access.PUBLIC} == {
         "/", "/health", "/health/live", "/health/ready", "/metrics", "/problems", "/problems/{name}",
-        "/assets/{digest}/{name}",
+        "/assets/{digest}/{name}", "/favicon.ico",
         "/openapi.json", "/docs", "/redoc", "/api/v1/openapi.json", "/api/v1/docs", "/api/v1/redoc",
         "/api/v1/auth/register", "/api/auth/register", "/api/auth/signup",
-        "/api/v1/auth/login", "/api/auth/login", "/api/auth/signin",
+        "/api/v1/auth/login", "/api/auth/login", "/api/auth/signin", "/api/v1/auth/token",
         "/api/v1/auth/refresh", "/api/auth/refresh", "/api/v1/auth/logout", "/api/auth/logout",
     }  # fmt: skip
 

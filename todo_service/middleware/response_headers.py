@@ -1,5 +1,7 @@
 """Headers of every answer: the request id, security headers, and `Vary`."""
 
+from functools import lru_cache
+
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
@@ -46,10 +48,7 @@ class ResponseHeaders:
         if vary and hdrs.VARY not in headers:
             headers[hdrs.VARY] = ", ".join(vary)
         elif vary:
-            present = {name.strip().lower() for name in headers[hdrs.VARY].split(",")}
-            headers[hdrs.VARY] = ", ".join(
-                [headers[hdrs.VARY], *(name for name in vary if name.lower() not in present)]
-            )
+            headers[hdrs.VARY] = _with_names(headers[hdrs.VARY], vary)
 
     async def set(self, request: web.Request, response: web.StreamResponse) -> None:
         """Complete the headers of an answer that is about to be sent, with the usage of its rate limit."""
@@ -61,6 +60,13 @@ class ResponseHeaders:
         if STRICT in request:
             response.headers["Preference-Applied"] = "handling=strict"
         self.complete(response.headers, request[REQUEST_ID])
+
+
+@lru_cache
+def _with_names(header: str, names: tuple[str, ...]) -> str:
+    """Return a list of names with others that are not in it yet."""
+    present = {name.strip().lower() for name in header.split(",")}
+    return ", ".join([header, *(name for name in names if name.lower() not in present)])
 
 
 RESPONSE_HEADERS = web.AppKey("response_headers", ResponseHeaders)

@@ -16,15 +16,14 @@ from todo_service.queries.task_lists import Stamp
 MAX_BYTES = 64 * 1024 * 1024  # in each worker
 OVERHEAD = 1500  # bytes for the headers and the objects around an answer
 
-Key = tuple[str, str, str]  # the name of the family, the owner, the query as it was sent
+Key = tuple[str, str, str, str]  # the name of the family, the owner, the query as it was sent, `gzip` if that is wanted
 
 
 @dataclass(frozen=True, slots=True)
 class CachedList:
-    """The answer to a list: its tag, its JSON and its headers, made from the tasks of one stamp."""
+    """The answer to a list: its body, compressed or not, and its headers, made from the tasks of one stamp."""
 
     stamp: Stamp
-    tag: str
     body: bytes
     headers: CIMultiDict[str]
 

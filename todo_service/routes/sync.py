@@ -1,6 +1,7 @@
 """Delta sync: the changes since a client's last request."""
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from todo_service.auth.access import Access
 from todo_service.auth.caller import OWNER
@@ -11,9 +12,11 @@ from todo_service.queries import changes
 from todo_service.queries.changes import ChangePage
 from todo_service.queries.task_lists import Stamp
 from todo_service.routes import responses
+from todo_service.routes.compression import compressed, wants_gzip
 from todo_service.routes.descriptions import describe
 from todo_service.routes.list_cache import TASK_STAMPS
 from todo_service.routes.table import Route
+from todo_service.wire import codec
 from todo_service.wire.sync import NOTHING_YET, Cursor, SyncPage, SyncQuery, document
 
 
@@ -28,7 +31,9 @@ async def sync_tasks(request: web.Request, query: SyncQuery) -> web.Response:
     if cursor.is_expired(page):
         request.app[METRICS].sync_resets.inc()
         raise CursorExpired
-    return responses.json(await document(page, cursor.after(page)), headers=responses.PRIVATE)
+    headers = CIMultiDict(responses.PRIVATE | responses.JSON)
+    body = codec.dump(await document(page, cursor.after(page)))
+    return web.Response(body=await compressed(body, headers, wanted=wants_gzip(request)), headers=headers)
 
 
 async def _read_page(request: web.Request, cursor: Cursor, limit: int) -> ChangePage | None:

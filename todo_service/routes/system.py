@@ -3,6 +3,7 @@
 import asyncio
 
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 from todo_service import __version__
 from todo_service.auth.access import Access
@@ -15,6 +16,7 @@ from todo_service.postgres.database import DATABASE
 from todo_service.postgres.failures import is_schema_mismatch, is_unavailable
 from todo_service.postgres.migrations import Migration
 from todo_service.routes import responses
+from todo_service.routes.compression import compressed, wants_gzip
 from todo_service.routes.descriptions import describe
 from todo_service.routes.public_paths import public_path, site
 from todo_service.routes.request_bodies import JSON
@@ -88,7 +90,8 @@ async def read_metrics(request: web.Request) -> web.Response:
         if "application/json" in accept and "text/plain" not in accept and "openmetrics" not in accept:
             return responses.json(await asyncio.to_thread(lambda: summary(metrics.families())))
         body, content_type = await asyncio.to_thread(metrics.text, accept)
-    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type, hdrs.VARY: hdrs.ACCEPT})
+    headers = CIMultiDict({hdrs.CONTENT_TYPE: content_type, hdrs.VARY: hdrs.ACCEPT})
+    return web.Response(body=await compressed(body, headers, wanted=wants_gzip(request)), headers=headers)
 
 
 async def _not_ready(app: web.Application) -> str | None:

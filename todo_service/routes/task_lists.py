@@ -17,6 +17,7 @@ from todo_service.postgres.database import DATABASE
 from todo_service.queries import task_lists
 from todo_service.queries.task_lists import NO_TASKS, ListSpec, Page
 from todo_service.routes import responses
+from todo_service.routes.compression import compressed, wants_gzip
 from todo_service.routes.descriptions import describe
 from todo_service.routes.list_cache import LIST_CACHE, TASK_STAMPS, CachedList, Key
 from todo_service.routes.public_paths import public_path
@@ -52,15 +53,17 @@ async def list_any_tasks(request: web.Request, query: ListQuery) -> web.Response
         page = await task_lists.select_page_any_owner(db, spec=spec)
     body, next_cursor = await _write(request, query, page, spec, owner_id=None)
     tag = etags.of_content(hashlib.blake2b(body, digest_size=16).hexdigest())
-    return _respond(request, tag, body, _headers(request, tag, page.total, spec, next_cursor))
+    headers = _headers(request, page.total, spec, next_cursor)
+    body = await _encode(body, headers, tag, wanted=wants_gzip(request))
+    return _respond(request, body, headers)
 
 
 async def _list_of_owner(request: web.Request, query: ListQuery, owner_id: str) -> web.Response:
     app = request.app
-    key = (request[FAMILY].name, owner_id, request.rel_url.raw_query_string)
+    key = (request[FAMILY].name, owner_id, request.rel_url.raw_query_string, "gzip" if wants_gzip(request) else "")
     cached, until = app[LIST_CACHE].get(key), app[DATABASE].deadline()
     if cached is not None and (await app[TASK_STAMPS].read(owner_id) or NO_TASKS) == cached.stamp:
-        response, outcome = _respond(request, cached.tag, cached.body, cached.headers), "hit"
+        response, outcome = _respond(request, cached.body, cached.headers), "hit"
     else:
         response, outcome = await _read_list(request, query, owner_id, key, until), "miss"
     app[METRICS].list_answered("not_modified" if response.status == HTTPStatus.NOT_MODIFIED else outcome)
@@ -75,13 +78,13 @@ async def _read_list(request: web.Request, query: ListQuery, owner_id: str, key:
     async with request.app[DATABASE].connection(until=until) as db:
         page = await task_lists.select_page(db, owner_id=owner_id, spec=spec, unless=stamps[0] if stamps else None)
     if page is None:
-        return responses.not_modified(etags.of_list(stamps[0], digest))
+        return _not_modified(etags.as_sent(_if_none_match(request), etags.of_list(stamps[0], digest)))
     stamp = page.stamp or NO_TASKS
-    tag = etags.of_list(stamp, digest)
     body, next_cursor = await _write(request, query, page, spec, owner_id=owner_id)
-    headers = _headers(request, tag, page.total, spec, next_cursor)
-    request.app[LIST_CACHE].put(key, CachedList(stamp, tag, body, headers))
-    return _respond(request, tag, body, headers)
+    headers = _headers(request, page.total, spec, next_cursor)
+    body = await _encode(body, headers, etags.of_list(stamp, digest), wanted=bool(key[3]))
+    request.app[LIST_CACHE].put(key, CachedList(stamp, body, headers))
+    return _respond(request, body, headers)
 
 
 def _spec(request: web.Request, query: ListQuery, *, owner_id: str | None) -> ListSpec:
@@ -105,8 +108,8 @@ async def _write(
     return codec.dump(await request[FAMILY].task_list(page, spec, next_cursor)), next_cursor
 
 
-def _headers(request: web.Request, tag: str, total: int, spec: ListSpec, next_cursor: str | None) -> CIMultiDict[str]:
-    headers = CIMultiDict(responses.PRIVATE | responses.JSON | {TOTAL: str(total), hdrs.ETAG: tag})
+def _headers(request: web.Request, total: int, spec: ListSpec, next_cursor: str | None) -> CIMultiDict[str]:
+    headers = CIMultiDict(responses.PRIVATE | responses.JSON | {TOTAL: str(total)})
     if next_cursor is not None:
         next_page = {"cursor": next_cursor, "limit": str(spec.limit)}
         url = request.rel_url.without_query_params("skip").update_query(next_page)
@@ -114,10 +117,23 @@ def _headers(request: web.Request, tag: str, total: int, spec: ListSpec, next_cu
     return headers
 
 
-def _respond(request: web.Request, tag: str, body: bytes, headers: CIMultiDict[str]) -> web.Response:
-    if hdrs.IF_NONE_MATCH in request.headers and etags.matches(_if_none_match(request), tag):
-        return responses.not_modified(tag)
+async def _encode(body: bytes, headers: CIMultiDict[str], tag: str, *, wanted: bool) -> bytes:
+    """Return the body as it is sent; its headers get what that changes, the tag above all."""
+    body = await compressed(body, headers, wanted=wanted)
+    headers[hdrs.ETAG] = etags.of_encoding(tag) if hdrs.CONTENT_ENCODING in headers else tag
+    return body
+
+
+def _respond(request: web.Request, body: bytes, headers: CIMultiDict[str]) -> web.Response:
+    if hdrs.IF_NONE_MATCH in request.headers and etags.matches(_if_none_match(request), headers[hdrs.ETAG]):
+        return _not_modified(headers[hdrs.ETAG])
     return web.Response(body=body, headers=headers)
+
+
+def _not_modified(tag: str) -> web.Response:
+    response = responses.not_modified(tag)
+    response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
+    return response
 
 
 def _if_none_match(request: web.Request) -> list[str]:

@@ -30,6 +30,11 @@ def of_content(digest: str) -> str:
     return f'"{digest}"'
 
 
+def of_encoding(tag: str) -> str:
+    """Return the tag of the same answer compressed: other bytes, another tag. A condition takes either for both."""
+    return f'{tag[:-1]}-gzip"'
+
+
 def opaque(headers: Sequence[str]) -> Collection[str] | None:
     """Return the tags in `If-Match` or `If-None-Match`, without quotes; `*` as itself, None without such a header.
 
@@ -55,7 +60,12 @@ def versions(headers: Sequence[str]) -> list[int] | None:
 def matches(headers: Sequence[str], tag: str) -> bool:
     """Return whether `If-None-Match` has the tag, so that the caller has the answer already (304)."""
     tags = opaque(headers)
-    return tags is not None and (ANY in tags or tag.strip('"') in tags)
+    return tags is not None and (ANY in tags or _ENCODING.sub("", tag.strip('"')) in tags)
+
+
+def as_sent(headers: Sequence[str], tag: str) -> str:
+    """Return the tag as the caller has it: that of a compressed answer, if the header has that one."""
+    return of_encoding(tag) if any(of_encoding(tag) in header for header in headers) else tag
 
 
 def stamps(headers: Sequence[str], digest: str) -> list[Stamp]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 _MEMBER = re.compile(r"\s*([^\s;,]+)\s*((?:;[^,]*)?)")
 _WEIGHT = re.compile(r";\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*(?=;|$)", re.ASCII | re.IGNORECASE)
@@ -21,7 +22,12 @@ def prefers_html(headers: Sequence[str]) -> bool:
 
 def takes_gzip(headers: Sequence[str]) -> bool:
     """Return whether `Accept-Encoding` accepts gzip and does not prefer the identity."""
-    weights = _weights(headers)
+    return _takes_gzip(",".join(headers))
+
+
+@lru_cache(maxsize=256)  # nearly all clients send one of a few
+def _takes_gzip(header: str) -> bool:
+    weights = _weights([header])
     return _weight(weights, GZIP) > 0 and _weight(weights, GZIP) >= _weight(weights, IDENTITY)
 
 
