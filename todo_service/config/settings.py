@@ -71,6 +71,8 @@ class Settings(SettingsChecks):
     app_name: str = Field("Todo Service", min_length=1, max_length=100)
     debug: bool = False
     log_level: LogLevel = "INFO"
+    log_format: Literal["json", "ecs"] = "json"
+    sentry_dsn: SecretStr | None = None
 
     server_host: str = "127.0.0.1"
     server_port: Annotated[int, BeforeValidator(_not_of_kubernetes)] = Field(

@@ -10,6 +10,7 @@ from todo_service.config.http_url import is_http_url
 from todo_service.config.secrets import SIGNING_SECRETS, UNIQUE_SECRETS, plain_text
 
 MIN_BCRYPT_ROUNDS = 12  # in production
+DSN = re.compile("https?://[!-.0-~]+@[!-.0-~]+(/[!-~]*)?/[0-9]+")
 URL_EXAMPLES = {
     "jwks_url": "https://auth.example.com/api/auth/jwks",
     "gemini_base_url": "https://generativelanguage.googleapis.com",
@@ -85,6 +86,13 @@ class SettingsChecks(BaseSettings):
     def _fits_in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.fullmatch("[!-~]+", value.get_secret_value()):
             raise ValueError("must be of visible ASCII characters, for it is sent in a header")
+        return value
+
+    @field_validator("sentry_dsn", check_fields=False)
+    @classmethod
+    def _is_dsn(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not DSN.fullmatch(value.get_secret_value()):
+            raise ValueError("must be a DSN such as https://key@sentry.example.com/42")
         return value
 
     @field_validator("security_contact", check_fields=False)

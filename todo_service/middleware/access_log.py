@@ -5,7 +5,7 @@ import time
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from todo_service.observability import lines
+from todo_service.observability import lines, tracing
 from todo_service.observability.metrics import METRICS
 from todo_service.observability.request_record import RECORD
 from todo_service.routes.table import template
@@ -17,6 +17,8 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that went away before
 async def log_access(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Log and count the request, also if its client went away."""
     started = time.perf_counter()
+    if tracing.IS_INSTALLED and request.query_string:
+        tracing.hide_query(request.path, str(request.url.with_query(None)))
     status = CLIENT_CLOSED_REQUEST
     try:
         response = await handler(request)

@@ -6,7 +6,6 @@ they are dropped and counted.
 """
 
 import asyncio
-import json
 import logging
 import os
 import select
@@ -21,10 +20,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-import orjson
 import structlog
 from structlog.typing import EventDict
 
+from todo_service.observability import tracing
+from todo_service.observability.line_formats import as_json
 from todo_service.observability.request_record import RequestRecord
 
 MAX_WAITING = 8 * 1024 * 1024  # bytes
@@ -152,10 +152,11 @@ def _send_now(stream: socket.socket, data: bytes) -> int:
 
 @dataclass
 class _Output:
-    """The writer of this process, None if its lines are for people, and whether it logs INFO."""
+    """The writer of this process, None if its lines are for people, whether it logs INFO, and the form of its lines."""
 
     writer: LineWriter | None = None
     is_verbose: bool = True
+    render: Callable[[object, str, EventDict], bytes] = as_json
 
 
 OUTPUT = _Output()
@@ -230,16 +231,6 @@ def _write(event: str, fields: dict[str, object], record: RequestRecord) -> None
             "level": "info",
             "timestamp": datetime.now(UTC),
         }
-        OUTPUT.writer.write(as_json(None, "info", line))
-
-
-def as_json(_: object, __: str, event: EventDict) -> bytes:
-    """Return one line. Values without a JSON form are written as Python's repr."""
-    try:
-        return orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z)
-    except TypeError:  # half a surrogate pair, or a number too long
-        return json.dumps(event, default=_text).encode()
-
-
-def _text(value: object) -> str:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else repr(value)
+        if tracing.IS_INSTALLED:
+            line |= tracing.ids()
+        OUTPUT.writer.write(OUTPUT.render(None, "info", line))

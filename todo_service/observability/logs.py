@@ -10,8 +10,9 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from todo_service.config.settings import Settings
-from todo_service.observability import lines, tracebacks
-from todo_service.observability.lines import LineWriter, as_json
+from todo_service.observability import lines, sentry, tracebacks, tracing
+from todo_service.observability.line_formats import as_ecs, as_json
+from todo_service.observability.lines import LineWriter
 from todo_service.observability.request_record import RECORD
 
 
@@ -22,8 +23,16 @@ def add_request_id(_: object, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def add_trace(_: object, __: str, event: EventDict) -> EventDict:
+    """Add the ids of the current trace to a line."""
+    if tracing.IS_INSTALLED:
+        event.update(tracing.ids())
+    return event
+
+
 SHARED: tuple[Processor, ...] = (
     add_request_id,
+    add_trace,
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
@@ -32,17 +41,23 @@ log = structlog.get_logger()
 
 
 def configure(settings: Settings) -> None:
-    """Send all log lines of this process, of libraries too, through one format, from `settings.log_level` up."""
+    """Send all log lines of this process, of libraries too, through one format, from `settings.log_level` up.
+
+    Raises:
+        SettingsError: SENTRY_DSN is set, and its package is not installed.
+    """
     level = logging.getLevelNamesMapping()[settings.log_level]
-    on_terminal = sys.stdout.isatty()
+    on_terminal = sys.stdout.isatty() and settings.log_format == "json"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a line that cannot be encoded must not fail its request
+    render = lines.OUTPUT.render = as_ecs if settings.log_format == "ecs" else as_json
+    reporters = [*filter(None, [sentry.reporter(settings)])]
     exceptions = structlog.processors.ExceptionRenderer(tracebacks.format_traceback)  # type: ignore[arg-type]
     lines.OUTPUT.is_verbose = level <= logging.INFO
     lines.OUTPUT.writer = None if on_terminal else LineWriter(sys.stdout.fileno(), _on_dropped)
     # Our own lines bypass the standard library: 12 µs for a line instead of 64.
     structlog.configure(
-        processors=[*SHARED, exceptions, console() if on_terminal else as_json],
+        processors=[*SHARED, *reporters, exceptions, console() if on_terminal else render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stdout) if on_terminal else lines.LineLogger,
         cache_logger_on_first_use=True,
@@ -54,7 +69,7 @@ def configure(settings: Settings) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 exceptions,
-                console() if on_terminal else lambda *line: as_json(*line).decode(),
+                console() if on_terminal else lambda *line: render(*line).decode(),
             ],
         )
     )

@@ -28,11 +28,12 @@ def describe(error: BaseException) -> str:
     """Return one line: the kind of error and the loggable part of its message."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    words = _words(error)
+    words = loggable(error)
     return f"{name}: {words}" if words else name
 
 
-def _words(error: BaseException) -> str:
+def loggable(error: BaseException) -> str:
+    """Return the part of an error's message that is about code or the network."""
     if isinstance(error, asyncpg.PostgresError):
         return " ".join(f"{field}={value}" for field in FIELDS if (value := getattr(error, field, None)))
     if isinstance(error, ssl.SSLError):
@@ -42,14 +43,26 @@ def _words(error: BaseException) -> str:
     return "(what it says may be data and is left out)" if str(error) else ""
 
 
+def chain(error: BaseException, depth: int = MAX_DEPTH) -> Iterator[BaseException]:
+    """Yield an error, its causes, and the parts of a group."""
+    if depth:
+        yield error
+        for other in (_cause(error), *(error.exceptions if isinstance(error, BaseExceptionGroup) else ())):
+            if other is not None:
+                yield from chain(other, depth - 1)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    if error.__cause__ is None and not error.__suppress_context__:
+        return error.__context__
+    return error.__cause__
+
+
 def _chain(error: BaseException, depth: int) -> Iterator[str]:
     if depth == 0:
         yield "(and more)"
         return
-    cause = error.__cause__
-    if cause is None and not error.__suppress_context__:
-        cause = error.__context__
-    if cause is not None:
+    if (cause := _cause(error)) is not None:
         yield from _chain(cause, depth - 1)
         yield "which led to:"
     if error.__traceback__ is not None:
