@@ -11,6 +11,7 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -25,13 +26,14 @@ from todo_service.app import build_app
 from todo_service.config.settings import Settings
 from todo_service.limits import rate_redis
 from todo_service.observability import event_loop
-from todo_service.postgres import connector, database, embedded, migrations
+from todo_service.postgres import connector, database, embedded, grants, migrations
 from todo_service.postgres.connection import Connection
 from todo_service.server.runner import Runner, bind
 
 SERVER = "TEST_POSTGRES_URL"
 ENCRYPTION_KEY = "b4k6YlVhTqYQxWq8yZ0b1QmVbq0cKk1mX3y5jv7hR9A="
 SECRET_KEY = "for-tests-only-0123456789-abcdefghijk"
+SERVING_ROLE = "todo_app"
 FIGURE = "figure"
 Figure = Callable[[str], None]
 
@@ -130,11 +132,19 @@ async def fill(database_url: str, user_id: str, *, count: int = 10_000, descript
 
 async def _make_template(server_url: str) -> None:
     await run_sql(server_url, f"CREATE DATABASE {template_name()}")
+    await run_sql(server_url, f"CREATE ROLE {SERVING_ROLE} LOGIN PASSWORD '{urlsplit(server_url).password}'")
     db = await asyncpg.connect(sibling(server_url, template_name()))
     try:
         await migrations.up(db, migrations.find())
+        await grants.grant(db, SERVING_ROLE, migrations.tables(migrations.find()))
     finally:
         await db.close()
+
+
+def as_serving_role(database_url: str) -> str:
+    """The URL for the role that may change rows and no table."""
+    parts = urlsplit(database_url)
+    return parts._replace(netloc=parts.netloc.replace(f"{parts.username}:", f"{SERVING_ROLE}:", 1)).geturl()
 
 
 def make_settings(database_url: str, **others: object) -> Settings:
@@ -185,8 +195,10 @@ async def database_url(postgres_url: str) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture(scope="session")
 async def api(database_url: str) -> AsyncIterator[Api]:
-    """The service on this worker's database. Every test makes its own users and sees no others."""
-    async with running_service(make_settings(database_url)) as running:
+    """The service on this worker's database, as a role that owns nothing. Every test makes its own users and sees no
+    others.
+    """
+    async with running_service(make_settings(as_serving_role(database_url))) as running:
         yield running
 
 

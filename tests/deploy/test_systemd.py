@@ -59,5 +59,8 @@ def test_an_operator_runs_commands_with_the_settings_of_the_service(database_url
     assert (listed.returncode, '"email"' in listed.stdout) == (0, True)
     assert run("sh", tmp_path / "todo", "backup", "here.dump", cwd=tmp_path).returncode == 0
     assert (tmp_path / "here.dump").exists(), "a relative path is the caller's"
+    (tmp_path / "owner").write_text("DATABASE_URL=postgresql://owner@127.0.0.1:1/todo\n")
+    assert "Nothing listens" in run("sh", tmp_path / "todo", "migrate", "status", cwd=tmp_path).stdout, "as the owner"
+    assert run("sh", tmp_path / "todo", "users", "list", cwd=tmp_path).returncode == 0
     usage = run("sh", tmp_path / "todo")
     assert (usage.returncode, "usage: todo COMMAND" in usage.stdout) == (2, True)

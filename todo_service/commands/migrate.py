@@ -7,7 +7,7 @@ from todo_service.commands import command
 from todo_service.commands.command import fail
 from todo_service.config.database_options import database_options
 from todo_service.config.settings import Settings
-from todo_service.postgres import migrations
+from todo_service.postgres import grants, migrations
 from todo_service.postgres.connector import single_connection
 from todo_service.postgres.migrations import Migration, State
 
@@ -15,6 +15,7 @@ EXAMPLES = (
     "bin/migrate up",
     "bin/migrate status --json",
     "bin/migrate --check || echo 'not up to date'",
+    "bin/migrate grants todo_app   # a role that serves, without the right to change tables",
     "bin/migrate down 2",
 )
 
@@ -37,6 +38,8 @@ def _parser() -> command.Parser:
     down.add_argument("steps", nargs="?", type=_steps, default=1, help="how many (default: 1)")
     down.add_argument("--yes", action="store_true", help="yes, their data is lost; needed outside development")
     actions.add_parser("status", help="list the migrations and whether each is applied").add_json()
+    granting = actions.add_parser("grants", help="let a role serve that owns no table; run it as the owner, after up")
+    granting.add_argument("role", type=command.text, help="the role that will serve")
     reset = actions.add_parser("reset", help="take back all and apply all: every row is lost")
     reset.add_argument("--yes", action="store_true", required=True, help="yes, delete everything")
     return parser
@@ -66,6 +69,10 @@ async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
             case "up":
                 applied = await migrations.up(db, all_migrations, print)
                 print(f"{applied} applied, up to date" if applied else "up to date")
+            case "grants":
+                for table in await grants.grant(db, arguments.role, migrations.tables(all_migrations)):
+                    print(f"{table} is not ours: its owner has to GRANT SELECT ON {table} TO {arguments.role}")
+                print(f"{arguments.role} may serve: it reads and writes rows, and changes no table")
             case _:
                 state = await migrations.state(db, all_migrations)
                 _report(all_migrations, state, as_json=not arguments.check and arguments.json)

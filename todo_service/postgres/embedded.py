@@ -154,7 +154,7 @@ def _create(cluster: Path, programs: Programs, durable: bool) -> None:
     access = ["--username=postgres", "--auth-local=reject", "--auth-host=scram-sha-256"]
     programs.run("initdb", "--no-instructions", *locale, *access, *speed, data=new)
     password = secrets.token_hex(24)
-    role = f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}';\n"
+    role = f"CREATE ROLE {ROLE} LOGIN CREATEDB CREATEROLE PASSWORD '{password}';\n"
     programs.run("postgres", "--single", "--exit_on_error=on", "postgres", data=new, text=role)
     (new / "password").touch(mode=0o600)
     (new / "password").write_text(password)

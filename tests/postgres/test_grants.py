@@ -1,0 +1,77 @@
+"""The role that serves: it reads and writes rows, and can change no table and no entry of the audit log."""
+
+import secrets
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from tests.commands.test_users import run
+from tests.conftest import SERVING_ROLE, as_serving_role, run_sql, template_name, temporary_database
+from todo_service.postgres import grants, migrations
+
+TABLES = migrations.tables(migrations.find())
+
+
+@pytest_asyncio.fixture
+async def url(postgres_url: str) -> AsyncIterator[str]:
+    async with temporary_database(postgres_url, template=template_name()) as url:
+        yield url
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE more (id int)", "ALTER TABLE tasks ADD COLUMN more int", "DROP TABLE tasks", "TRUNCATE tasks",
+        "CREATE INDEX more ON tasks (title)", "CREATE SCHEMA more", "CREATE ROLE more",
+        "UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log", "DELETE FROM schema_migrations",
+        "INSERT INTO user_sessions (id) VALUES ('x')",
+    ],
+)  # fmt: skip
+async def test_what_the_role_cannot_do(url: str, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await run_sql(as_serving_role(url), statement)
+
+
+async def test_tables_of_later_migrations_are_granted_too(url: str) -> None:
+    await run_sql(url, "CREATE TABLE later (id int)")
+    await run_sql(as_serving_role(url), "INSERT INTO later VALUES (1)")
+
+
+async def test_it_is_granted_by_the_command_as_often_as_one_likes(postgres_url: str) -> None:
+    role = f"Odd role {secrets.token_hex(4)}"
+    await run_sql(postgres_url, f'CREATE ROLE "{role}"')
+    async with temporary_database(postgres_url) as url:
+        assert (await run("migrate", "up", DATABASE_URL=url)).returncode == 0
+        for _ in range(2):
+            done = await run("migrate", "grants", role, DATABASE_URL=url)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert done.stdout == f"{role} may serve: it reads and writes rows, and changes no table\n"
+        db = await asyncpg.connect(url)
+        assert await db.fetchval("SELECT has_table_privilege($1, 'tasks', 'DELETE')", role)
+        await db.close()
+    await run_sql(postgres_url, f'DROP ROLE "{role}"')
+
+
+@pytest.mark.parametrize(("role", "word"), [("nobody-there", "CREATE ROLE"), ("todo", "owns the tables")])
+async def test_a_role_that_cannot_be_meant_is_one_line(url: str, role: str, word: str) -> None:
+    done = await run("migrate", "grants", role, DATABASE_URL=url)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert word in done.stderr
+
+
+async def test_a_table_of_an_auth_server_is_left_to_its_owner(postgres_url: str) -> None:
+    owner = f"owner_{secrets.token_hex(4)}"
+    await run_sql(postgres_url, f"CREATE ROLE {owner}")
+    await run_sql(postgres_url, f"GRANT {owner} TO CURRENT_USER WITH SET TRUE, INHERIT TRUE")
+    async with temporary_database(postgres_url, template=template_name(), options=f"OWNER {owner}") as url:
+        db = await asyncpg.connect(url)
+        try:
+            for table in {*TABLES} - {"user_sessions"}:
+                await db.execute(f"ALTER TABLE {table} OWNER TO {owner}")
+            await db.execute(f"SET ROLE {owner}")
+            assert await grants.grant(db, SERVING_ROLE, TABLES) == {"user_sessions"}
+        finally:
+            await db.close()
+    await run_sql(postgres_url, f"DROP ROLE {owner}")
