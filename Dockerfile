@@ -1,6 +1,8 @@
 # The service as one image: no compiler, no pip, no tests, no embedded PostgreSQL; every setting from the environment.
 
-FROM python:3.12-slim AS build
+# A release is built from a digest, so that the same base is taken again: --build-arg BASE=python:3.12-slim@sha256:…
+ARG BASE=python:3.12-slim
+FROM $BASE AS build
 RUN python -m venv --without-pip /opt/venv
 COPY requirements.txt /tmp/
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check --root-user-action=ignore \
@@ -16,11 +18,7 @@ RUN python -m compileall -q -j 0 --invalidation-mode checked-hash /opt/venv/lib 
     && chmod -R u=rwX,go=rX /opt/venv /app
 
 
-FROM python:3.12-slim
-LABEL org.opencontainers.image.title="Todo Service" \
-      org.opencontainers.image.description="A multi-user todo backend: one HTTP service, PostgreSQL behind it" \
-      org.opencontainers.image.version="0.1.0" \
-      org.opencontainers.image.licenses="MIT"
+FROM $BASE
 # The base ships its standard library without byte-code; it cannot be written later.
 RUN pip uninstall --yes --quiet --root-user-action=ignore pip \
     && rm -rf /usr/local/lib/python3*/ensurepip \
@@ -53,4 +51,16 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
 # Python itself is process 1, so the signal reaches it; with WEB_CONCURRENCY it reaps the workers it starts. Ending takes
 # DRAIN_SECONDS (5), then up to 11 for requests in flight: stop it with a patience of 20 s, not with Docker's 10.
 STOPSIGNAL SIGTERM
+# Last, since they differ from build to build: --build-arg REVISION=$(git rev-parse HEAD)
+# --build-arg CREATED=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+ARG BASE=python:3.12-slim
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="Todo Service" \
+      org.opencontainers.image.description="A multi-user todo backend: one HTTP service, PostgreSQL behind it" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision=$REVISION \
+      org.opencontainers.image.created=$CREATED \
+      org.opencontainers.image.base.name=$BASE
 CMD ["python", "-m", "todo_service"]

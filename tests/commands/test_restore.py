@@ -128,7 +128,8 @@ async def test_the_schema_is_the_one_of_the_migrations(full_url: str, empty_url:
 async def schema(url: str) -> list[str]:
     """A database's definition, as PostgreSQL writes it."""
     program = client_binaries.find("pg_dump").path
-    process = await asyncio.create_subprocess_exec(program, "--schema-only", "--no-privileges", url, stdout=subprocess.PIPE)
+    command = (program, "--schema-only", "--no-privileges", url)
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     output, _ = await process.communicate()
     return [line for line in output.decode().splitlines() if "restrict" not in line]
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 VENV = Path(sys.prefix)
 SCRIPTS = [
     "serve", "migrate", "test", "check", "bench", "create-admin", "users", "purge", "new-epoch", "backup", "restore",
-    "seed-demo", "reencrypt", "vendor-docs",
+    "seed-demo", "reencrypt", "vendor-docs", "sbom",
 ]  # fmt: skip
 COMMANDS = [
     ["migrate", "up"],

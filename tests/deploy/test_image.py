@@ -102,11 +102,17 @@ def test_what_is_private_or_useless_there_is_not_sent(path: str) -> None:
 
 
 def test_one_base_that_is_named_once_for_each_stage() -> None:
-    assert {arguments.split()[0] for arguments in instructions("FROM")} == {"python:3.12-slim"}
+    assert {arguments.split()[0] for arguments in instructions("FROM")} == {"$BASE"}
+    assert {value for value in instructions("ARG") if value.startswith("BASE")} == {"BASE=python:3.12-slim"}
 
 
-def test_label_has_the_version_of_the_package() -> None:
-    assert f'org.opencontainers.image.version="{__version__}"' in instructions("LABEL")[0]
+def test_labels_say_what_it_is_and_where_it_comes_from() -> None:
+    (labels,) = instructions("LABEL")
+    names = set(re.findall(r"org\.opencontainers\.image\.([a-z.]+)=", labels))
+    assert names == {"title", "description", "version", "licenses", "revision", "created", "base.name"}
+    assert f'org.opencontainers.image.version="{__version__}"' in labels
+    for argument in re.findall(r"=\$([A-Z]+)", labels):
+        assert any(value.startswith(f"{argument}=") for value in instructions("ARG"))
 
 
 def test_runs_as_a_number_that_is_not_root() -> None:

@@ -42,7 +42,7 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
 @schemathesis.hook
 def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
     """Whether it is one. An email can be registered once (a second time is 400, section 4.1 of the contract), and some
-    cases are sent again without asking `before_call`. A filter with nothing behind it, as HTML forms send it, is absent.
+    cases are sent again without asking `before_call`. An empty filter, as HTML forms send it, is none.
     """
     is_absent = any((case.query or {}).get(name) == "" for name in EMPTY_IS_ABSENT) and response.status_code == 200
     return not is_absent and b"/problems/email-already-registered" not in response.content
