@@ -6,6 +6,7 @@ they are dropped and counted.
 """
 
 import asyncio
+import json
 import logging
 import os
 import select
@@ -20,11 +21,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+import orjson
 import structlog
 from structlog.typing import EventDict
 
 from todo_service.observability import tracing
-from todo_service.observability.line_formats import as_json
 from todo_service.observability.request_record import RequestRecord
 
 MAX_WAITING = 8 * 1024 * 1024  # bytes
@@ -148,6 +149,18 @@ def _sender(descriptor: int) -> tuple[Callable[[bytes], int], Callable[[], None]
 
 def _send_now(stream: socket.socket, data: bytes) -> int:
     return stream.send(data, socket.MSG_DONTWAIT)
+
+
+def as_json(_: object, __: str, event: EventDict) -> bytes:
+    """Return one line. Values without a JSON form are written as Python's repr."""
+    try:
+        return orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z)
+    except TypeError:  # half a surrogate pair, or a number too long
+        return json.dumps(event, default=_text).encode()
+
+
+def _text(value: object) -> str:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else repr(value)
 
 
 @dataclass

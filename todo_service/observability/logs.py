@@ -11,8 +11,8 @@ from structlog.typing import EventDict, Processor
 
 from todo_service.config.settings import Settings
 from todo_service.observability import lines, sentry, tracebacks, tracing
-from todo_service.observability.line_formats import as_ecs, as_json
-from todo_service.observability.lines import LineWriter
+from todo_service.observability.ecs import as_ecs
+from todo_service.observability.lines import LineWriter, as_json
 from todo_service.observability.request_record import RECORD
 
 

@@ -24,12 +24,12 @@ COMBINED: Mapping[str, tuple[Callable[[list[float]], float], str]] = {
 
 
 def write_pid(slot: int, path: Path) -> None:
-    """Tell the other workers that this process has the slot."""
+    """Let the other workers know that this process has the slot."""
     (path / f"{slot}.pid").write_text(str(os.getpid()), encoding="utf-8")
 
 
 class ServiceProcesses(Collector):
-    """The processes of the service: the parent of this one, and the workers that `write_pid` has told of."""
+    """The processes of the service: the parent of this one, and the workers that have called `write_pid`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,7 +1,7 @@
 """Defects reported to Sentry, if SENTRY_DSN is set: the place and the kind of an error, never the text of users.
 
-An event has what the log has, see `tracebacks.py`: no variables, no headers, no bodies, and of an error's message only
-what is about code or the network.
+An event has no more than the log, see `tracebacks.py`: no variables, no headers, no bodies, and of an error's message
+only the part about code or the network.
 """
 
 from typing import Any

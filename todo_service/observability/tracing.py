@@ -1,7 +1,7 @@
 """OpenTelemetry, if the operator has installed it and starts the service with `opentelemetry-instrument`.
 
 The instrumentation of aiohttp makes the spans. Here are the ids of the trace for the log, the header for requests to
-others, and the removal of what a span must not hold. Without the package nothing of this costs anything.
+others, and the removal of the query from a span. Without the package nothing of this costs anything.
 """
 
 from typing import Any

@@ -20,7 +20,7 @@ def wants_gzip(request: web.Request) -> bool:
 
 
 async def compressed(body: bytes, headers: CIMultiDict[str], *, wanted: bool) -> bytes:
-    """Return a body as it is sent, and say so in its headers: a long one compressed, if the client wants that."""
+    """Return a body as it is sent, with its headers: a long one compressed, if the client wants that."""
     headers[hdrs.VARY] = f"{headers[hdrs.VARY]}, Accept-Encoding" if hdrs.VARY in headers else "Accept-Encoding"
     if not wanted or len(body) < MIN_BYTES:
         return body

@@ -13,7 +13,7 @@ HEADER = "X-Forwarded-Prefix"
 def prefix(request: web.Request) -> str:
     """Return the prefix of the request's path at the proxy, such as `/todo`; empty without one.
 
-    It is `ROOT_PATH`, or what a trusted proxy says in `X-Forwarded-Prefix`.
+    It is `ROOT_PATH`, or the `X-Forwarded-Prefix` of a trusted proxy.
     """
     settings = request.app[SETTINGS]
     if settings.root_path or HEADER not in request.headers:
@@ -27,6 +27,6 @@ def public_path(request: web.Request, path: str) -> str:
 
 
 def site(request: web.Request) -> Site:
-    """Return what the pages of this service have in common, for a client of this request."""
+    """Return the common parts of the pages, for a client of this request."""
     icon, style = static_files.read(static_files.ICON).path, static_files.read(static_files.STYLE).path
     return Site(request.app[SETTINGS].app_name, prefix(request), icon, style)

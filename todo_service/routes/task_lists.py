@@ -118,7 +118,7 @@ def _headers(request: web.Request, total: int, spec: ListSpec, next_cursor: str 
 
 
 async def _encode(body: bytes, headers: CIMultiDict[str], tag: str, *, wanted: bool) -> bytes:
-    """Return the body as it is sent; its headers get what that changes, the tag above all."""
+    """Return the body as it is sent; its headers get the tag of that form."""
     body = await compressed(body, headers, wanted=wanted)
     headers[hdrs.ETAG] = etags.of_encoding(tag) if hdrs.CONTENT_ENCODING in headers else tag
     return body

@@ -1,4 +1,4 @@
-"""Addresses that tools look for at every site (RFC 8615), where the operator has said what is there."""
+"""Addresses that tools look for at every site (RFC 8615), where the operator has set them."""
 
 from datetime import UTC, datetime, time, timedelta
 

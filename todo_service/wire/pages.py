@@ -33,7 +33,7 @@ _PAGE = """<!doctype html>
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What all pages have in common.
+    """The common parts of all pages.
 
     Attributes:
         name: The name of the service.

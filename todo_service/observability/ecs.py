@@ -1,13 +1,11 @@
-"""Log lines as JSON, under our names or those of the Elastic Common Schema."""
+"""Log lines under the names of the Elastic Common Schema."""
 
-import json
 from collections.abc import Mapping
-from datetime import datetime
 
-import orjson
 from structlog.typing import EventDict
 
 from todo_service import __version__
+from todo_service.observability.lines import as_json
 
 # https://www.elastic.co/guide/en/ecs/8.11/ecs-field-reference.html; our other fields are under `todo_service`.
 ECS_NAMES: Mapping[str, str] = {
@@ -27,14 +25,6 @@ ECS_SERVICE = {"ecs.version": "8.11.0", "service.name": "todo-service", "service
 NANOSECONDS = 1_000_000  # of a millisecond
 
 
-def as_json(_: object, __: str, event: EventDict) -> bytes:
-    """Return one line. Values without a JSON form are written as Python's repr."""
-    try:
-        return orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z)
-    except TypeError:  # half a surrogate pair, or a number too long
-        return json.dumps(event, default=_text).encode()
-
-
 def as_ecs(logger: object, name: str, event: EventDict) -> bytes:
     """Return one line under the names of the Elastic Common Schema."""
     line: EventDict = {ECS_NAMES[field]: event[field] for field in ("timestamp", "level", "event") if field in event}
@@ -45,7 +35,3 @@ def as_ecs(logger: object, name: str, event: EventDict) -> bytes:
         if value is not None and field != "ms":
             line[ECS_NAMES.get(field, f"todo_service.{field}")] = value
     return as_json(logger, name, line)
-
-
-def _text(value: object) -> str:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else repr(value)
