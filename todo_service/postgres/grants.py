@@ -22,7 +22,7 @@ JOIN pg_class ON pg_class.oid = to_regclass(name) AND pg_has_role(pg_class.relow
 
 
 async def grant(db: Connection, role: str, tables: Collection[str]) -> set[str]:
-    """Give a role the rights of serving, on the tables there are and on those of later migrations. Repeating it is safe.
+    """Give a role the rights of serving, on the present tables and on those of later migrations. Repeating it is safe.
 
     Returns:
         The tables that are not ours to grant, such as that of an auth server.
