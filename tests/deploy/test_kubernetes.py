@@ -3,6 +3,7 @@
 import asyncio
 import re
 import secrets
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 import yaml
 
 from tests import packages
-from tests.deploy.programs import DEPLOY
+from tests.commands.test_users import run as operator
+from tests.conftest import template_name, temporary_database
+from tests.deploy.programs import DEPLOY, run
 from todo_service import __version__
 from todo_service.config.settings import CLEANED, ROOT, Settings
+from todo_service.postgres import client_binaries, migrations
 from todo_service.routes.system import METRICS_ROUTES, SYSTEM
 from todo_service.server.runner import LINGER_SECONDS, SHUTDOWN_SECONDS
 
@@ -101,6 +105,7 @@ def test_the_service_starts_with_its_settings(monkeypatch: pytest.MonkeyPatch, t
 
 def test_secrets_are_files_of_one_secret() -> None:
     known = {"database_url", "owner_database_url", "secret_key", "redis_url"}
+    assert "sslrootcert=" + SECRETS + "ca.crt" in (ROOT / "docs/deploy.md").read_text()
     read = set(re.findall(SECRETS + r"(\w+)", "".join(path.read_text() for path in FILES)))
     assert read == known
     documented = (ROOT / "docs/deploy.md").read_text()
@@ -126,6 +131,23 @@ def test_a_pod_can_do_nothing_but_its_work(name: str) -> None:
     assert container["resources"].keys() == {"requests", "limits"}
     script = container.get("command", ["bin/serve"])[0]
     assert script == "sh" or (ROOT / script).is_file()
+
+
+async def test_the_backup_of_the_cron_job_is_one_that_restore_takes(database_url: str, tmp_path: Path) -> None:
+    script = PODS["todo-service-backup"]["spec"]["containers"][0]["command"][-1]
+    assert set(re.findall(r"--table=(\w+)", script)) == {*migrations.tables(migrations.find())}
+    (tmp_path / "owner_database_url").write_text(f"{database_url}?sslmode=disable\n")
+    script = script.replace(SECRETS, f"{tmp_path}/").replace("/backups", str(tmp_path))
+    script = script.replace("pg_dump", shlex.quote(str(client_binaries.find("pg_dump").path)))
+    done = await asyncio.to_thread(run, "sh", "-euc", script)
+    assert done.returncode == 0, done.stdout
+    (file,) = tmp_path.glob("todo-*.dump")
+    async with temporary_database(database_url, template=template_name()) as url:
+        restored = await operator("restore", str(file), "--replace", "--yes", DATABASE_URL=url)
+        assert restored.returncode == 0, restored.stderr
+    failing = script.replace("--format=custom", "--format=nonsense")
+    assert (await asyncio.to_thread(run, "sh", "-euc", failing)).returncode != 0
+    assert [path.name for path in tmp_path.glob("*.part")] == []
 
 
 def test_what_selects_finds_what_it_means() -> None:

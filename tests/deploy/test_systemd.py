@@ -41,6 +41,10 @@ def test_what_it_runs_is_there_and_secrets_are_in_a_file_of_their_own(unit: Path
     assert not re.search(r"^Environment=.*(SECRET|PASSWORD|DATABASE_URL)", text, re.MULTILINE)
 
 
+def test_the_service_may_read_what_its_metrics_of_processes_are_made_of() -> None:
+    assert "ProcSubset=" not in (DEPLOY / "systemd/todo-service.service").read_text(), "/proc/stat has the boot time"
+
+
 def test_it_is_given_the_time_a_polite_end_takes() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.read(DEPLOY / "systemd/todo-service.service")

@@ -1,5 +1,6 @@
 """Defects reach Sentry with their place and kind, and with nothing that a user has written."""
 
+import asyncio
 import gzip
 import json
 import sys
@@ -14,8 +15,10 @@ from tests.conftest import make_settings, run_sql, template_name, temporary_data
 from tests.process import served
 from tests.proxy import until
 from todo_service import __version__
-from todo_service.config.settings import SettingsError
+from todo_service.config.settings import ROOT, SettingsError
 from todo_service.observability import sentry
+
+LEFT_OUT = "(what it says may be data and is left out)"
 
 
 @asynccontextmanager
@@ -93,3 +96,38 @@ def test_the_words_of_every_error_in_a_chain_are_left_out() -> None:
         "request": {"url": "canary"},
     }
     assert "canary" not in json.dumps(sentry.without_data(event, {"exc_info": (KeyError, failure, None)}))
+
+
+@pytest.mark.parametrize("dsn", ["https://key@host:port/42", "https://key@[::1/42", "https://key@:1/1"])
+def test_a_dsn_that_sentry_does_not_take_is_a_wrong_setting(dsn: str) -> None:
+    settings = make_settings("postgresql://nobody@127.0.0.1/todo", sentry_dsn=dsn)
+    with pytest.raises(SettingsError, match="SENTRY_DSN: must be a DSN"):
+        sentry.reporter(settings)
+
+
+PROGRAM = """
+import logging, structlog
+from tests.conftest import make_settings
+from todo_service.observability import logs, sentry
+logs.configure(make_settings("postgresql://nobody@127.0.0.1/todo", sentry_dsn={dsn!r}))
+try:
+    int("canary")
+except ValueError as error:
+    structlog.get_logger().exception("ours")
+    structlog.get_logger().error("ours_too", exc_info=error)
+    logging.getLogger("library").exception("theirs")
+    logging.getLogger("library").warning("no error", exc_info=True)
+sentry.flush()
+"""
+
+
+async def test_every_error_with_a_traceback_is_reported_before_the_process_ends() -> None:
+    async with collector() as (dsn, events, _):
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PROGRAM.format(dsn=dsn), cwd=ROOT, stdout=asyncio.subprocess.DEVNULL
+        )
+        assert await asyncio.wait_for(program.wait(), 30) == 0
+    tags = [event["tags"] for event in events]
+    assert tags == [{"event": "ours"}, {"event": "ours_too"}, {"logger": "library"}]
+    errors = [event["exception"]["values"][0] for event in events]
+    assert {(error["type"], error["value"]) for error in errors} == {("ValueError", LEFT_OUT)}

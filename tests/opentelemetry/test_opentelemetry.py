@@ -57,6 +57,9 @@ async def test_a_request_is_traced_from_its_caller_to_the_ai_provider(
                 assert listed.status == 200
                 stored = await api.post("/api/user-api-keys", {"api_key": GOOD}, as_=user, headers=TRACED)
                 assert stored.status == 201
+                for host in ("a:b:c", "x:99999"):
+                    refused = await api.get("/api/v1/tasks", headers={"Host": host})
+                    assert (refused.status, refused.problem()) == (400, "bad-request")
                 await asyncio.sleep(0.5)
                 process.terminate()
                 await asyncio.wait_for(process.wait(), SECONDS)

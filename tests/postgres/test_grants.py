@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -71,7 +72,30 @@ async def test_a_table_of_an_auth_server_is_left_to_its_owner(postgres_url: str)
             for table in {*TABLES} - {"user_sessions"}:
                 await db.execute(f"ALTER TABLE {table} OWNER TO {owner}")
             await db.execute(f"SET ROLE {owner}")
-            assert await grants.grant(db, SERVING_ROLE, TABLES) == {"user_sessions"}
+            left = await grants.grant(db, SERVING_ROLE, TABLES, session_table="user_sessions")
+            assert left == set(), "it was granted before"
+            await db.execute("RESET ROLE")
+            await db.execute(f"REVOKE ALL ON user_sessions FROM {SERVING_ROLE}")
+            await db.execute("CREATE SCHEMA auth CREATE TABLE session (token text)")
+            await db.execute(f"SET ROLE {owner}")
+            for table in ("user_sessions", "auth.session"):
+                assert await grants.grant(db, SERVING_ROLE, TABLES, session_table=table) == {table}
         finally:
             await db.close()
     await run_sql(postgres_url, f"DROP ROLE {owner}")
+
+
+async def test_a_backup_can_be_made_as_the_role(url: str, tmp_path: Path) -> None:
+    done = await run("backup", str(tmp_path / "todo.dump"), DATABASE_URL=as_serving_role(url))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_after_a_restore_the_grants_are_as_few_as_before(url: str, tmp_path: Path) -> None:
+    file = str(tmp_path / "todo.dump")
+    assert (await run("backup", file, DATABASE_URL=url)).returncode == 0
+    assert (await run("restore", file, "--replace", "--yes", DATABASE_URL=url)).returncode == 0
+    assert (await run("migrate", "grants", SERVING_ROLE, DATABASE_URL=url)).returncode == 0
+    for statement in ("UPDATE audit_log SET action = 'x'", "DELETE FROM schema_migrations"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await run_sql(as_serving_role(url), statement)
+    await run_sql(as_serving_role(url), "DELETE FROM tasks")

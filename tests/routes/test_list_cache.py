@@ -7,7 +7,7 @@ from todo_service.routes.list_cache import OVERHEAD, CachedList, Key, ListCache
 
 
 def key(owner_id: str) -> Key:
-    return ("v1", owner_id, "", "")
+    return ("v1", owner_id, "", "", "")
 
 
 def answer(size: int, version: int = 1) -> CachedList:

@@ -65,3 +65,13 @@ async def test_a_replayed_answer_says_the_address_of_the_first(database_url: str
         key = {"Idempotency-Key": "one"}
         first, second = [await api.post("/api/tasks", {"title": "a"}, as_=ada, headers=key) for _ in range(2)]
         assert first.headers["Location"] == second.headers["Location"] == f"/todo/api/tasks/{first.body['id']}"
+
+
+async def test_a_kept_list_links_to_the_proxy_it_was_asked_through(database_url: str) -> None:
+    async with running_service(make_settings(database_url, trusted_proxies="127.0.0.1")) as api:
+        ada = await api.new_user()
+        for title in ("one", "two"):
+            await api.post("/api/v1/tasks", {"title": title}, as_=ada)
+        for said in ("/one", "/two", "/one", ""):
+            listed = await api.get("/api/v1/tasks?limit=1", as_=ada, headers={"X-Forwarded-Prefix": said})
+            assert listed.headers["Link"].startswith(f"<{said}/api/v1/tasks?")

@@ -18,7 +18,8 @@ from todo_service.commands.command_settings import CommandSettings
 from todo_service.commands.development import prepared
 from todo_service.commands.dump_files import DumpError
 from todo_service.config.database_options import database_options
-from todo_service.config.settings import IN_CHECKOUT, Settings, SettingsError
+from todo_service.config.script_names import named_here
+from todo_service.config.settings import Settings, SettingsError
 from todo_service.errors import ApiError, ValidationFailed
 from todo_service.observability import logs
 from todo_service.postgres.client_binaries import ProgramError
@@ -111,11 +112,6 @@ def fail(reason: str, *, status: int = 1) -> int:
     """Print the reason of a failure on standard error; return the exit status."""
     print(named_here(reason), file=sys.stderr)
     return status
-
-
-def named_here(text: str) -> str:
-    """Return the text with the names that the scripts have here: an installed `bin/users` is `todo-service-users`."""
-    return text if IN_CHECKOUT else text.replace("bin/serve", "todo-service").replace("bin/", "todo-service-")
 
 
 def report(document: dict[str, object], *lines: str, as_json: bool) -> None:

@@ -37,6 +37,12 @@ class CommandSettings(Settings):
         return value
 
 
+class MigrationSettings(CommandSettings):
+    """The settings of `bin/migrate`, which grants the right to read an auth server's table."""
+
+    needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS | {"session_table"}
+
+
 class EncryptionSettings(CommandSettings):
     """The settings of a command that encrypts: the keys are required."""
 

@@ -5,6 +5,7 @@ from functools import partial
 
 from todo_service.commands import command
 from todo_service.commands.command import fail
+from todo_service.commands.command_settings import MigrationSettings
 from todo_service.config.database_options import database_options
 from todo_service.config.settings import Settings
 from todo_service.postgres import grants, migrations
@@ -26,7 +27,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if (arguments.action is None) != arguments.check:
         parser.error("choose one action, or --check")
-    return command.run(partial(_act, arguments))
+    return command.run(partial(_act, arguments), needed=MigrationSettings)
 
 
 def _parser() -> command.Parser:
@@ -70,9 +71,10 @@ async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
                 applied = await migrations.up(db, all_migrations, print)
                 print(f"{applied} applied, up to date" if applied else "up to date")
             case "grants":
-                for table in await grants.grant(db, arguments.role, migrations.tables(all_migrations)):
-                    print(f"{table} is not ours: its owner has to GRANT SELECT ON {table} TO {arguments.role}")
-                print(f"{arguments.role} may serve: it reads and writes rows, and changes no table")
+                role, tables = arguments.role, migrations.tables(all_migrations)
+                for table in await grants.grant(db, role, tables, session_table=settings.session_table):
+                    print(f"{table} is not ours: its owner has to grant {role} SELECT on it and USAGE of its schema")
+                print(f"{role} may serve: it reads and writes rows, and changes no table")
             case _:
                 state = await migrations.state(db, all_migrations)
                 _report(all_migrations, state, as_json=not arguments.check and arguments.json)

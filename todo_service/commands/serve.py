@@ -13,8 +13,9 @@ from todo_service.app import build_app, build_metrics_app
 from todo_service.commands import command
 from todo_service.commands.development import prepared
 from todo_service.config.database_options import database_options
+from todo_service.config.script_names import named_here
 from todo_service.config.settings import Settings, SettingsError
-from todo_service.observability import logs
+from todo_service.observability import logs, sentry
 from todo_service.postgres import migrations
 from todo_service.postgres.connector import CannotConnectError, single_connection
 from todo_service.postgres.embedded import EmbeddedError
@@ -63,6 +64,8 @@ def main() -> int:
         return _run(settings)
     except (EmbeddedError, MigrationError, CannotConnectError) as error:
         return _fail(str(error))
+    finally:
+        sentry.flush()
 
 
 def _run(settings: Settings) -> int:
@@ -110,7 +113,7 @@ def _announce(settings: Settings) -> None:
 
 def _say(line: str) -> None:
     """Print a message for people, apart from the log lines on standard output."""
-    print(command.named_here(line), file=sys.stderr, flush=True)
+    print(named_here(line), file=sys.stderr, flush=True)
 
 
 def _fail(reason: str, *, status: int = 1) -> int:

@@ -10,6 +10,7 @@ from todo_service.config.http_url import is_http_url
 from todo_service.config.secrets import SIGNING_SECRETS, UNIQUE_SECRETS, plain_text
 
 MIN_BCRYPT_ROUNDS = 12  # in production
+DSN_ADVICE = "must be a DSN such as https://key@sentry.example.com/42"
 DSN = re.compile("https?://[!-.0-~]+@[!-.0-~]+(/[!-~]*)?/[0-9]+")
 URL_EXAMPLES = {
     "jwks_url": "https://auth.example.com/api/auth/jwks",
@@ -92,7 +93,7 @@ class SettingsChecks(BaseSettings):
     @classmethod
     def _is_dsn(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not DSN.fullmatch(value.get_secret_value()):
-            raise ValueError("must be a DSN such as https://key@sentry.example.com/42")
+            raise ValueError(DSN_ADVICE)
         return value
 
     @field_validator("security_contact", check_fields=False)

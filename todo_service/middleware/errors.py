@@ -7,6 +7,7 @@ from aiohttp.typedefs import Handler
 
 from todo_service import errors
 from todo_service.auth.caller import REQUEST_ID
+from todo_service.config.script_names import named_here
 from todo_service.errors import ApiError
 from todo_service.observability.request_record import RECORD
 from todo_service.postgres.failures import describe, is_schema_mismatch, is_unavailable
@@ -59,7 +60,7 @@ def to_api_error(error: Exception) -> ApiError:
         if violation:
             return violation
     if is_schema_mismatch(error):
-        log.error("schema_does_not_fit", error=describe(error), remedy=REMEDY)
+        log.error("schema_does_not_fit", error=describe(error), remedy=named_here(REMEDY))
         return errors.DatabaseUnavailable()
     if is_unavailable(error):
         log.warning("database_unavailable", kind=type(error).__name__)

@@ -68,6 +68,7 @@ def configure(settings: Settings) -> None:
             foreign_pre_chain=[*SHARED, structlog.stdlib.add_logger_name],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *reporters,
                 exceptions,
                 console() if on_terminal else lambda *line: render(*line).decode(),
             ],

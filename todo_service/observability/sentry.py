@@ -4,6 +4,7 @@ An event has no more than the log, see `tracebacks.py`: no variables, no headers
 only the part about code or the network.
 """
 
+import sys
 from typing import Any
 
 from structlog.typing import EventDict, Processor
@@ -11,9 +12,11 @@ from structlog.typing import EventDict, Processor
 from todo_service import __version__
 from todo_service.config.secrets import plain_text
 from todo_service.config.settings import Settings, SettingsError
+from todo_service.config.settings_checks import DSN_ADVICE
 from todo_service.observability import tracebacks
 from todo_service.observability.request_record import RECORD
 
+FLUSH_SECONDS = 2
 KEPT = (
     "event_id", "timestamp", "platform", "level", "release", "environment", "server_name", "sdk", "tags", "exception",
 )  # fmt: skip
@@ -32,24 +35,21 @@ def reporter(settings: Settings) -> Processor | None:
         import sentry_sdk
     except ImportError:
         raise SettingsError("SENTRY_DSN needs the package sentry-sdk: install todo-service[sentry].") from None
-    sentry_sdk.init(
-        dsn=dsn,
-        release=f"todo-service@{__version__}",
-        environment=settings.environment,
-        default_integrations=False,
-        auto_enabling_integrations=False,
-        include_local_variables=False,
-        send_default_pii=False,
-        max_breadcrumbs=0,
-        max_request_body_size="never",
-        before_send=without_data,
-    )
+    try:
+        sentry_sdk.init(**_options(dsn, settings))
+    except ValueError:
+        raise SettingsError(f"These settings are wrong:\n  SENTRY_DSN: {DSN_ADVICE}") from None
 
     def report(_: object, level: str, event: EventDict) -> EventDict:
         error = event.get("exc_info")
+        if error is True:
+            error = sys.exc_info()[1]
+        elif isinstance(error, tuple):
+            error = error[1]
         if level in {"error", "critical"} and isinstance(error, BaseException):
             with sentry_sdk.new_scope() as scope:
-                scope.set_tag("event", str(event["event"]))
+                name = "logger" if "logger" in event else "event"  # the words of a library may hold data
+                scope.set_tag(name, str(event[name]))
                 if (record := RECORD.get()) is not None:
                     scope.set_tag("request_id", record.request_id)
                 sentry_sdk.capture_exception(error)
@@ -69,3 +69,23 @@ def without_data(event: Any, hint: dict[str, Any]) -> Any:
         value["value"] = loggable.get(value.get("value"), "")
         value.pop("mechanism", None)
     return {name: event[name] for name in KEPT if name in event}
+
+
+def _options(dsn: str, settings: Settings) -> dict[str, Any]:
+    return {
+        "dsn": dsn,
+        "release": f"todo-service@{__version__}",
+        "environment": settings.environment,
+        "default_integrations": False,
+        "auto_enabling_integrations": False,
+        "include_local_variables": False,
+        "max_breadcrumbs": 0,
+        "max_request_body_size": "never",
+        "before_send": without_data,
+    }
+
+
+def flush() -> None:
+    """Send the events that wait, before the process ends; for at most two seconds."""
+    if (package := sys.modules.get("sentry_sdk")) is not None:
+        package.flush(FLUSH_SECONDS)

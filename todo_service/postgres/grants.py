@@ -19,13 +19,25 @@ FROM pg_roles AS role WHERE role.rolname = $1"""
 SELECT_OWN = """
 SELECT name FROM unnest($1::text[]) AS name
 JOIN pg_class ON pg_class.oid = to_regclass(name) AND pg_has_role(pg_class.relowner, 'USAGE')"""
+# Their numbers are part of a backup.
+SELECT_SEQUENCES = """
+SELECT oid::regclass::text AS name FROM pg_class
+WHERE relkind = 'S' AND relnamespace = current_schema()::regnamespace AND pg_has_role(relowner, 'USAGE')"""
+SELECT_READABLE = """
+SELECT has_schema_privilege($1, pg_namespace.oid, 'USAGE') AND has_table_privilege($1, pg_class.oid, 'SELECT')
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = coalesce(nullif($2, ''), current_schema()) AND relname = $3"""
 
 
-async def grant(db: Connection, role: str, tables: Collection[str]) -> set[str]:
-    """Give a role the rights of serving, on the present tables and on those of later migrations. Repeating it is safe.
+async def grant(db: Connection, role: str, tables: Collection[str], *, session_table: str) -> set[str]:
+    """Give a role the rights of serving, on the present tables and on those of later migrations. Repeating it is safe,
+    and takes back rights that it does not need.
+
+    Args:
+        session_table: The table of an auth server's sessions, `name` or `schema.name`.
 
     Returns:
-        The tables that are not ours to grant, such as that of an auth server.
+        The tables that are not ours to grant and that the role cannot read yet.
 
     Raises:
         MigrationError: There is no such role, or it is the one that this connection has.
@@ -41,7 +53,17 @@ async def grant(db: Connection, role: str, tables: Collection[str]) -> set[str]:
         await db.execute(f"GRANT CONNECT ON DATABASE {names['database']} TO {grantee}")
         await db.execute(f"GRANT USAGE ON SCHEMA {schema} TO {grantee}")
         for table in sorted(own):
+            await db.execute(f"REVOKE ALL ON TABLE {schema}.{table} FROM {grantee}")
             await db.execute(f"GRANT {FEWER.get(table, WRITE)} ON TABLE {schema}.{table} TO {grantee}")
+        for row in await db.fetch(SELECT_SEQUENCES):
+            await db.execute(f"GRANT SELECT ON SEQUENCE {row['name']} TO {grantee}")
         later = f"ALTER DEFAULT PRIVILEGES FOR ROLE {names['owner']} IN SCHEMA {schema}"
         await db.execute(f"{later} GRANT {WRITE} ON TABLES TO {grantee}")
-    return {*tables} - own
+        await db.execute(f"{later} GRANT SELECT ON SEQUENCES TO {grantee}")
+    others = {*tables} - own - {"user_sessions"} | {session_table}
+    return {table for table in others if await _is_refused(db, role, table)}
+
+
+async def _is_refused(db: Connection, role: str, table: str) -> bool:
+    schema, _, name = table.rpartition(".")
+    return await db.fetchval(SELECT_READABLE, role, schema, name) is False

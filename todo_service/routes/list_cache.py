@@ -16,7 +16,8 @@ from todo_service.queries.task_lists import Stamp
 MAX_BYTES = 64 * 1024 * 1024  # in each worker
 OVERHEAD = 1500  # bytes for the headers and the objects around an answer
 
-Key = tuple[str, str, str, str]  # the name of the family, the owner, the query as it was sent, `gzip` if that is wanted
+# The name of the family, the owner, the query as it was sent, the path prefix; and whether gzip is wanted, as a text.
+Key = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from multidict import CIMultiDict
 
 from todo_service import __version__
 from todo_service.auth.access import Access
+from todo_service.config.script_names import named_here
 from todo_service.config.settings import SETTINGS
 from todo_service.limits.load import LOAD
 from todo_service.limits.rate import Limit
@@ -110,7 +111,7 @@ async def _not_ready(app: web.Application) -> str | None:
         return "database down"
     if state.incompatible:
         return f"the database has {state.incompatible}, which this release cannot work with: start the newer release"
-    return f"{len(state.pending)} migrations pending: run bin/migrate up" if state.pending else None
+    return named_here(f"{len(state.pending)} migrations pending: run bin/migrate up") if state.pending else None
 
 
 SYSTEM = (

@@ -20,7 +20,7 @@ from todo_service.routes import responses
 from todo_service.routes.compression import compressed, wants_gzip
 from todo_service.routes.descriptions import describe
 from todo_service.routes.list_cache import LIST_CACHE, TASK_STAMPS, CachedList, Key
-from todo_service.routes.public_paths import public_path
+from todo_service.routes.public_paths import prefix, public_path
 from todo_service.wire import codec, cursors, etags
 from todo_service.wire.families import FAMILY
 from todo_service.wire.task_lists import ListQuery, tag_digest
@@ -60,7 +60,8 @@ async def list_any_tasks(request: web.Request, query: ListQuery) -> web.Response
 
 async def _list_of_owner(request: web.Request, query: ListQuery, owner_id: str) -> web.Response:
     app = request.app
-    key = (request[FAMILY].name, owner_id, request.rel_url.raw_query_string, "gzip" if wants_gzip(request) else "")
+    encoding = "gzip" if wants_gzip(request) else ""
+    key = (request[FAMILY].name, owner_id, request.rel_url.raw_query_string, prefix(request), encoding)
     cached, until = app[LIST_CACHE].get(key), app[DATABASE].deadline()
     if cached is not None and (await app[TASK_STAMPS].read(owner_id) or NO_TASKS) == cached.stamp:
         response, outcome = _respond(request, cached.body, cached.headers), "hit"
@@ -82,7 +83,7 @@ async def _read_list(request: web.Request, query: ListQuery, owner_id: str, key:
     stamp = page.stamp or NO_TASKS
     body, next_cursor = await _write(request, query, page, spec, owner_id=owner_id)
     headers = _headers(request, page.total, spec, next_cursor)
-    body = await _encode(body, headers, etags.of_list(stamp, digest), wanted=bool(key[3]))
+    body = await _encode(body, headers, etags.of_list(stamp, digest), wanted=bool(key[-1]))
     request.app[LIST_CACHE].put(key, CachedList(stamp, body, headers))
     return _respond(request, body, headers)
 

@@ -22,7 +22,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from todo_service.config.settings import Settings
-from todo_service.observability import multiprocess_metrics
+from todo_service.observability import multiprocess_metrics, sentry
 from todo_service.postgres.connector import CLOSE_SECONDS
 from todo_service.server import runner
 from todo_service.server.worker import END_SIGNALS
@@ -187,6 +187,7 @@ class ServiceArbiter(Arbiter):  # type: ignore[misc]
         except BaseException as end:
             if os.getpid() == self.pid:
                 raise
+            sentry.flush()
             sys.stdout.flush()  # the end of a worker; the parent's resources are not ours to close
             os._exit(self._exit_status(end))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*END_SIGNALS, signal.SIGQUIT})

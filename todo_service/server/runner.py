@@ -24,6 +24,7 @@ from todo_service.auth.caller import REQUEST_ID
 from todo_service.config.settings import SETTINGS
 from todo_service.limits.load import LOAD
 from todo_service.middleware.errors import problem_response, to_api_error
+from todo_service.middleware.hosts import with_readable_host
 from todo_service.middleware.load_limit import LoadShedder
 from todo_service.middleware.request_id import begin_record
 from todo_service.middleware.response_headers import RESPONSE_HEADERS
@@ -130,7 +131,7 @@ class _LimitedRunner(web.AppRunner):
         server.__class__ = _Server  # aiohttp has no parameter for it
         assert isinstance(server, _Server)
         server.app = self.app
-        server.request_handler = LoadShedder(self.app, server.request_handler)
+        server.request_handler = LoadShedder(self.app, with_readable_host(server.request_handler))
         return server
 
 
