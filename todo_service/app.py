@@ -40,7 +40,7 @@ from todo_service.queries.external_sessions import select_user_from
 from todo_service.routes.all_routes import api_routes, page_routes
 from todo_service.routes.list_cache import LIST_CACHE, TASK_STAMPS, ListCache
 from todo_service.routes.openapi import OPENAPI_DOCUMENT, OPENAPI_V1_DOCUMENT, OpenApiDocument, is_v1
-from todo_service.routes.system import METRICS_ROUTES, MIGRATIONS, SCRAPE
+from todo_service.routes.system import METRICS_ROUTES, MIGRATIONS, STATE, SystemState
 from todo_service.routes.table import register
 from todo_service.routes.tasks import TASK_READS
 from todo_service.routes.transfers import IMPORT_BYTES, IMPORTS_AT_ONCE
@@ -65,7 +65,7 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     app[SETTINGS] = settings
     app[METRICS] = metrics or Metrics(version=__version__)
     app[LOAD] = Load(max_busy=settings.max_requests_in_flight)
-    app[SCRAPE] = asyncio.Lock()
+    app[STATE] = SystemState(app)
     app[MIGRATIONS] = migrations.find()
     names = statement_names() | migrations.STATEMENT_NAMES
     names |= {select_user_from(settings.session_table): "external_sessions.select_user"}
@@ -84,7 +84,8 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     if settings.encryption_keys:
         app[API_KEY_CIPHER] = ApiKeyCipher(settings.encryption_keys)
     add_auth(app)
-    app.cleanup_ctx.extend([opened(DATABASE), background(watch_event_loop), background(follow_revocations)])
+    app.cleanup_ctx.extend([opened(DATABASE), opened(REVOCATIONS)])
+    app.cleanup_ctx.extend([background(watch_event_loop), background(follow_revocations)])
     app.cleanup_ctx.extend(opened(key) for key in (JWKS, RATE_LIMITER, API_KEY_VALIDATOR, BCRYPT_POOL, IMPORT_READER))
     add_response_headers(app)
     routes = api_routes(settings)
@@ -101,7 +102,7 @@ def build_metrics_app(app: web.Application) -> web.Application:
     """Return an application for a port of its own that serves the metrics of `app` and nothing else."""
     metrics_app = web.Application(middlewares=metrics_middlewares())
     metrics_app[SETTINGS], metrics_app[LOAD] = app[SETTINGS], app[LOAD]
-    metrics_app[METRICS], metrics_app[SCRAPE] = app[METRICS], app[SCRAPE]
+    metrics_app[METRICS], metrics_app[STATE] = app[METRICS], app[STATE]
     add_response_headers(metrics_app)
     register(metrics_app, METRICS_ROUTES)
     return metrics_app

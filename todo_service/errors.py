@@ -257,6 +257,15 @@ class LastAdmin(ApiError):
     remedy = "Make another account an administrator first."
 
 
+class AdminNeedsPassword(ApiError):
+    status = 409
+    name = "admin-needs-password"
+    title = "Only an account with a password can be an administrator"
+    meaning = "A user of an auth server acts as a user here, whatever role the account has."
+    when = "Giving the role `admin` to a user of an auth server."
+    remedy = "Register an account with email and password here, and give that one the role."
+
+
 class CursorExpired(ApiError):
     status = 410
     name = "cursor-expired"

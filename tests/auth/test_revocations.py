@@ -9,11 +9,12 @@ import jwt
 import pytest
 
 from tests.client import PASSWORD, Api, User
-from tests.conftest import make_settings, run_sql
+from tests.conftest import make_settings, run_sql, running_service
 from todo_service.auth import administration, revocations
 from todo_service.auth.revocations import Revocations
 from todo_service.auth.token_cache import TokenCache
 from todo_service.config.database_options import database_options
+from todo_service.errors import DatabaseUnavailable
 from todo_service.postgres.database import Database
 from todo_service.queries.users import UserChanges
 
@@ -139,13 +140,77 @@ async def test_the_last_known_state_holds_while_the_database_is_away(
     await asyncio.sleep(0.1)
     await database.open()
     async with asyncio.timeout(5):
-        while known.is_valid(ada.id, 1):
+        while not known.is_loaded or known.is_valid(ada.id, 1):
             await asyncio.sleep(0.02)
     await database.close()
     await asyncio.sleep(0.1)
     assert not following.done()
     assert not known.is_valid(ada.id, 1)
     following.cancel()
+
+
+async def test_nothing_holds_before_it_is_known_what_has_ended(database_url: str, ada: User) -> None:
+    async with feed(database_url) as known:
+        assert not known.is_loaded
+        for generation in (1, None):
+            with pytest.raises(DatabaseUnavailable):
+                known.is_valid(ada.id, generation)
+        await known.open()
+        assert known.is_valid(ada.id, 1)
+
+
+async def test_a_service_that_cannot_read_it_takes_no_token_and_is_not_ready(database_url: str) -> None:
+    async with running_service(make_settings(database_url)) as api:
+        ada = await api.new_user()
+        await api.post("/api/v1/auth/logout", {"everywhere": True}, as_=ada)
+    db = await asyncpg.connect(database_url)
+    lock = db.transaction()
+    await lock.start()
+    await db.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+    try:
+        async with running_service(make_settings(database_url)) as api:
+            ready = await api.get("/health/ready")
+            assert (ready.status, ready.body["reason"]) == (503, "the revoked tokens have not been read yet")
+            refused = await api.post("/api/v1/tasks", {"title": "no"}, as_=ada)
+            assert (refused.status, refused.problem()) == (503, "database-unavailable")
+            await lock.rollback()
+            async with asyncio.timeout(10):
+                while (await api.get("/health/ready")).status != 200:
+                    await asyncio.sleep(0.1)
+            assert (await api.post("/api/v1/tasks", {"title": "no"}, as_=ada)).problem() == "unauthenticated"
+    finally:
+        await db.close()
+
+
+async def test_a_fresh_service_refuses_what_ended_before_it_began(database_url: str) -> None:
+    async with running_service(make_settings(database_url)) as api:
+        ada = await api.new_user()
+        await api.post("/api/v1/auth/logout", {"everywhere": True}, as_=ada)
+    for _ in range(3):
+        async with running_service(make_settings(database_url)) as api:
+            assert (await api.get("/api/v1/tasks", as_=ada)).status == 401
+
+
+async def test_the_feed_does_not_queue_behind_requests(database_url: str, ada: User) -> None:
+    database = Database(database_options(make_settings(database_url, database_pool_max=1)))
+    await database.open()
+    known = Revocations(database, lifetime=LIFETIME, token_cache=TokenCache())
+    try:
+        async with database.connection():  # the only one
+            waiting = asyncio.create_task(_ping(database))
+            await asyncio.sleep(0.05)
+            await asyncio.wait_for(known.load(), 0.9)
+            assert known.is_valid(ada.id, 1)
+            assert not waiting.done()
+        await waiting
+        await asyncio.wait_for(_ping(database), 1)
+    finally:
+        await database.close()
+
+
+async def _ping(database: Database) -> None:
+    async with database.connection() as db:
+        await db.execute("SELECT 1")
 
 
 async def test_no_request_asks_for_it(api: Api, ada: User, capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests.client import PASSWORD, Api, User
-from tests.conftest import SECRET_KEY
+from tests.conftest import SECRET_KEY, run_sql
 from tests.process import served
 from tests.routes.test_sessions import only_administrators, refresh, rows, until_refused
 from todo_service import __version__
@@ -90,6 +90,29 @@ async def test_accounts_are_listed_and_changed(api: Api, ada: User, database_url
     assert (await refresh(api, back.body["refresh_token"])).status == 401
     nobody = await run("users", "activate", "nobody@example.com", DATABASE_URL=database_url)
     assert (nobody.returncode, len(nobody.stderr.splitlines())) == (1, 1)
+
+
+async def test_an_id_that_is_the_email_of_another_account_is_not_guessed(api: Api, database_url: str) -> None:
+    ada = await api.new_user()
+    await run_sql(database_url, f"INSERT INTO users (id) VALUES ('{ada.email}')")  # as an auth server may have them
+    both = await run("users", "deactivate", ada.email, DATABASE_URL=database_url)
+    assert (both.returncode, len(both.stderr.splitlines())) == (1, 1)
+    assert ada.id in both.stderr
+    assert "--id or --email" in both.stderr
+    assert (await api.get("/api/v1/auth/me", as_=ada)).status == 200
+    done = await run("users", "deactivate", "--email", ada.email, "--json", DATABASE_URL=database_url)
+    assert json.loads(done.stdout)["id"] == ada.id
+    other = await run("users", "set-role", "--id", ada.email, "user", "--json", DATABASE_URL=database_url)
+    assert json.loads(other.stdout)["id"] == ada.email
+    neither = await run("users", "deactivate", DATABASE_URL=database_url)
+    assert (neither.returncode, "--email" in neither.stderr) == (2, True)
+
+
+async def test_control_characters_of_an_id_are_shown_as_numbers(database_url: str) -> None:
+    await run_sql(database_url, "INSERT INTO users (id) VALUES (E'\x1b[31mred\x07-' || gen_random_uuid())")
+    listed = await run("users", "list", DATABASE_URL=database_url)
+    assert "\x1b" not in listed.stdout
+    assert r"\x1b[31mred\x07-" in listed.stdout
 
 
 async def test_a_terminal_that_cannot_show_a_letter_gets_its_number(api: Api, database_url: str) -> None:

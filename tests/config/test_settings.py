@@ -202,6 +202,13 @@ def test_limits_that_are_refused(environment: pytest.MonkeyPatch) -> None:
     assert len(reasons) == 4
 
 
+def test_keys_of_an_auth_server_come_encrypted_in_production(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("JWKS_URL", "http://auth.example.com/jwks")
+    assert Settings.load().jwks_url == "http://auth.example.com/jwks"
+    reasons = wrong(environment, **GOOD, ENVIRONMENT="production", JWKS_URL="http://auth.example.com/jwks")
+    assert "must begin with https:// in production" in reasons["JWKS_URL"]
+
+
 def test_a_command_needs_no_secret_and_minds_only_its_own(environment: pytest.MonkeyPatch) -> None:
     others = {"SECRET_KEY": "short", "SERVER_PORT": "http", "ALGORITHM": "none", "JWKS_URL": "x", "DEBUG": "true"}
     for name, value in (GOOD | {"ENVIRONMENT": "production", "DATABASE_POOL_MAX": "7"} | others).items():

@@ -15,6 +15,7 @@ from tests.observability.test_metrics import requests, shown
 from tests.process import served
 from tests.proxy import Proxy, until
 from tests.sockets import Connection, connect, talk
+from todo_service.limits.load import MAX_VITAL
 
 PLACES = 5
 
@@ -44,6 +45,32 @@ async def test_one_too_many_is_refused_at_once(database_url: str) -> None:
             assert {(await answer).problem() for answer in waiting} == {"database-unavailable"}
             proxy.thawed.set()
             await until(lambda: answers(api, ada), 2)
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/metrics"])
+async def test_health_checks_and_scrapes_take_no_place_of_requests(database_url: str, path: str) -> None:
+    settings = make_settings(database_url, max_requests_in_flight=PLACES, database_pool_max=2)
+    async with running_service(settings) as api, ClientSession(connector=TCPConnector(limit=0)) as many:
+        crowd = Api(many, api.base)
+        ada = await api.new_user()
+        asking = [asyncio.create_task(crowd.get(path)) for _ in range(200)]
+        for _ in range(10):
+            answer, seconds = await timed(api, "/api/v1/tasks", ada)
+            assert (answer.status, seconds < 2) == (200, True)
+        statuses = Counter([(await answer).status for answer in asking])
+        assert set(statuses) <= {200, 503}
+        assert statuses[200] >= MAX_VITAL, "a few at once, the others are refused"
+        assert (await api.get("/health/live")).status == 200
+
+
+async def test_scrapes_whose_clients_have_gone_are_not_worked_off(database_url: str) -> None:
+    async with running_service(make_settings(database_url)) as api:
+        ada = await api.new_user()
+        for _ in range(300):
+            async with connect(api) as connection:
+                await connection.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer, seconds = await timed(api, "/api/v1/tasks", ada)
+        assert (answer.status, seconds < 1) == (200, True)
 
 
 @asynccontextmanager

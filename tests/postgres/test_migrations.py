@@ -17,6 +17,7 @@ from tests.conftest import SECRET_KEY, make_settings, run_sql, running_service, 
 from todo_service.config.settings import ROOT
 from todo_service.postgres import migrations
 from todo_service.postgres.migrations import MigrationError
+from todo_service.routes.system import STATE_SECONDS
 
 SNAPSHOT = migrations.FOLDER / "schema.sql"
 HEADER = "-- Why: a test.\n-- Safe while the old code serves: yes.\n"
@@ -178,6 +179,7 @@ async def test_a_release_behind_an_incompatible_migration_is_not_ready_and_says_
         breaking = tmp_path / f"{number:04}_do_something.sql"
         breaking.write_text(breaking.read_text().replace("serves: yes", "serves: no, it drops a column"))
         await migrations.up(connection, migrations.find(tmp_path))
+        await asyncio.sleep(STATE_SECONDS)
         ready = await api.get("/health/ready")
         assert ready.status == 503
         assert breaking.stem in ready.body["reason"]

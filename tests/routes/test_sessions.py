@@ -142,6 +142,25 @@ async def test_a_sign_out_everywhere_ends_all(api: Api, ada: User, bob: User, by
     assert (await api.get("/api/v1/tasks", as_=bob)).status == 200
 
 
+@pytest.mark.parametrize("how", ["used", "expired"])
+async def test_a_refresh_token_that_is_over_ends_nothing_elsewhere(database_url: str, how: str) -> None:
+    async with running_service(make_settings(database_url, refresh_reuse_seconds=0)) as api:
+        ada = await api.new_user()
+        elsewhere = await sign_in(api, ada)
+        if how == "used":
+            await refresh(api, ada.refresh_token)
+        else:
+            await run_sql(
+                database_url,
+                f"UPDATE refresh_tokens SET expires_at = now() WHERE user_id = '{ada.id}' AND token_hash ="
+                f" sha256('{ada.refresh_token}'::bytea)",
+            )
+        answer = await api.post("/api/v1/auth/logout", {"everywhere": True, "refresh_token": ada.refresh_token})
+        assert answer.status == 401
+        assert (await refresh(api, elsewhere["refresh_token"])).status == 200
+        assert (await api.post("/api/v1/auth/logout", {"refresh_token": ada.refresh_token})).status == 204
+
+
 async def test_a_sign_out_says_what_it_needs(api: Api) -> None:
     assert (await api.post("/api/v1/auth/logout", {})).failing() == {"body": "missing"}
     assert (await api.post("/api/v1/auth/logout", {"everywhere": True})).status == 401

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.client import PASSWORD, Api, User
+from tests.conftest import run_sql
 from tests.process import served
 from tests.routes.test_sessions import only_administrators, refresh, rows, sign_in, until_refused
 
@@ -141,6 +142,19 @@ async def test_of_two_administrators_who_end_each_other_one_stays(
     assert sorted(statuses) == [204 if act == "delete" else 200, 409]
     left = await rows(database_url, "SELECT id FROM users WHERE role = 'admin' AND is_active")
     assert len(left) == 1
+
+
+async def test_a_user_of_an_auth_server_is_no_administrator(api: Api, admin: User, database_url: str) -> None:
+    outside = f"outside-{uuid4().hex}"
+    await run_sql(database_url, f"INSERT INTO users (id) VALUES ('{outside}')")
+    refused = await api.patch(f"/api/v1/users/{outside}", {"role": "admin", "full_name": "x"}, as_=admin)
+    assert (refused.status, refused.problem()) == (409, "admin-needs-password")
+    assert (await api.get(f"/api/v1/users/{outside}", as_=admin)).body["full_name"] is None
+    await run_sql(database_url, f"UPDATE users SET role = 'admin' WHERE id = '{outside}'")  # by an older release
+    for change in ({"role": "user"}, {"is_active": False}):
+        last = await api.patch(f"/api/v1/users/{admin.id}", change, as_=admin)
+        assert (last.status, last.problem()) == (409, "last-admin"), "the other one can never act as one"
+    assert (await api.patch(f"/api/v1/users/{outside}", {"role": "user"}, as_=admin)).status == 200
 
 
 async def test_an_administrator_works_on_anyones_task_in_v1_alone(

@@ -4,7 +4,7 @@ import structlog
 
 from todo_service.auth.accounts import refuse_last_admin
 from todo_service.auth.refresh_tokens import end_all
-from todo_service.errors import NoPasswordAccount, NotFound
+from todo_service.errors import AdminNeedsPassword, NoPasswordAccount, NotFound
 from todo_service.postgres.database import Database
 from todo_service.queries import audit_log, refresh_tokens, users
 from todo_service.queries.audit_log import AuditEntry
@@ -21,11 +21,14 @@ async def update(database: Database, user_id: str, changes: UserChanges, *, acto
     Raises:
         NotFound: There is no such user.
         LastAdmin: The user is the only active administrator.
+        AdminNeedsPassword: The user is one of an auth server and cannot act as an administrator.
     """
     async with database.transaction() as db:
         if changes.role == "user" or changes.is_active is False:
             await refuse_last_admin(db, user_id)
         before = await users.lock(db, user_id=user_id)
+        if before is not None and before.password_hash is None and changes.role == "admin":
+            raise AdminNeedsPassword
         after = await users.update(db, user_id=user_id, changes=changes)
         if before is None or after is None:
             raise NotFound(NO_SUCH_USER)

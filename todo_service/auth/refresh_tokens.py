@@ -113,12 +113,18 @@ class Sessions:
             await end_all(db, user_id)
         log.info("sessions_ended", user_id=user_id)
 
-    async def find(self, token: str) -> tuple[str, UUID] | None:
-        """Return the user and the session of a refresh token, or None if there is no such session."""
+    async def find(self, token: str, *, is_current: bool) -> tuple[str, UUID] | None:
+        """Return the user and the session of a refresh token, or None if there is no such session.
+
+        Args:
+            is_current: Only of a token that would be exchanged: an older one may be in other hands.
+        """
         if not _SHAPE.fullmatch(token):
             return None
         async with self._database.connection() as db:
-            return await refresh_tokens.select_family(db, token_hash=_hash(token))
+            return await refresh_tokens.select_family(
+                db, token_hash=_hash(token), reuse_seconds=self._reuse_seconds if is_current else None
+            )
 
     def _successors(self, token: str) -> list[str]:
         return [_encode(hmac.digest(key, token.encode(), "sha256")) for key in self._keys]

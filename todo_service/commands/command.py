@@ -28,9 +28,14 @@ from todo_service.postgres.database import Database
 from todo_service.postgres.embedded import EmbeddedError
 from todo_service.postgres.migrations import MigrationError
 
+
+class CommandError(Exception):
+    """The command cannot do its work; the text has the reason and the remedy."""
+
+
 EXPECTED = (
-    ApiError, DumpError, MigrationError, EmbeddedError, CannotConnectError, ProgramError, asyncpg.PostgresError,
-    asyncpg.InterfaceError, OSError,
+    ApiError, CommandError, DumpError, MigrationError, EmbeddedError, CannotConnectError, ProgramError,
+    asyncpg.PostgresError, asyncpg.InterfaceError, OSError,
 )  # fmt: skip
 LONG = 60.0  # seconds: a command may wait longer than a request for a connection or a statement
 STATUS = (
@@ -126,6 +131,11 @@ def text(argument: str) -> str:
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError("is not UTF-8") from None
     return argument
+
+
+def printable(text: str) -> str:
+    """Return the text for a terminal: control characters, which an id of an auth server may have, as numbers."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def request_id() -> str:

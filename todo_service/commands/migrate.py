@@ -73,7 +73,7 @@ async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
             case "grants":
                 role, tables = arguments.role, migrations.tables(all_migrations)
                 for table in await grants.grant(db, role, tables, session_table=settings.session_table):
-                    print(f"{table} is not ours: its owner has to grant {role} SELECT on it and USAGE of its schema")
+                    print(f"{table} is not ours: its owner has to let {role} read it and use its schema")
                 print(f"{role} may serve: it reads and writes rows, and changes no table")
             case _:
                 state = await migrations.state(db, all_migrations)

@@ -10,6 +10,7 @@ from functools import partial
 from todo_service.auth import administration
 from todo_service.auth.passwords import BcryptPool, PasswordHasher
 from todo_service.commands import command
+from todo_service.commands.command import CommandError
 from todo_service.config.settings import Settings
 from todo_service.errors import NotFound
 from todo_service.postgres.database import Database
@@ -65,7 +66,10 @@ def _parser() -> command.Parser:
 
 
 def _of_one(action: command.Parser) -> command.Parser:
-    action.add_argument("id_or_email", type=command.text, help="an id or an email")
+    which = action.add_mutually_exclusive_group(required=True)
+    which.add_argument("id_or_email", nargs="?", type=command.text, help="an id or an email, of one account alone")
+    which.add_argument("--id", type=command.text, help="an id")
+    which.add_argument("--email", type=command.text, help="an email")
     action.add_json()
     return action
 
@@ -84,14 +88,14 @@ async def _list(arguments: argparse.Namespace, _: Settings, database: Database) 
 
 async def _change(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
     changes = arguments.changes or UserChanges(role=arguments.role)
-    user_id = await _user_id(database, arguments.id_or_email)
+    user_id = await _user_id(database, arguments)
     user = await administration.update(database, user_id, changes, actor_id=ACTOR, request_id=command.request_id())
     command.report(profile(user), _line(user), as_json=arguments.json)
     return 0
 
 
 async def _set_password(arguments: argparse.Namespace, settings: Settings, database: Database) -> int:
-    user_id = await _user_id(database, arguments.id_or_email)
+    user_id = await _user_id(database, arguments)
     async with database.connection() as db:
         user = await users.select(db, user_id=user_id)
     try:
@@ -110,21 +114,33 @@ async def _set_password(arguments: argparse.Namespace, settings: Settings, datab
 
 
 async def _revoke(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
-    user_id = await _user_id(database, arguments.id_or_email)
+    user_id = await _user_id(database, arguments)
     await administration.end_sessions(database, user_id, actor_id=ACTOR, request_id=command.request_id())
     command.report({"id": user_id}, f"{user_id}  every session has ended", as_json=arguments.json)
     return 0
 
 
-async def _user_id(database: Database, id_or_email: str) -> str:
-    """Return the id of the user with this id or this email."""
+async def _user_id(database: Database, arguments: argparse.Namespace) -> str:
+    """Return the id of the user that the options mean.
+
+    Raises:
+        CommandError: One user has the text as an id, another one as an email; an auth server may take emails for ids.
+        NotFound: There is no such user.
+    """
+    user_id, email = arguments.id or arguments.id_or_email, arguments.email or arguments.id_or_email
     async with database.connection() as db:
-        email_key = SignIn(email=id_or_email, password="").email_key
-        user = await users.select(db, user_id=id_or_email) or await users.select_by_email_key(db, email_key=email_key)
-    if user is None:
-        raise NotFound(f"There is no account {id_or_email}. `bin/users list` shows which there are.")
-    return user.id
+        by_id = await users.select(db, user_id=user_id) if user_id else None
+        key = SignIn(email=email, password="").email_key if email else ""
+        by_email = await users.select_by_email_key(db, email_key=key) if key else None
+    found = {user.id: user for user in (by_id, by_email) if user is not None}
+    if not found:
+        raise NotFound(f"There is no account {user_id or email}. `bin/users list` shows which there are.")
+    if len(found) > 1:
+        ids = " and ".join(map(command.printable, found))
+        raise CommandError(f"{user_id} is the id of one account and the email of another: {ids}. Use --id or --email.")
+    return next(iter(found))
 
 
 def _line(row: UserRow) -> str:
-    return f"{row.id}  {row.role:5}  {'active' if row.is_active else 'INACTIVE'}  {row.email or ''}"
+    user_id, email = command.printable(row.id), command.printable(row.email or "")
+    return f"{user_id}  {row.role:5}  {'active' if row.is_active else 'INACTIVE'}  {email}"

@@ -19,6 +19,12 @@ URL_EXAMPLES = {
 }
 
 
+PROTECTED = {
+    "gemini_base_url": "users' API keys are sent there",
+    "jwks_url": "a third party on the network could put keys of its own in the place of these",
+}
+
+
 class SettingsChecks(BaseSettings):
     """The validators of `Settings`. Each raises `ValueError` with the end of a sentence about its variable."""
 
@@ -111,8 +117,8 @@ class SettingsChecks(BaseSettings):
         is_base = info.field_name == "gemini_base_url"
         if not is_http_url(value) or (is_base and set("?#") & set(value)):
             raise ValueError(f"must be an address such as {URL_EXAMPLES[info.field_name or '']}")
-        if is_base and _in_production(info) and not value.startswith("https://"):
-            raise ValueError("must begin with https:// in production: users' API keys are sent there")
+        if info.field_name in PROTECTED and _in_production(info) and not value.startswith("https://"):
+            raise ValueError(f"must begin with https:// in production: {PROTECTED[info.field_name]}")
         return value.rstrip("/") if is_base else value
 
 

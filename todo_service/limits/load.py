@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from aiohttp import web
 
 IDLE_POLL_SECONDS = 0.02
+MAX_VITAL = 32  # health checks and scrapes at once
 
 
 class Load:
@@ -16,15 +17,17 @@ class Load:
         draining: Whether shutdown has begun.
         in_flight: Requests being handled.
         waiting: Those of them that wait for their client or for an AI provider and take nothing from other requests.
+        vital: Health checks and scrapes being answered, which take no place of the requests above.
         refused: Requests refused so far because the process was full.
     """
 
-    __slots__ = ("draining", "in_flight", "max_busy", "refused", "waiting")
+    __slots__ = ("draining", "in_flight", "max_busy", "refused", "vital", "waiting")
 
     def __init__(self, *, max_busy: int) -> None:
         self.draining = False
         self.in_flight = 0
         self.waiting = 0
+        self.vital = 0
         self.refused = 0
         self.max_busy = max_busy
 
@@ -45,7 +48,7 @@ class Load:
     async def until_idle(self, seconds: float) -> None:
         """Wait until no request is in flight, at most `seconds`."""
         for _ in range(round(seconds / IDLE_POLL_SECONDS)):
-            if not self.in_flight:
+            if not self.in_flight and not self.vital:
                 return
             await asyncio.sleep(IDLE_POLL_SECONDS)
 

@@ -12,13 +12,13 @@ from aiohttp.typedefs import Handler
 
 from todo_service.auth.caller import REQUEST_ID
 from todo_service.errors import Overloaded
-from todo_service.limits.load import LOAD
+from todo_service.limits.load import LOAD, MAX_VITAL, Load
 from todo_service.middleware.errors import problem_response
 from todo_service.middleware.request_id import begin_record
 from todo_service.middleware.response_headers import RESPONSE_HEADERS
 from todo_service.observability.metrics import METRICS
 from todo_service.observability.tallies import SHED
-from todo_service.routes.table import matched_row, template
+from todo_service.routes.table import LIVENESS, Route, matched_row, template
 
 BaseHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -27,20 +27,37 @@ _ID = "the-id-of-the-request"
 
 @web.middleware
 async def limit_load(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Begin the record of the request; count it while it is handled, or refuse it. A vital route is always served."""
+    """Begin the record of the request; count it while it is handled, or refuse it. Vital routes are counted apart."""
     begin_record(request)
     load = request.app[LOAD]
-    if load.in_flight - load.waiting >= load.max_busy and not ((row := matched_row(request)) and row.vital):
-        load.refused += 1
-        metrics = request.app[METRICS]
-        metrics.shed.inc()
-        metrics.count_answer(request.method, template(request), Overloaded.status, 0.0)
-        return problem_response(Overloaded(), request_id=request[REQUEST_ID])
+    row = matched_row(request)
+    if row is not None and row.vital:
+        return await _answer_vital(request, handler, load, row)
+    if load.in_flight - load.waiting >= load.max_busy:
+        return _refuse(request, load)
     load.in_flight += 1
     try:
         return await handler(request)
     finally:
         load.in_flight -= 1
+
+
+async def _answer_vital(request: web.Request, handler: Handler, load: Load, row: Route) -> web.StreamResponse:
+    if load.vital >= MAX_VITAL and row.path != LIVENESS:
+        return _refuse(request, load)
+    load.vital += 1
+    try:
+        return await handler(request)
+    finally:
+        load.vital -= 1
+
+
+def _refuse(request: web.Request, load: Load) -> web.Response:
+    load.refused += 1
+    metrics = request.app[METRICS]
+    metrics.shed.inc()
+    metrics.count_answer(request.method, template(request), Overloaded.status, 0.0)
+    return problem_response(Overloaded(), request_id=request[REQUEST_ID])
 
 
 class LoadShedder:

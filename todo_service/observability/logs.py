@@ -57,7 +57,7 @@ def configure(settings: Settings) -> None:
     lines.OUTPUT.writer = None if on_terminal else LineWriter(sys.stdout.fileno(), _on_dropped)
     # Our own lines bypass the standard library: 12 µs for a line instead of 64.
     structlog.configure(
-        processors=[*SHARED, *reporters, exceptions, console() if on_terminal else render],
+        processors=[*SHARED, *reporters, exceptions, Console() if on_terminal else render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stdout) if on_terminal else lines.LineLogger,
         cache_logger_on_first_use=True,
@@ -70,7 +70,7 @@ def configure(settings: Settings) -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *reporters,
                 exceptions,
-                console() if on_terminal else lambda *line: render(*line).decode(),
+                Console() if on_terminal else lambda *line: render(*line).decode(),
             ],
         )
     )
@@ -98,6 +98,16 @@ def log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
         log.error("unhandled", message=context.get("message"), exc_info=error)
 
 
-def console() -> structlog.dev.ConsoleRenderer:
-    """Return a renderer with readable colours. By default it would print all local variables with a traceback."""
-    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+class Console:
+    """Renders with readable colours, and control characters as numbers. By default it would print all local variables
+    with a traceback.
+    """
+
+    def __init__(self) -> None:
+        self._render = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+    def __call__(self, logger: object, name: str, event: EventDict) -> str:
+        for field, value in event.items():
+            if field != "exception" and isinstance(value, str) and not value.isprintable():
+                event[field] = ascii(value)
+        return str(self._render(logger, name, event))

@@ -130,15 +130,12 @@ class Metrics(RequestTallies):
         """Return everything passed on so far, in all workers. Takes milliseconds: not on the event loop."""
         return list(self._source.collect())
 
-    def text(self, accept: str) -> tuple[bytes, str]:
-        """Return the exposition for an `Accept` header, OpenMetrics or Prometheus's own, and its content type.
-
-        The library's own choice fails over a malformed header.
-        """
-        if openmetrics.CONTENT_TYPE_LATEST.partition(";")[0] in accept:
+    def text(self, content_type: str) -> bytes:
+        """Return the exposition in one of the formats of `accepted_format`. Takes milliseconds, like `families`."""
+        if content_type == openmetrics.CONTENT_TYPE_LATEST:
             write: Callable[[Collector], bytes] = openmetrics.generate_latest
-            return write(self._source), openmetrics.CONTENT_TYPE_LATEST
-        return generate_latest(self._source), CONTENT_TYPE_PLAIN_0_0_4
+            return write(self._source)
+        return generate_latest(self._source)
 
     def _word(self, counter: Counter, *words: str) -> Counter:
         if (counter, words) not in self._words:
@@ -155,6 +152,15 @@ class Metrics(RequestTallies):
         self, name: str, text: str, buckets: tuple[float, ...], labels: list[str] | None = None
     ) -> Histogram:
         return Histogram(name, text, labels or (), registry=self._registry, buckets=buckets)
+
+
+def accepted_format(accept: str) -> str:
+    """Return the content type for an `Accept` header: OpenMetrics or Prometheus's own.
+
+    The library's own choice fails over a malformed header.
+    """
+    is_openmetrics = openmetrics.CONTENT_TYPE_LATEST.partition(";")[0] in accept
+    return openmetrics.CONTENT_TYPE_LATEST if is_openmetrics else CONTENT_TYPE_PLAIN_0_0_4
 
 
 METRICS = web.AppKey("metrics", Metrics)

@@ -14,7 +14,7 @@ from todo_service.openapi import headers
 from todo_service.openapi.headers import is_limited
 from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.request_bodies import JSON
-from todo_service.routes.table import Route
+from todo_service.routes.table import LIVENESS, Route
 from todo_service.wire import problems as wire
 from todo_service.wire.schemas import Schema, Schemas
 
@@ -74,6 +74,7 @@ def refusals_of(route: Route) -> Iterator[type[ApiError]]:
         yield errors.RateLimited
     if not route.vital:
         yield errors.MisdirectedRequest
+    if route.path != LIVENESS:
         yield errors.Overloaded
     if route.access is not Access.PUBLIC or route.description.may_identify:
         yield from OF_ANY_CALLER

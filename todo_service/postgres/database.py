@@ -107,9 +107,9 @@ class Database:
         """Return the moment until which a request of now may wait for the database."""
         return time.monotonic() + self.longest
 
-    def shared_connection(self, seconds: float) -> AbstractAsyncContextManager[Connection]:
-        """Borrow a connection for the requests of several users, for at most `seconds`."""
-        return _Loan(self, self._options.acquire_timeout, seconds, None)
+    def shared_connection(self, seconds: float, *, beyond: bool = False) -> AbstractAsyncContextManager[Connection]:
+        """Borrow a connection for several users, for at most `seconds`; one `beyond` the pool if no other is idle."""
+        return _Loan(self, self._options.acquire_timeout, seconds, None, beyond)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -185,12 +185,15 @@ class _Loan(Deadline):
     Its deadline is that of the wait for a connection, then that of the whole block, and meanwhile of each statement.
     """
 
-    __slots__ = ("_acquire_seconds", "_database", "_pool", "_pooled", "_seconds", "_user")
+    __slots__ = ("_acquire_seconds", "_beyond", "_database", "_pool", "_pooled", "_seconds", "_user")
 
     _pool: ConnectionPool
 
-    def __init__(self, database: Database, acquire_seconds: float, seconds: float, user: str | None) -> None:
+    def __init__(
+        self, database: Database, acquire_seconds: float, seconds: float, user: str | None, beyond: bool = False
+    ) -> None:
         super().__init__(database._deadlines)
+        self._beyond = beyond
         self._database = database
         self._acquire_seconds = acquire_seconds
         self._seconds = seconds
@@ -207,7 +210,7 @@ class _Loan(Deadline):
             if not database._shares.take(self._user):
                 await database._shares.acquire(self._user)
             try:
-                pooled = self._pool.take_idle() or await self._pool.acquire()
+                pooled = self._pool.take_idle() or await self._pool.acquire(beyond=self._beyond)
             except BaseException:
                 database._shares.release(self._user)
                 raise

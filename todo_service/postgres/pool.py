@@ -29,7 +29,7 @@ class PooledConnection:
 
 
 class ConnectionPool:
-    """At most `max_size` connections; an idle one is closed after `recycle` seconds."""
+    """At most `max_size` connections, and those beyond it; an idle one is closed after `recycle` seconds."""
 
     def __init__(self, connect: Callable[[], Awaitable[TimedConnection]], *, max_size: int, recycle: float) -> None:
         self._connect = connect
@@ -68,9 +68,14 @@ class ConnectionPool:
             self._discard(pooled)
         return None
 
-    async def acquire(self) -> PooledConnection:
-        """Wait for a connection in order of arrival, or open one. Raises the errors of `connect`."""
-        if self._waiters or self._size >= self._max_size:
+    async def acquire(self, *, beyond: bool = False) -> PooledConnection:
+        """Wait for a connection in order of arrival, or open one. Raises the errors of `connect`.
+
+        Args:
+            beyond: Open one beyond `max_size` instead of waiting, for work that no load may delay. The next connection
+                that is returned is closed for it.
+        """
+        if not beyond and (self._waiters or self._size >= self._max_size):
             pooled = await self._wait()
             if pooled is not None:
                 return pooled
@@ -85,10 +90,11 @@ class ConnectionPool:
         return pooled
 
     def release(self, pooled: PooledConnection) -> None:
-        """Return a connection; one that is closed, expired or inside a transaction is discarded."""
+        """Return a connection; one that is closed, expired, inside a transaction or too many is discarded."""
         self._borrowed.discard(pooled)
         pooled.uses += 1
-        if self._is_fit(pooled) and not pooled.connection.is_in_transaction():
+        is_too_many = self._size > self._max_size
+        if self._is_fit(pooled) and not pooled.connection.is_in_transaction() and not is_too_many:
             self._pass_on(pooled)
         else:
             self._discard(pooled)
@@ -140,7 +146,7 @@ class ConnectionPool:
 
     def _pass_on(self, pooled: PooledConnection | None) -> None:
         """Give a connection, or the place of a closed one, to the first waiter."""
-        while self._waiters:
+        while self._waiters and (pooled is not None or self._size <= self._max_size):
             waiter = self._waiters.popleft()
             if not waiter.done():
                 if pooled is not None:

@@ -100,12 +100,23 @@ async def delete_others(db: Connection, *, user_id: str, family_id: UUID | None)
 
 
 SELECT_FAMILY = "SELECT user_id, family_id FROM refresh_tokens WHERE token_hash = $1"
+SELECT_CURRENT_FAMILY = f"""{SELECT_FAMILY} AND expires_at > clock_timestamp()
+    AND (used_at IS NULL OR used_at > clock_timestamp() - $2 * interval '1 s')"""
 
 
-async def select_family(db: Connection, *, token_hash: bytes) -> tuple[str, UUID] | None:
-    """Return the user and the session of a token, used or not."""
-    row = await db.fetchrow(SELECT_FAMILY, token_hash)
-    return (row[0], row[1]) if row else None
+async def select_family(
+    db: Connection, *, token_hash: bytes, reuse_seconds: float | None = None
+) -> tuple[str, UUID] | None:
+    """Return the user and the session of a refresh token, or None if there is no such token.
+
+    Args:
+        reuse_seconds: Only a token that holds, or that was used within this time.
+    """
+    if reuse_seconds is None:
+        row = await db.fetchrow(SELECT_FAMILY, token_hash)
+    else:
+        row = await db.fetchrow(SELECT_CURRENT_FAMILY, token_hash, reuse_seconds)
+    return (row["user_id"], row["family_id"]) if row else None
 
 
 COUNT_EXPIRED = "SELECT count(token_hash) FROM refresh_tokens WHERE expires_at < statement_timestamp()"

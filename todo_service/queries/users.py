@@ -117,11 +117,12 @@ async def delete(db: Connection, *, user_id: str, password_hash: str) -> bool:
 
 
 LOCK_ACTIVE_ADMINS = """
-SELECT id AS user_id FROM users WHERE role = 'admin' AND is_active ORDER BY id FOR NO KEY UPDATE"""
+SELECT id AS user_id FROM users WHERE role = 'admin' AND is_active AND password_hash IS NOT NULL
+ORDER BY id FOR NO KEY UPDATE"""
 
 
 async def lock_active_admins(db: Connection) -> list[str]:
-    """Return the ids of all active administrators, locked until the transaction ends."""
+    """Return the ids of all administrators who can act, locked until the transaction ends."""
     return [row[0] for row in await db.fetch(LOCK_ACTIVE_ADMINS)]
 
 

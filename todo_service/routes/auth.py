@@ -82,11 +82,11 @@ async def refresh(request: web.Request, body: Refresh) -> web.Response:
 async def log_out(request: web.Request, body: SignOut) -> web.Response:
     """End the session of a refresh token.
 
-    With `everywhere`, end all sessions of the user of the refresh token or of the access token. A session that is over
-    already is no error.
+    With `everywhere`, end all sessions of the user of the refresh token, if it still holds, or of the access token. A
+    session that is over already is no error.
     """
-    sessions = request.app[SESSIONS]
-    session = await sessions.find(body.refresh_token) if body.refresh_token else None
+    sessions, token = request.app[SESSIONS], body.refresh_token
+    session = await sessions.find(token, is_current=body.everywhere) if token else None
     if body.everywhere:
         await sessions.end_all(session[0] if session else await _account_id(request))
     elif session:

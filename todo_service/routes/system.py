@@ -7,11 +7,13 @@ from multidict import CIMultiDict
 
 from todo_service import __version__
 from todo_service.auth.access import Access
+from todo_service.auth.revocations import REVOCATIONS
 from todo_service.config.script_names import named_here
 from todo_service.config.settings import SETTINGS
 from todo_service.limits.load import LOAD
 from todo_service.limits.rate import Limit
-from todo_service.observability.metrics import METRICS
+from todo_service.limits.shared_work import SharedWork
+from todo_service.observability.metrics import METRICS, accepted_format
 from todo_service.postgres import migrations
 from todo_service.postgres.database import DATABASE
 from todo_service.postgres.failures import is_schema_mismatch, is_unavailable
@@ -21,16 +23,16 @@ from todo_service.routes.compression import compressed, wants_gzip
 from todo_service.routes.descriptions import describe
 from todo_service.routes.public_paths import public_path, site
 from todo_service.routes.request_bodies import JSON
-from todo_service.routes.table import Route
-from todo_service.wire import pages
+from todo_service.routes.table import LIVENESS, Route
+from todo_service.wire import codec, pages
 from todo_service.wire.metrics import Summary, summary
 from todo_service.wire.negotiation import prefers_html
 from todo_service.wire.system import Alive, Health, NotReady, Ready, Root, Unhealthy
 
 SERVICE = "todo-backend"
 MIGRATIONS = web.AppKey("migrations", tuple[Migration, ...])
-SCRAPE = web.AppKey("scrape", asyncio.Lock)  # one scrape at a time, so that many cannot take all threads
 BY_ACCEPT = {"Vary": "Accept"}
+STATE_SECONDS = 1.0  # how old the state of the database may be
 DOCS_LINKS = {"docs": "/docs", "redoc": "/redoc", "openapi": "/openapi.json"}
 LINKS = {
     "health": "/health",
@@ -56,7 +58,7 @@ async def read_root(request: web.Request) -> web.Response:
 @describe({200: Health, 503: Unhealthy})
 async def read_health(request: web.Request) -> web.Response:
     """Check the service and its database."""
-    up = await request.app[DATABASE].ping()
+    up = await request.app[STATE].is_up.result()
     document = {
         "status": "healthy" if up else "unhealthy",
         "service": SERVICE,
@@ -75,7 +77,7 @@ async def read_live(request: web.Request) -> web.Response:
 @describe({200: Ready, 503: NotReady})
 async def read_ready(request: web.Request) -> web.Response:
     """Check whether to send requests here; if not, the answer has the reason."""
-    reason = await _not_ready(request.app)
+    reason = "draining" if request.app[LOAD].draining else await request.app[STATE].not_ready.result()
     if reason is None:
         return responses.json({"status": "ready"})
     return responses.json({"status": "not ready", "reason": reason}, status=503, headers=responses.RETRY)
@@ -84,20 +86,28 @@ async def read_ready(request: web.Request) -> web.Response:
 @describe({200: {"text/plain": str, "application/openmetrics-text": str, "application/json": Summary}})
 async def read_metrics(request: web.Request) -> web.Response:
     """Read the metrics: Prometheus text, OpenMetrics, or a summary in JSON, by `Accept`."""
-    metrics, accept = request.app[METRICS], ",".join(request.headers.getall(hdrs.ACCEPT, []))
-    metrics.in_flight.set(request.app[LOAD].in_flight)
+    accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
+    is_summary = "application/json" in accept and "text/plain" not in accept and "openmetrics" not in accept
+    scrape = request.app[STATE].scrape("json" if is_summary else accepted_format(accept), wants_gzip(request))
+    body, headers = await scrape.result()
+    return web.Response(body=body, headers=headers)
+
+
+async def _scrape(app: web.Application, content_type: str, gzip: bool) -> tuple[bytes, CIMultiDict[str]]:
+    """Return the body and the headers of a scrape. It takes milliseconds, so a thread does it; one at a time."""
+    metrics = app[METRICS]
+    metrics.in_flight.set(app[LOAD].in_flight)
     metrics.flush()
-    async with request.app[SCRAPE]:  # it takes milliseconds, so a thread does it
-        if "application/json" in accept and "text/plain" not in accept and "openmetrics" not in accept:
-            return responses.json(await asyncio.to_thread(lambda: summary(metrics.families())))
-        body, content_type = await asyncio.to_thread(metrics.text, accept)
+    async with app[STATE].scraping:
+        if content_type == "json":
+            document = await asyncio.to_thread(lambda: summary(metrics.families()))
+            return codec.dump(document), CIMultiDict(responses.JSON)
+        body = await asyncio.to_thread(metrics.text, content_type)
     headers = CIMultiDict({hdrs.CONTENT_TYPE: content_type, hdrs.VARY: hdrs.ACCEPT})
-    return web.Response(body=await compressed(body, headers, wanted=wants_gzip(request)), headers=headers)
+    return await compressed(body, headers, wanted=gzip), headers
 
 
 async def _not_ready(app: web.Application) -> str | None:
-    if app[LOAD].draining:
-        return "draining"
     try:
         async with app[DATABASE].connection() as db:
             if wrong := await migrations.wrong_encoding(db):
@@ -111,13 +121,35 @@ async def _not_ready(app: web.Application) -> str | None:
         return "database down"
     if state.incompatible:
         return f"the database has {state.incompatible}, which this release cannot work with: start the newer release"
+    if not state.pending and not app[REVOCATIONS].is_loaded:
+        return "the revoked tokens have not been read yet"
     return named_here(f"{len(state.pending)} migrations pending: run bin/migrate up") if state.pending else None
 
 
+class SystemState:
+    """The answers of health checks and scrapes, shared by all who ask at once: they need no account, so many can."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._app = app
+        # Only good news is kept: that a database is back is seen at once.
+        self.is_up = SharedWork(lambda: app[DATABASE].ping(), seconds=STATE_SECONDS, is_kept=bool)
+        self.not_ready = SharedWork(lambda: _not_ready(app), seconds=STATE_SECONDS, is_kept=lambda reason: not reason)
+        self.scraping = asyncio.Lock()
+        self._scrapes: dict[tuple[str, bool], SharedWork[tuple[bytes, CIMultiDict[str]]]] = {}
+
+    def scrape(self, content_type: str, gzip: bool) -> SharedWork[tuple[bytes, CIMultiDict[str]]]:
+        """Return the scrape in this format."""
+        key = (content_type, gzip)
+        if key not in self._scrapes:
+            self._scrapes[key] = SharedWork(lambda: _scrape(self._app, content_type, gzip))
+        return self._scrapes[key]
+
+
+STATE = web.AppKey("system_state", SystemState)
 SYSTEM = (
     Route("GET", "/", read_root, Access.PUBLIC, "Describe the service"),
     Route("GET", "/health", read_health, Access.PUBLIC, "Health", limit=Limit.NONE, vital=True),
-    Route("GET", "/health/live", read_live, Access.PUBLIC, "Liveness", limit=Limit.NONE, vital=True),
+    Route("GET", LIVENESS, read_live, Access.PUBLIC, "Liveness", limit=Limit.NONE, vital=True),
     Route("GET", "/health/ready", read_ready, Access.PUBLIC, "Readiness", limit=Limit.NONE, vital=True),
 )
 METRICS_ROUTES = (Route("GET", "/metrics", read_metrics, Access.PUBLIC, "Metrics", limit=Limit.NONE, vital=True),)

@@ -35,6 +35,7 @@ PATTERNS = {
     "/api/v1/tasks/{task_id}": "/api/v1/tasks/{task_id:(?!batch/?$)[^/]+}",  # a batch has a row of its own
 }
 
+LIVENESS = "/health/live"  # answers whatever the load is
 MAX_QUERIES = 500  # validated ones that each route keeps
 MAX_QUERY_LENGTH = 200  # characters of one that is kept
 

@@ -6,7 +6,7 @@ from todo_service.auth import administration
 from todo_service.auth.access import Access
 from todo_service.auth.administration import NO_SUCH_USER
 from todo_service.auth.caller import CALLER, REQUEST_ID
-from todo_service.errors import LastAdmin, NotFound
+from todo_service.errors import AdminNeedsPassword, LastAdmin, NotFound
 from todo_service.postgres.database import DATABASE
 from todo_service.queries import users
 from todo_service.routes import responses
@@ -40,7 +40,7 @@ async def read_user(request: web.Request) -> web.Response:
     return responses.json(profile(user), headers=responses.PRIVATE)
 
 
-@describe({200: Profile}, errors=(LastAdmin,))
+@describe({200: Profile}, errors=(LastAdmin, AdminNeedsPassword))
 async def update_user(request: web.Request, body: UserUpdate) -> web.Response:
     """Change role, activity or name of an account."""
     user = await administration.update(

@@ -1,6 +1,7 @@
 """Tasks as CSV (RFC 4180): one header line, UTF-8 with a byte order mark so that spreadsheets recognise it.
 
-A cell that a spreadsheet could take for a formula is written behind one apostrophe; reading removes exactly that one.
+Text that a spreadsheet could take for a formula is written behind one apostrophe, at the start of a cell and after each
+character that may begin a cell where the delimiter is another; reading removes exactly those.
 """
 
 import csv
@@ -24,7 +25,10 @@ COLUMNS = (
 DELIMITERS = ",;\t"  # the delimiters of spreadsheets, depending on the country
 CLEARED_WHEN_EMPTY = {"title": "", "description": None, "due_date": None, "tags": ()}
 # Characters that spreadsheets skip, and those that start a formula or cut the cell, full-width ones too.
-_FORMULA = re.compile("['\\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_FORMULA = "['\\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*?[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+_CELL = r"(?:\A|(?<=[;\t\r\n]))"  # the start of a cell, for one program or another
+_UNGUARDED = re.compile(f"{_CELL}(?={_FORMULA})")
+_GUARDED = re.compile(f"{_CELL}'(?={_FORMULA})")
 FIELDS = {name.replace("_", ""): name for name in (*COLUMNS[:-1], "completed")}  # by their names in small letters
 UNCOUNTED = {"version", "userid"}  # of an export: the service's own
 DATES = {"due_date", "created_at", "updated_at", "completed_at"}
@@ -60,13 +64,13 @@ def _cells(task: dict[str, Any]) -> list[object]:
 
 
 def guarded(text: str) -> str:
-    """Return the text as a cell that is not a formula."""
-    return "'" + text if _FORMULA.match(text) else text
+    """Return the text as a cell that holds no formula."""
+    return _UNGUARDED.sub("'", text)
 
 
 def unguarded(cell: str) -> str:
     """Return the text of such a cell."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell, 1) else cell
+    return _GUARDED.sub("", cell)
 
 
 def read(raw: bytes, options: ImportOptions, ignored: Ignored) -> Iterator[Record]:
