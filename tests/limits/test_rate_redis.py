@@ -25,7 +25,9 @@ HERE = "postgresql://u@127.0.0.1/unused"
 BACK_SECONDS = 10
 LITTLE = 0.06  # seconds that a request may take longer because Redis does not answer
 MARGIN = 0.1  # seconds for a machine that is busy with other tests
-PATIENT = "from todo_service.limits import rate_redis as r; r.PATIENCE = 9; from todo_service.__main__ import main; main()"
+PATIENT = (
+    "from todo_service.limits import rate_redis as r; r.PATIENCE = 9; from todo_service.__main__ import main; main()"
+)
 
 
 class Witness:

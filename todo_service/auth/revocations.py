@@ -107,7 +107,7 @@ class Revocations:
             self._token_cache.evict(changed)
 
     async def _read(self, *, since: datetime | None) -> tuple[datetime, list[Revocation]]:
-        async with self._database.shared_connection(self._database.longest, beyond=True) as db:
+        async with self._database.connection(beyond=True) as db:
             return await users.select_revoked(db, since=since, at_most=self._memory)
 
 

@@ -67,10 +67,8 @@ class Database:
         for note in self._options.dsn.notes:
             log.info("database_url_note", note=note)
         if self._options.must_encrypt and self._options.dsn.may_be_plain:
-            log.warning(
-                "database_may_be_unencrypted",
-                detail="Data can be read on the way; add sslmode=verify-full (or at least require) to DATABASE_URL.",
-            )
+            detail = "Data can be read on the way; add sslmode=verify-full (or at least require) to DATABASE_URL."
+            log.warning("database_may_be_unencrypted", detail=detail)
         self._pool = ConnectionPool(
             self._connector.connect, max_size=self._options.pool_max, recycle=self._options.recycle
         )
@@ -94,22 +92,24 @@ class Database:
                 pool.terminate()
                 log.warning("database_connections_closed_by_force", reason=type(error).__name__)
 
-    def connection(self, *, until: float | None = None) -> AbstractAsyncContextManager[Connection]:
+    def connection(
+        self, *, until: float | None = None, beyond: bool = False
+    ) -> AbstractAsyncContextManager[Connection]:
         """Borrow a connection for the block; the wait and the block are bounded and end in an unavailable error.
 
         One user holds at most half of the connections; their further requests queue behind their own. `until` is the
-        `deadline` of a request that has waited for the database before.
+        `deadline` of a request that has waited for the database before; `beyond` opens one more if none is idle.
         """
         record, seconds = RECORD.get(), self.longest if until is None else until - time.monotonic()
-        return _Loan(self, self._options.acquire_timeout, seconds, record.user_id if record else None)
+        return _Loan(self, self._options.acquire_timeout, seconds, record.user_id if record else None, beyond)
 
     def deadline(self) -> float:
         """Return the moment until which a request of now may wait for the database."""
         return time.monotonic() + self.longest
 
-    def shared_connection(self, seconds: float, *, beyond: bool = False) -> AbstractAsyncContextManager[Connection]:
-        """Borrow a connection for several users, for at most `seconds`; one `beyond` the pool if no other is idle."""
-        return _Loan(self, self._options.acquire_timeout, seconds, None, beyond)
+    def shared_connection(self, seconds: float) -> AbstractAsyncContextManager[Connection]:
+        """Borrow a connection for the requests of several users, for at most `seconds`."""
+        return _Loan(self, self._options.acquire_timeout, seconds, None)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
