@@ -47,6 +47,7 @@ async def test_a_thousand_requests_are_a_thousand_also_after_a_kill(database_url
         figure(f"a killed worker was replaced after {time.monotonic() - started:.2f} s")
         assert time.monotonic() - started < 1
         await asyncio.gather(*(many(50) for _ in range(10)))
+        await until(lambda: _has_counted_a_death(api), 10)
 
         async def check(own: Api) -> None:
             samples = await shown(own)
@@ -55,6 +56,11 @@ async def test_a_thousand_requests_are_a_thousand_also_after_a_kill(database_url
 
         await in_new_connections(api, check, 12)
         await ended(process)
+
+
+async def _has_counted_a_death(api: Api) -> bool:
+    """Whether the successor of a dead worker serves: it counts the death then."""
+    return (await shown(api))["todo_worker_deaths_total{}"] == 1
 
 
 async def _replaced(process: Process, victim: int, count: int) -> bool:
