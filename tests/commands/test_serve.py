@@ -3,12 +3,14 @@
 import asyncio
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from aiohttp import ClientError
 
 from tests.client import Api
 from tests.process import served
+from tests.proxy import until
 from todo_service.config.settings import ROOT
 from todo_service.server import runner
 
@@ -133,13 +136,21 @@ def test_a_number_of_workers_that_is_none_is_a_setting_like_others(count: str, s
     assert said in done.stderr
 
 
+async def _has_handler(pid: int) -> bool:
+    """Whether the process handles SIGTERM (proc_pid_status(5))."""
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 async def test_sigterm_is_heard_from_the_first_moment_on(tmp_path: Path) -> None:
     """As process 1 of a container Python would ignore it until it has a handler."""
-    for delay in (0.15, 0.3, 0.5):
+    for delay in (0, 0.15, 0.35):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "todo_service", env=os.environ | {"DATA_DIR": str(tmp_path / "data")},
             cwd=ROOT, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
+        await until(partial(_has_handler, process.pid), 10)
+        assert delay or "cryptography" not in Path(f"/proc/{process.pid}/maps").read_text(), "before the imports"
         await asyncio.sleep(delay)
         process.terminate()
         _, said = await asyncio.wait_for(process.communicate(), 10)
