@@ -35,7 +35,7 @@ def client_address(peer: str | None, forwarded: Sequence[str], trusted: Collecti
     """
     address = _address(peer or "")
     entries = ",".join(forwarded).rsplit(",", MAX_HOPS)[-MAX_HOPS:]
-    while address and entries and any(address in network for network in trusted):
+    while entries and _is_trusted(address, trusted):
         if not (entry := entries.pop().strip()):
             continue
         if (previous := _address(entry)) is None:
@@ -57,13 +57,16 @@ def forwarded_prefix(peer: str | None, values: Sequence[str], trusted: Collectio
 
     Several proxies that each take a prefix off write several values, the outermost first.
     """
-    address = _address(peer or "")
-    if address is None or not any(address in network for network in trusted):
+    if not _is_trusted(_address(peer or ""), trusted):
         return ""
     try:
         return path_prefix("".join(path_prefix(value) for value in ",".join(values).split(",")))
     except ValueError:
         return ""
+
+
+def _is_trusted(address: Address | None, trusted: Collection[Network]) -> bool:
+    return address is not None and any(address in network for network in trusted)
 
 
 def _network(text: str) -> Network:

@@ -4,24 +4,19 @@ The instrumentation of aiohttp makes the spans. Here are the ids of the trace fo
 others, and the removal of the query from a span. Without the package nothing of this costs anything.
 """
 
-from typing import Any
-
-api: Any
 try:
     from opentelemetry import propagate, trace
-
-    api = trace
 except ImportError:
-    api = None
+    propagate = trace = None
 
-IS_INSTALLED = api is not None
+IS_INSTALLED = trace is not None
 
 
 def ids() -> dict[str, str]:
     """Return `trace_id` and `span_id` of the current span in hexadecimal; nothing without one."""
     if not IS_INSTALLED:
         return {}
-    context = api.get_current_span().get_span_context()
+    context = trace.get_current_span().get_span_context()
     if not context.is_valid:
         return {}
     return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
@@ -44,4 +39,4 @@ def hide_query(path: str, url: str) -> None:
         path: The path alone.
         url: The whole address without its query.
     """
-    api.get_current_span().set_attributes({"http.target": path, "http.url": url, "url.query": ""})
+    trace.get_current_span().set_attributes({"http.target": path, "http.url": url, "url.query": ""})
