@@ -55,6 +55,7 @@ setup(
             "jsonschema-rs>=0.60,<0.61",
             "mypy>=2.4,<3",
             "openapi-spec-validator>=0.9,<0.10",
+            "pglast>=8.8,<9",
             "playwright>=1.65,<2",
             "pytest>=9.2,<10",
             "pytest-aiohttp>=1.1.1,<2",

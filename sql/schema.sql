@@ -1,5 +1,26 @@
 CREATE COLLATION public.unicode_text (provider = builtin, locale = 'PG_UNICODE_FAST');
 
+CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
+
+COMMENT ON EXTENSION pg_trgm IS 'text similarity measurement and index searching based on trigrams';
+
+CREATE FUNCTION public.keep_account_emails() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF tg_op = 'INSERT' AND new.email_key IS NOT NULL THEN
+        INSERT INTO account_emails (email_key, user_id) VALUES (new.email_key, new.id) ON CONFLICT DO NOTHING;
+    ELSIF tg_op = 'DELETE' THEN
+        DELETE FROM account_emails WHERE email_key = old.email_key AND user_id = old.id;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TABLE public.account_emails (
+    email_key text NOT NULL,
+    user_id text NOT NULL
+);
+
 CREATE TABLE public.audit_log (
     id bigint NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -7,7 +28,10 @@ CREATE TABLE public.audit_log (
     actor_id text NOT NULL,
     subject_id text NOT NULL,
     request_id text NOT NULL,
-    detail text NOT NULL
+    detail text NOT NULL,
+    address text,
+    sequence bigint,
+    seal bytea
 );
 
 ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -17,6 +41,12 @@ ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+CREATE TABLE public.ended_sessions (
+    user_id text NOT NULL,
+    session_id uuid NOT NULL,
+    ended_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
 CREATE TABLE public.idempotency_keys (
@@ -80,6 +110,12 @@ CREATE TABLE public.tasks (
     CONSTRAINT tasks_title_length CHECK (((char_length(title) >= 1) AND (char_length(title) <= 255)))
 );
 
+CREATE TABLE public.token_epochs (
+    id boolean DEFAULT true NOT NULL,
+    epoch bigint NOT NULL,
+    CONSTRAINT token_epochs_single CHECK (id)
+);
+
 CREATE TABLE public.user_api_keys (
     user_id text NOT NULL,
     provider text NOT NULL,
@@ -118,14 +154,20 @@ CREATE TABLE public.users (
     CONSTRAINT users_role_known CHECK ((role = ANY (ARRAY['user'::text, 'admin'::text])))
 );
 
+ALTER TABLE ONLY public.account_emails
+    ADD CONSTRAINT account_emails_pkey PRIMARY KEY (email_key);
+
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.ended_sessions
+    ADD CONSTRAINT ended_sessions_pkey PRIMARY KEY (user_id, session_id);
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, key);
 
 ALTER TABLE ONLY public.refresh_tokens
-    ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash);
+    ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash, user_id);
 
 ALTER TABLE ONLY public.task_clocks
     ADD CONSTRAINT task_clocks_pkey PRIMARY KEY (user_id);
@@ -134,7 +176,10 @@ ALTER TABLE ONLY public.task_tombstones
     ADD CONSTRAINT task_tombstones_pkey PRIMARY KEY (user_id, version);
 
 ALTER TABLE ONLY public.tasks
-    ADD CONSTRAINT tasks_pkey PRIMARY KEY (user_id, id);
+    ADD CONSTRAINT tasks_pkey PRIMARY KEY (id, user_id);
+
+ALTER TABLE ONLY public.token_epochs
+    ADD CONSTRAINT token_epochs_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.user_api_keys
     ADD CONSTRAINT user_api_keys_pkey PRIMARY KEY (user_id, provider);
@@ -151,7 +196,17 @@ ALTER TABLE ONLY public.users
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 
+CREATE INDEX audit_log_action ON public.audit_log USING btree (action, id);
+
+CREATE INDEX audit_log_actor ON public.audit_log USING btree (actor_id, id);
+
+CREATE INDEX audit_log_chain ON public.audit_log USING btree (sequence, id);
+
 CREATE INDEX audit_log_deleted ON public.audit_log USING btree (at) WHERE (action = 'account_deleted'::text);
+
+CREATE INDEX audit_log_subject ON public.audit_log USING btree (subject_id, id);
+
+CREATE INDEX ended_sessions_ended ON public.ended_sessions USING btree (ended_at);
 
 CREATE INDEX idempotency_keys_created ON public.idempotency_keys USING btree (created_at);
 
@@ -161,17 +216,42 @@ CREATE INDEX refresh_tokens_user_family ON public.refresh_tokens USING btree (us
 
 CREATE INDEX task_tombstones_deleted ON public.task_tombstones USING btree (deleted_at);
 
-CREATE INDEX tasks_created ON public.tasks USING btree (created_at, user_id, id);
-
-CREATE INDEX tasks_id ON public.tasks USING btree (id);
+CREATE INDEX tasks_moment ON public.tasks USING btree (created_at);
 
 CREATE INDEX tasks_user_created ON public.tasks USING btree (user_id, created_at, id);
 
 CREATE INDEX tasks_user_version ON public.tasks USING btree (user_id, version);
 
-CREATE INDEX users_inactive ON public.users USING btree (id) WHERE (NOT is_active);
+CREATE INDEX users_admins ON public.users USING btree (created_at, id) WHERE (role = 'admin'::text);
+
+CREATE INDEX users_created ON public.users USING btree (created_at, id);
+
+CREATE INDEX users_inactive ON public.users USING btree (created_at, id) WHERE (NOT is_active);
 
 CREATE INDEX users_revoked ON public.users USING btree (revoked_at) WHERE (revoked_at IS NOT NULL);
+
+CREATE INDEX users_texts ON public.users USING gin ((
+CASE
+    WHEN (octet_length(email) = length(email)) THEN (upper((email COLLATE "C")) COLLATE "C")
+    ELSE (upper(lower((
+    CASE
+        WHEN (email IS NFC NORMALIZED) THEN email
+        ELSE NORMALIZE(email, NFC)
+    END COLLATE public.unicode_text))) COLLATE "C")
+END) public.gin_trgm_ops, (
+CASE
+    WHEN (octet_length(full_name) = length(full_name)) THEN (upper((full_name COLLATE "C")) COLLATE "C")
+    ELSE (upper(lower((
+    CASE
+        WHEN (full_name IS NFC NORMALIZED) THEN full_name
+        ELSE NORMALIZE(full_name, NFC)
+    END COLLATE public.unicode_text))) COLLATE "C")
+END) public.gin_trgm_ops);
+
+CREATE TRIGGER users_keep_account_emails AFTER INSERT OR DELETE ON public.users FOR EACH ROW EXECUTE FUNCTION public.keep_account_emails();
+
+ALTER TABLE ONLY public.ended_sessions
+    ADD CONSTRAINT ended_sessions_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;

@@ -26,7 +26,7 @@ from todo_service.app import build_app
 from todo_service.config.settings import Settings
 from todo_service.limits import rate_redis
 from todo_service.observability import event_loop
-from todo_service.postgres import connector, database, embedded, grants, migrations
+from todo_service.postgres import connector, database, embedded, grants, migrations, pooler, primary_watch
 from todo_service.postgres.connection import Connection
 from todo_service.server.runner import Runner, bind
 
@@ -126,7 +126,11 @@ async def fill(database_url: str, user_id: str, *, count: int = 10_000, descript
         (user_id, id, title, description, status, priority, tags, created_at, updated_at, version)
         SELECT '{user_id}', gen_random_uuid(), 'a title of some length', '{description}', 'TODO', 'LOW', '{{a,b}}',
             now(), now(), n
-        FROM generate_series(1, {count}) AS n""",
+        FROM generate_series(1, {count}) AS n;
+        UPDATE task_clocks SET
+            task_count = (SELECT count(*) FROM tasks WHERE user_id = '{user_id}'),
+            version = greatest(version, (SELECT max(version) FROM tasks WHERE user_id = '{user_id}'))
+        WHERE user_id = '{user_id}'""",
     )
 
 
@@ -176,7 +180,7 @@ async def running_service(settings: Settings) -> AsyncIterator[Api]:
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The log of the database, its connections and the event-loop monitor from now on, whatever other tests set up."""
     capture = LogCapture()
-    for module in (connector, database, event_loop):
+    for module in (connector, database, event_loop, pooler, primary_watch):
         monkeypatch.setattr(module, "log", structlog.wrap_logger(structlog.PrintLogger(), processors=[capture]))
     return capture.entries
 

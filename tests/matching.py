@@ -4,7 +4,7 @@ import re
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-_OPAQUE = re.compile(r"[\w-]{43}")
+_OPAQUE = re.compile(r"([\w-]+\.)?[\w-]{43}")  # on a cluster it names its user
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{43}")
 
 

@@ -66,7 +66,7 @@ class Proxy:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         self.writers.add(writer)
-        with suppress(OSError, asyncio.CancelledError):
+        with suppress(OSError, RuntimeError, asyncio.CancelledError):  # uvloop's word for a closed transport
             upstream_reader, upstream = await self.upstream()
             self.writers.add(upstream)
             await asyncio.gather(self.ask(reader, upstream, writer), self.answer(upstream_reader, writer))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.client import Answer, Api, User
+from todo_service.errors import FRESH_START_SECONDS
 
 SYNC = "/api/v1/sync"
 CURSOR = struct.Struct(">2s4sqqq")
@@ -93,4 +94,5 @@ async def refused(api: Api, user: User, cursor: str) -> bool:
         return False
     assert (answer.status, answer.problem()) == (410, "cursor-expired")
     assert "Start over without a cursor" in answer.body["detail"]
+    assert 1 <= int(answer.headers["Retry-After"]) <= FRESH_START_SECONDS
     return True

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -114,6 +115,8 @@ async def test_the_sync_client_of_the_api_document_keeps_up(postgres_url: str) -
     exec(program, names)  # noqa: S102 - it is ours
     async with own_service(postgres_url) as (api, url):
         ada = await api.new_user()
+        waited: list[int] = []
+        names["time"] = SimpleNamespace(sleep=waited.append)
         mirror = names["Mirror"](api.base, ada.token)
 
         async def check(count: int) -> None:
@@ -136,6 +139,7 @@ async def test_the_sync_client_of_the_api_document_keeps_up(postgres_url: str) -
         await db.close()
         mirror.tasks["gone"] = {}
         await check(599)
+        assert len(waited) == 1
 
 
 async def test_the_sql_of_the_documents_is_taken(database_url: str) -> None:

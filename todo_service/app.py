@@ -10,6 +10,7 @@ from aiohttp import web
 from todo_service import __version__
 from todo_service.ai_providers import API_KEY_VALIDATOR, ApiKeyValidator
 from todo_service.auth.api_key_encryption import API_KEY_CIPHER, ApiKeyCipher
+from todo_service.auth.audit import AUDIT_SEALER, AuditSealer
 from todo_service.auth.credentials import TOKENS
 from todo_service.auth.external_jwts import EXTERNAL_JWTS, ExternalJwts
 from todo_service.auth.external_sessions import EXTERNAL_SESSIONS, ExternalSessions
@@ -17,7 +18,7 @@ from todo_service.auth.jwks import JWKS, JwksClient
 from todo_service.auth.passwords import BCRYPT_POOL, BcryptPool
 from todo_service.auth.refresh_tokens import SESSIONS, Sessions
 from todo_service.auth.revocations import REVOCATIONS, Revocations
-from todo_service.auth.token_cache import TOKEN_CACHE, TokenCache
+from todo_service.auth.token_cache import SERVICE_USERS, TOKEN_CACHE, TokenCache
 from todo_service.auth.tokens import MAX_LIFETIME, AccessTokens
 from todo_service.config.database_options import database_options
 from todo_service.config.secrets import plain_text
@@ -26,17 +27,18 @@ from todo_service.limits.fair_share import PerUserByteBudget
 from todo_service.limits.load import LOAD, Load
 from todo_service.limits.rate import RATE_LIMITER, RateLimiter, quotas
 from todo_service.limits.rate_redis import Observer
+from todo_service.limits.searches import SEARCHES, Searches
 from todo_service.middleware import cors, metrics_middlewares, middlewares
 from todo_service.middleware.response_headers import RESPONSE_HEADERS, ResponseHeaders
 from todo_service.middleware.streaming import MAX_UNSENT, MAX_UNSENT_PER_USER, UNSENT
 from todo_service.observability.event_loop import monitor
 from todo_service.observability.metrics import METRICS, Metrics
 from todo_service.openapi.document import document
-from todo_service.postgres import migrations
+from todo_service.postgres import migrations, row_security
 from todo_service.postgres.batched_reads import BatchedReads
 from todo_service.postgres.database import DATABASE, Database
 from todo_service.queries import clocks, statement_names, tasks
-from todo_service.queries.external_sessions import select_user_from
+from todo_service.queries.external_sessions import statements_for
 from todo_service.routes.all_routes import api_routes, page_routes
 from todo_service.routes.list_cache import LIST_CACHE, TASK_STAMPS, ListCache
 from todo_service.routes.openapi import OPENAPI_DOCUMENT, OPENAPI_V1_DOCUMENT, OpenApiDocument, is_v1
@@ -46,8 +48,8 @@ from todo_service.routes.tasks import TASK_READS
 from todo_service.routes.transfers import IMPORT_BYTES, IMPORTS_AT_ONCE
 from todo_service.static_files import STATIC_FILES, by_path
 from todo_service.wire import codec
+from todo_service.wire.import_reader import IMPORT_READER, ImportReader
 from todo_service.wire.new_passwords import common_passwords
-from todo_service.wire.transfers import IMPORT_READER, ImportReader
 
 MINUTE, DAY = 60, 24 * 60 * 60  # seconds
 
@@ -67,13 +69,15 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     app[LOAD] = Load(max_busy=settings.max_requests_in_flight)
     app[STATE] = SystemState(app)
     app[MIGRATIONS] = migrations.find()
-    names = statement_names() | migrations.STATEMENT_NAMES
-    names |= {select_user_from(settings.session_table): "external_sessions.select_user"}
+    names = statement_names() | migrations.STATEMENT_NAMES | row_security.STATEMENT_NAMES
+    statements = statements_for(settings.session_table)
+    names |= {sql: f"external_sessions.{name}" for name, sql in statements._asdict().items()}
     app[DATABASE] = Database(database_options(settings), statement_names=names, metrics=app[METRICS])
     app[RATE_LIMITER] = rate_limiter(settings, app[METRICS])
     app[LIST_CACHE] = ListCache()
-    app[TASK_STAMPS] = BatchedReads(app[DATABASE], clocks.select_stamps)
-    app[TASK_READS] = BatchedReads(app[DATABASE], tasks.select)
+    app[TASK_STAMPS] = BatchedReads(app[DATABASE], clocks.select_stamps, owner=str)
+    app[TASK_READS] = BatchedReads(app[DATABASE], tasks.select, owner=lambda key: key[0])
+    app[SEARCHES] = Searches(places=max(1, settings.database_pool_max // 4), patience=settings.database_acquire_timeout)
     app[UNSENT] = PerUserByteBudget(total=MAX_UNSENT, per_user=MAX_UNSENT_PER_USER)
     app[IMPORT_READER] = ImportReader(settings)
     app[IMPORT_BYTES] = PerUserByteBudget(
@@ -87,6 +91,9 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     app.cleanup_ctx.extend([opened(DATABASE), opened(REVOCATIONS)])
     app.cleanup_ctx.extend([background(watch_event_loop), background(follow_revocations)])
     app.cleanup_ctx.extend(opened(key) for key in (JWKS, RATE_LIMITER, API_KEY_VALIDATOR, BCRYPT_POOL, IMPORT_READER))
+    if settings.audit_keys:
+        app[AUDIT_SEALER] = AuditSealer(app[DATABASE], key=settings.audit_keys[0])
+        app.cleanup_ctx.append(background(seal_audit_log))
     add_response_headers(app)
     routes = api_routes(settings)
     app[OPENAPI_DOCUMENT] = OpenApiDocument(codec.dump(document(routes, settings)))
@@ -132,7 +139,8 @@ def add_auth(app: web.Application) -> None:
     """Add everything that checks or issues credentials."""
     settings, database = app[SETTINGS], app[DATABASE]
     cache = app[TOKEN_CACHE] = TokenCache()
-    app[REVOCATIONS] = Revocations(database, lifetime=MAX_LIFETIME, token_cache=cache)
+    service_users = app[SERVICE_USERS] = TokenCache()
+    app[REVOCATIONS] = Revocations(database, lifetime=MAX_LIFETIME, caches=(cache, service_users))
     app[BCRYPT_POOL] = BcryptPool(rounds=settings.bcrypt_rounds)
     app[TOKENS] = AccessTokens(
         settings.signing_keys, algorithm=settings.algorithm, lifetime=settings.access_token_expire_minutes * MINUTE
@@ -176,6 +184,11 @@ async def follow_revocations(app: web.Application) -> None:
     await app[REVOCATIONS].follow()
 
 
+async def seal_audit_log(app: web.Application) -> None:
+    """Seal new entries of the audit log for ever."""
+    await app[AUDIT_SEALER].follow()
+
+
 def opened(key: web.AppKey[Any]) -> Callable[[web.Application], AsyncIterator[None]]:
     """Return a cleanup context that opens and closes the resource under `key`, if there is one."""
 
@@ -216,5 +229,8 @@ async def warn_about_settings(app: web.Application) -> None:
     if settings.in_production and unencrypted:
         detail = "A third party on the network can replace these pages."
         log.warning("cors_origins_not_encrypted", origins=unencrypted, detail=detail)
+    if JWKS in app and settings.better_auth_secret is not None:
+        detail = "A subject is one user under JWKS_URL and BETTER_AUTH_SECRET: both must belong to one auth server."
+        log.warning("auth_servers_share_users", detail=detail)
     if JWKS in app and settings.jwt_issuer is None:
         log.warning("jwt_issuer_not_set", detail="Tokens of every issuer under JWKS_URL's keys hold; set JWT_ISSUER.")

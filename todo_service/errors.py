@@ -5,12 +5,14 @@ Each concrete child of `ApiError` is one problem type of RFC 9457: `name` is the
 (`middleware/errors.py`).
 """
 
+import secrets
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 REALM = "todo-service"
 MAX_ERRORS_IN_DETAIL = 10
+FRESH_START_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +182,12 @@ class AccountInactive(ApiError):
 class QuotaExceeded(ApiError):
     status = 403
     name = "quota-exceeded"
-    title = "Too many tasks"
-    meaning = "You hold as many tasks as one user may."
-    when = "Creating or importing more than `MAX_TASKS_PER_USER` allows (by default 10,000)."
+    title = "Quota exceeded"
+    meaning = "You hold as much as one user may."
+    when = (
+        "Creating or importing more tasks than `MAX_TASKS_PER_USER` allows (by default 10,000), or having more than "
+        "64 MiB of answers stored for an `Idempotency-Key`."
+    )
     remedy = "Delete tasks you no longer need, then try again."
 
 
@@ -272,7 +277,12 @@ class CursorExpired(ApiError):
     title = "The cursor has expired"
     meaning = "The changes since this cursor are no longer known: it is too old, or of a lost state of the database."
     when = "Asking for changes after more than 30 days, or after the database was restored from a backup."
-    remedy = "Start over without a cursor, and replace your whole copy."
+    remedy = "Start over without a cursor, and replace your whole copy; `Retry-After` says in how many seconds."
+
+    def __init__(self) -> None:
+        super().__init__()
+        # After a restore every client starts over; a random pause spreads them.
+        self.headers = {"Retry-After": str(1 + secrets.randbelow(FRESH_START_SECONDS))}
 
 
 class PreconditionFailed(ApiError):
@@ -438,7 +448,8 @@ def invalid(field: str, message: str, code: str, *, status: int = 422) -> Valida
 
 
 CONSTRAINTS: Mapping[str, type[ApiError]] = {
-    "users_email_key_unique": EmailAlreadyRegistered,
+    "account_emails_pkey": EmailAlreadyRegistered,
+    "users_email_key_unique": EmailAlreadyRegistered,  # of a service before there was a table of emails
     "tasks_pkey": TaskIdTaken,
     "idempotency_keys_user_fkey": Overloaded,
     "user_api_keys_user_fkey": Overloaded,

@@ -15,8 +15,9 @@ from tests.conftest import make_settings, run_sql
 from todo_service.auth.external_sessions import ExternalSessions
 from todo_service.auth.tokens import TokenError
 from todo_service.config.database_options import database_options
+from todo_service.postgres import citus
 from todo_service.postgres.database import Database
-from todo_service.queries.external_sessions import select_user_from
+from todo_service.queries.external_sessions import statements_for
 
 HASH_SECRET = "hashes-session-tokens-0123456789-abc"
 
@@ -50,12 +51,16 @@ async def refused(tokens: ExternalSessions, shown: str) -> None:
     assert shown not in str(error.value) or len(shown) < 5
 
 
-async def test_a_plain_session_holds_until_it_ends(database_url: str) -> None:
+@pytest.mark.parametrize("present", ["SELECT false", "SELECT true"], ids=["one server", "a cluster"])
+async def test_a_plain_session_holds_until_it_ends(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, present: str
+) -> None:
+    monkeypatch.setattr(citus, "SELECT_IS_PRESENT", present)
     token, over = uuid4().hex, uuid4().hex
     await session(database_url, stored=token)
     await session(database_url, stored=over, ends="-1 s")
     async with lookup(database_url) as tokens:
-        assert await tokens.user_of(token) == "better"
+        assert (await tokens.user_of(token)).id == "better"
         for wrong in (over, token[:-1], token.upper(), hashed(token), uuid4().hex):
             await refused(tokens, wrong)
 
@@ -65,8 +70,8 @@ async def test_where_hashing_is_on_a_stored_value_is_no_token(database_url: str)
     await session(database_url, stored=hashed(token))
     await session(database_url, stored=plain)
     async with lookup(database_url, storage="hashed", hash_secret=HASH_SECRET) as tokens:
-        assert await tokens.user_of(token) == "better"
-        assert await tokens.user_of(signed_session(token)) == "better"
+        assert (await tokens.user_of(token)).id == "better"
+        assert (await tokens.user_of(signed_session(token))).id == "better"
         for wrong in (plain, hashed(token), signed_session(hashed(token))):
             await refused(tokens, wrong)
 
@@ -86,7 +91,7 @@ async def test_a_signature_is_checked(database_url: str) -> None:
     signature = good.partition(".")[2]
     async with lookup(database_url) as tokens:
         for right in (good, quote(good), quote(good, safe="")):
-            assert await tokens.user_of(right) == "better"
+            assert (await tokens.user_of(right)).id == "better"
         for wrong in (
             signed_session(token, "another-secret-0123456789-0123456789"), good[:-1], good + "=", f"{token}.",
             f".{signature}", f"{uuid4().hex}.{signature}", f"{token}.{'A' * 43}=", quote(quote(good, safe=""), safe=""),
@@ -95,7 +100,7 @@ async def test_a_signature_is_checked(database_url: str) -> None:
             await refused(tokens, wrong)
     async with lookup(database_url, signing_secret=None) as tokens:
         await refused(tokens, good)
-        assert await tokens.user_of(token) == "better"
+        assert (await tokens.user_of(token)).id == "better"
 
 
 @pytest.mark.parametrize(
@@ -127,9 +132,9 @@ async def test_the_table_is_a_setting(database_url: str) -> None:
         SELECT 'id' AS id, '{token}' AS token, gen_random_uuid() AS "userId", now() + interval '1 h' AS "expiresAt" """,
     )
     async with lookup(database_url, table="Auth.session") as tokens:
-        assert len(await tokens.user_of(token)) == 36
+        assert len((await tokens.user_of(token)).id) == 36
     await run_sql(database_url, 'DROP SCHEMA "Auth" CASCADE')
-    assert 'FROM "Auth"."session" WHERE' in select_user_from("Auth.session")
+    assert 'FROM "Auth"."session" AS session' in statements_for("Auth.session").select_user
 
 
 async def test_a_user_id_nothing_could_be_stored_under_is_refused(database_url: str) -> None:

@@ -253,3 +253,14 @@ def count_hashes(monkeypatch: pytest.MonkeyPatch, name: str = "check") -> list[o
 
     monkeypatch.setattr(PasswordHasher, name, counted)
     return calls
+
+
+async def test_registrations_with_an_email_do_not_keep_its_owner_out(limited: Api) -> None:
+    email, password = f"{uuid4().hex}@example.com", PASSWORD
+    own = {"email": email, "password": password}
+    assert (await limited.post("/api/v1/auth/register", own, headers=at("192.0.2.1"))).status == 201
+    for host in range(10):
+        await limited.post("/api/v1/auth/register", own, headers=at(f"198.51.100.{host}"))
+    refused = await limited.post("/api/v1/auth/register", own, headers=at("198.51.100.99"))
+    assert refused.status == 429, "they are counted all the same"
+    assert (await limited.post("/api/v1/auth/login", own, headers=at("192.0.2.1"))).status == 200

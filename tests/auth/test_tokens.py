@@ -52,7 +52,7 @@ def test_a_token_says_what_it_was_issued_for() -> None:
     assert claims.session_id == SESSION
     assert 1795 < claims.expires_at - time.time() <= 1800
     assert jwt.get_unverified_header(good()) == {"alg": "HS256", "typ": "at+jwt"}
-    assert set(jwt.decode(good(), options={"verify_signature": False})) == {*CLAIMS, "iat", "nbf", "exp"}
+    assert set(jwt.decode(good(), options={"verify_signature": False})) == {*CLAIMS, "iat", "nbf", "exp", "epoch"}
     assert TOKENS.verify(signed()).user_id == "u1"
 
 

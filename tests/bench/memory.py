@@ -26,20 +26,20 @@ async def run() -> bool:
             port = int(api.base.rpartition(":")[2])
             [day] = [one.requests[PRODUCT] for one in all_scenarios({}, {}) if one.name == "mixed"]
             requests = [request for request in day if not request.startswith(b"POST")]
-            sizes, count, errors = [_megabytes(process.pid)], 0, 0
+            sizes, count, errors = [megabytes(process.pid)], 0, 0
             print(f"  idle {sizes[0]:.1f} MB", flush=True)
             for until in (FIRST, ALL):
                 while count < until:
                     answers = await load.run(port, requests, expected={200}, seconds=SECONDS, connections=CONNECTIONS)
                     count, errors = count + answers.count, errors + answers.errors
-                sizes.append(_megabytes(process.pid))
+                sizes.append(megabytes(process.pid))
                 print(f"  after {count:,} requests, {errors} of them errors: {sizes[-1]:.1f} MB", flush=True)
     growth = sizes[2] / sizes[1]
     print(f"  growth {growth:.2f} (at most {GROWTH}), idle {sizes[0]:.0f} MB (at most {IDLE:.0f})")
     return growth <= GROWTH and sizes[0] <= IDLE and not errors
 
 
-def _megabytes(pid: int) -> float:
+def megabytes(pid: int) -> float:
     """The memory of a process that it does not share (Linux: `Pss` of `smaps_rollup`)."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return int(rollup.partition("\nPss:")[2].split()[0]) / 1024

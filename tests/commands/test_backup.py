@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import json
+import os
 import re
 import stat
 import subprocess
@@ -109,6 +110,30 @@ async def test_two_do_not_write_one_file(own_url: str, tmp_path: Path) -> None:
         assert (done.returncode, "Another backup" in done.stderr) == (1, True)
     done = await run("backup", str(tmp_path / "todo.dump"), DATABASE_URL=own_url)
     assert done.returncode == 0, "what a killed run left is no hindrance"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user")
+async def test_a_file_that_another_user_made_is_not_written_to(own_url: str, tmp_path: Path) -> None:
+    part = tmp_path / "todo.dump.part"
+    part.touch()
+    os.chown(part, 12345, 12345)
+    with part.open("rb") as spy:
+        done = await run("backup", str(tmp_path / "todo.dump"), DATABASE_URL=own_url)
+        assert (done.returncode, "is not ours" in done.stderr) == (1, True)
+        assert spy.read() == b""
+
+
+async def test_a_leftover_that_is_still_open_somewhere_is_not_written_to(own_url: str, tmp_path: Path) -> None:
+    part = tmp_path / "todo.dump.part"
+    part.touch(0o666)
+    with part.open("rb") as spy:
+        assert (await run("backup", str(tmp_path / "todo.dump"), DATABASE_URL=own_url)).returncode == 0
+        assert spy.read() == b"", "the backup is another file"
+    for way in ("symlink", "fifo"):
+        part.symlink_to(tmp_path / "elsewhere") if way == "symlink" else os.mkfifo(part)
+        refused = await run("backup", str(tmp_path / "todo.dump"), "--force", DATABASE_URL=own_url)
+        assert (refused.returncode, "is not ours" in refused.stderr) == (1, True)
+        part.unlink()
 
 
 @pytest.mark.parametrize("place", ["/no/such/folder/todo.dump", "/dev/null"])

@@ -22,6 +22,7 @@ async def test_in_production_no_command_asks_for_a_signing_secret(postgres_url: 
             ["create-admin", "ada@example.com", "--password-file", str(tmp_path / "password"), "--json"],
             ["users", "list", "--json"],
             ["purge", "--json"],
+            ["audit", "export"],
             ["new-epoch", "--yes", "--json"],
             ["backup", file, "--json"],
             ["restore", file, "--replace", "--yes", "--json"],
@@ -47,7 +48,8 @@ async def test_documents(postgres_url: str) -> None:
         assert json.loads((await run("new-epoch", "--yes", "--json", DATABASE_URL=url)).stdout) == {"users": 0}
         nothing = {"deleted": 0, "passed_over": 0}
         assert json.loads((await run("purge", "--json", DATABASE_URL=url)).stdout) == {
-            "expired_refresh_tokens": nothing, "tombstones_of_tasks": nothing, "idempotency_keys": nothing
+            "expired_refresh_tokens": nothing, "tombstones_of_tasks": nothing, "ended_sessions": nothing,
+            "idempotency_keys": nothing, "audit_log_entries": nothing,
         }  # fmt: skip
 
 

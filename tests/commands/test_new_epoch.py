@@ -1,7 +1,7 @@
 """`bin/new-epoch`: every user's history begins anew."""
 
 from tests.commands.test_users import run
-from tests.conftest import run_sql, template_name, temporary_database
+from tests.conftest import as_serving_role, make_settings, run_sql, running_service, template_name, temporary_database
 from tests.routes.test_sessions import rows
 from todo_service.commands import epochs
 
@@ -12,13 +12,13 @@ USERS = 2 * epochs.BATCH + 1
 async def test_every_user_gets_a_new_epoch_and_versions_that_were_never_given(postgres_url: str) -> None:
     async with temporary_database(postgres_url, template=template_name()) as url:
         none = await run("new-epoch", "--yes", DATABASE_URL=url)
-        assert (none.returncode, none.stdout) == (0, "0 users have a new epoch\n")
+        assert (none.returncode, none.stdout) == (0, "0 users have a new epoch; every session has ended\n")
         await run_sql(url, f"INSERT INTO users (id) SELECT 'Üser ' || n FROM generate_series(1, {USERS}) AS n")
         await run_sql(url, "INSERT INTO task_clocks (user_id, version, sync_floor) SELECT id, 7, 3 FROM users")
         seen, before = set(), await rows(url, EPOCHS)
         for times in (1, 2):
             done = await run("new-epoch", "--yes", DATABASE_URL=url)
-            assert (done.returncode, done.stdout) == (0, f"{USERS} users have a new epoch\n")
+            assert (done.returncode, done.stdout) == (0, f"{USERS} users have a new epoch; every session has ended\n")
             after = await rows(url, EPOCHS)
             assert {(*row[2:],) for row in after} == {(7 + times * 1_000_000, 0, 3)}
             seen |= {row[1] for row in after}
@@ -30,3 +30,12 @@ async def test_without_yes_nothing_is_done(database_url: str) -> None:
     assert (done.returncode, "--yes" in done.stderr) == (2, True)
     explained = await run("new-epoch", "--help", DATABASE_URL=database_url)
     assert (explained.returncode, "backup" in explained.stdout) == (0, True)
+
+
+async def test_without_the_right_nothing_ends(postgres_url: str) -> None:
+    async with temporary_database(postgres_url, template=template_name()) as url:
+        async with running_service(make_settings(as_serving_role(url))) as api:
+            await api.new_user()
+        refused = await run("new-epoch", "--yes", DATABASE_URL=as_serving_role(url))
+        assert (refused.returncode, "token_epochs" in refused.stderr) == (1, True)
+        assert len(await rows(url, "SELECT FROM refresh_tokens")) == 1

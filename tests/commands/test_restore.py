@@ -16,7 +16,7 @@ from tests.client import PASSWORD, Api, User
 from tests.commands.test_users import SETTINGS, run
 from tests.conftest import fill, make_settings, run_sql, running_service, template_name, temporary_database
 from tests.replica import SYNC
-from tests.routes.test_sessions import rows
+from tests.routes.test_sessions import refresh, rows
 from todo_service.commands import restore
 from todo_service.commands.dump_files import Dump, DumpError
 from todo_service.config.settings import ROOT
@@ -93,6 +93,9 @@ async def test_what_was_acknowledged_before_is_there_and_old_cursors_are_gone(
         for user, cursor, later in zip(users, cursors, late, strict=True):
             signed_in = await api.post("/api/v1/auth/login", {"email": user.email, "password": PASSWORD})
             assert signed_in.status == 200
+            assert (await api.get("/api/v1/tasks", as_=user)).status == 401, "a token of before"
+            assert (await refresh(api, user.refresh_token)).status == 401
+            user = User(user.id, user.email, signed_in.body["access_token"])
             found = (await api.get("/api/v1/tasks?limit=1000", as_=user)).body
             ids = {task["id"] for task in found["tasks"]}
             assert {task_id for owner, task_id in before if owner == user} <= ids
@@ -119,7 +122,7 @@ async def write(api: Api, user: User, acknowledged: list[tuple[User, str]]) -> N
 async def test_the_schema_is_the_one_of_the_migrations(full_url: str, empty_url: str, tmp_path: Path) -> None:
     file = await backup(full_url, tmp_path)
     done = await run("restore", file, DATABASE_URL=empty_url)
-    assert done.stdout == f"{file} is restored: 2 users, 3 tasks; every user's history has a new epoch\n"
+    assert done.stdout.startswith(f"{file} is restored: 2 users, 3 tasks; every history has a new epoch")
     assert await schema(empty_url) == await schema(full_url)
     assert await rows(empty_url, EVERYTHING) == await rows(full_url, EVERYTHING)
     assert (await run("migrate", "--check", DATABASE_URL=empty_url)).returncode == 0
@@ -145,7 +148,7 @@ async def test_what_is_there_is_replaced_only_when_told_to(full_url: str, tmp_pa
     done = await run("restore", file, "--replace", "--yes", "--json", DATABASE_URL=full_url)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
-        "file": file, "users": 2, "tasks": 3, "tables_dropped": 10, "migrations_applied": 0, "missing": []
+        "file": file, "users": 2, "tasks": 3, "tables_dropped": 13, "migrations_applied": 0, "missing": []
     }  # fmt: skip
     assert {row["user_id"] for row in await rows(full_url, EVERYTHING)} == {"ada", "bob"}
     assert {row[0] for row in await rows(full_url, "SELECT version / 1000000 FROM task_clocks")} == {1}
@@ -279,3 +282,68 @@ def test_a_file_of_another_kind_is_refused(tables: frozenset[str], applied: dict
     archive = Dump(Path("todo.dump"), tables, 18, Program(Path("pg_restore"), 18))
     with pytest.raises(DumpError, match=said):
         restore._check(archive, applied, KNOWN)
+
+
+MALICE = {
+    "a function": """CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN NEW.role := 'admin'; RETURN NEW; END $$""",
+    "a trigger": "CREATE TRIGGER evil BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION evil()",
+    "a view": "CREATE VIEW evil AS SELECT id FROM users",
+    "a rule": "CREATE RULE evil AS ON INSERT TO users DO ALSO NOTHING",
+}
+
+
+async def test_a_file_with_more_than_our_tables_is_refused_by_name(
+    full_url: str, empty_url: str, tmp_path: Path
+) -> None:
+    for sql in MALICE.values():
+        await run_sql(full_url, sql)
+    file = str(tmp_path / "evil.dump")
+    program = client_binaries.find("pg_dump").path
+    process = await asyncio.create_subprocess_exec(program, "--format=custom", f"--file={file}", full_url)
+    assert await process.wait() == 0
+    said = await failed(empty_url, file)
+    for part in ("FUNCTION public evil()", "TRIGGER public users evil", "VIEW public evil", "RULE public users evil"):
+        assert part in said
+    assert await rows(empty_url, "SELECT FROM pg_class WHERE relname IN ('users', 'evil')") == []
+    without = await run("restore", file, "--leave-out-others", DATABASE_URL=empty_url)
+    assert without.returncode == 0, without.stderr
+    assert await rows(empty_url, "SELECT FROM pg_class WHERE relname = 'evil'") == []
+    assert await rows(empty_url, "SELECT FROM pg_trigger WHERE tgname = 'evil'") == []
+
+
+async def test_no_sql_of_a_file_is_run(full_url: str, empty_url: str, tmp_path: Path) -> None:
+    """Tables of our names with more in them: a default and a check that do something, and a column of their own."""
+    await run_sql(full_url, "ALTER TABLE users ALTER COLUMN role SET DEFAULT 'admin'")
+    await run_sql(full_url, "ALTER TABLE tasks ADD CONSTRAINT evil CHECK (pg_sleep(0) IS NOT NULL)")
+    file = await backup(full_url, tmp_path)
+    assert (await run("restore", file, DATABASE_URL=empty_url)).returncode == 0
+    await run_sql(empty_url, "INSERT INTO users (id) VALUES ('new')")
+    assert (await rows(empty_url, "SELECT role FROM users WHERE id = 'new'"))[0][0] == "user"
+    assert await rows(empty_url, "SELECT FROM pg_constraint WHERE conname = 'evil'") == []
+    await run_sql(full_url, "ALTER TABLE users ADD COLUMN more text")
+    said = await failed(empty_url, await backup(full_url, tmp_path), "--replace", "--yes")
+    assert said.endswith(UNCHANGED)
+
+
+async def test_the_ids_of_the_audit_log_go_on_after_the_highest(full_url: str, empty_url: str, tmp_path: Path) -> None:
+    entry = "INSERT INTO audit_log (action, actor_id, subject_id, request_id, detail) VALUES ('x', 'a', 'b', 'r', '')"
+    for _ in range(3):
+        await run_sql(full_url, entry)
+    file = await backup(full_url, tmp_path)
+    assert (await run("restore", file, DATABASE_URL=empty_url)).returncode == 0
+    await run_sql(empty_url, entry)
+    assert [row[0] for row in await rows(empty_url, "SELECT id FROM audit_log ORDER BY id")] == [1, 2, 3, 4]
+
+
+async def test_a_table_that_an_older_schedule_left_out_is_empty_and_named(
+    full_url: str, empty_url: str, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "todo.dump")
+    program = client_binaries.find("pg_dump").path
+    tables = [f"--table={name}" for name in OURS - {"ended_sessions", "token_epochs"}]
+    process = await asyncio.create_subprocess_exec(program, "--format=custom", f"--file={file}", *tables, full_url)
+    assert await process.wait() == 0
+    done = await run("restore", file, DATABASE_URL=empty_url)
+    assert (done.returncode, "ended_sessions is not in the backup" in done.stderr) == (0, True)
+    assert await schema(empty_url) == await schema(full_url)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 VENV = Path(sys.prefix)
 SCRIPTS = [
     "serve", "migrate", "test", "check", "bench", "create-admin", "users", "purge", "new-epoch", "backup", "restore",
-    "seed-demo", "reencrypt", "vendor-docs", "sbom",
+    "seed-demo", "distribute", "reencrypt", "vendor-docs", "sbom", "audit", "chaos",
 ]  # fmt: skip
 COMMANDS = [
     ["migrate", "up"],
@@ -26,6 +26,7 @@ COMMANDS = [
     ["users", "list", "--json"],
     ["users", "deactivate", "ada@example.com"],
     ["purge", "--json"],
+    ["audit", "verify", "--json"],
     ["new-epoch", "--yes", "--json"],
     ["backup", "FOLDER/todo.dump", "--json"],
     ["restore", "FOLDER/todo.dump"],

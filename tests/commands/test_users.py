@@ -51,8 +51,9 @@ async def make_one_and_see(api: Api, database_url: str, tmp_path: Path) -> None:
     demoted = await run("users", "set-role", "root@example.com", "user", DATABASE_URL=database_url)
     assert (demoted.returncode, "no active administrator" in demoted.stderr) == (1, True), "the last one stays"
     user_id = signed_in.body["user"]["id"]
-    lines = await rows(database_url, "SELECT actor_id, detail FROM audit_log WHERE subject_id = $1", user_id)
-    assert [tuple(line) for line in lines] == [("bin/create-admin", "role user -> admin")]
+    sql = "SELECT actor_id, detail FROM audit_log WHERE subject_id = $1 ORDER BY id"
+    lines = await rows(database_url, sql, user_id)
+    assert [tuple(line) for line in lines][:2] == [("bin/create-admin", ""), ("bin/create-admin", "role user -> admin")]
 
 
 @pytest.mark.parametrize(
@@ -119,9 +120,9 @@ async def test_a_terminal_that_cannot_show_a_letter_gets_its_number(api: Api, da
     email = f"дарья-{uuid4().hex}@example.com"
     registered = await api.post("/api/v1/auth/register", {"email": email, "password": PASSWORD})
     assert registered.status == 201
-    listed = await run("users", "list", DATABASE_URL=database_url, PYTHONIOENCODING="latin-1")
+    listed = await run("users", "list", DATABASE_URL=database_url, PYTHONIOENCODING="ascii")
     assert (listed.returncode, listed.stderr) == (0, "")
-    assert email.encode("latin-1", "backslashreplace").decode() in listed.stdout
+    assert email.encode("ascii", "backslashreplace").decode() in listed.stdout
 
 
 async def test_the_embedded_database_of_a_running_service_is_used(tmp_path: Path) -> None:
@@ -147,7 +148,8 @@ async def test_a_forgotten_password_is_set_and_its_sessions_end(api: Api, databa
     assert (await refresh(api, ada.refresh_token)).status == 401
     for password, status in ((PASSWORD, 401), ("better horse 10", 200)):
         assert (await api.post("/api/v1/auth/login", {"email": ada.email, "password": password})).status == status
-    [line] = await rows(database_url, "SELECT actor_id, action FROM audit_log WHERE subject_id = $1", ada.id)
+    sql = "SELECT actor_id, action FROM audit_log WHERE subject_id = $1 AND action LIKE 'password%'"
+    [line] = await rows(database_url, sql, ada.id)
     assert tuple(line) == ("bin/users", "password_set")
     for password, reason in (("short", "at least 8"), (ada.email, "email")):
         (tmp_path / "new").write_text(password)

@@ -15,7 +15,7 @@ EXAMPLE = DEPLOY / "compose.env.example"
 TEXT = COMPOSE.read_text()
 SERVICES: dict[str, dict[str, Any]] = load(COMPOSE)["services"]
 OURS = ("service", "migrate")
-SECRETS = ("POSTGRES_PASSWORD", "SECRET_KEY")
+SECRETS = ("POSTGRES_PASSWORD", "SERVING_PASSWORD", "REDIS_PASSWORD", "SECRET_KEY")
 ComposeConfig = Callable[[str], tuple[int, str]]
 
 
@@ -51,6 +51,7 @@ def test_a_compose_program_takes_it(config: ComposeConfig) -> None:
     status, said = config(filled)
     assert status == 0, said
     assert "WARN" not in said
+    assert "postgresql://todo_app:0123456789abcdef@database:5432/todo" in said
     assert "postgresql://todo:0123456789abcdef@database:5432/todo" in said
 
 
@@ -102,7 +103,24 @@ def test_the_service_waits_for_the_schema_and_the_schema_for_the_database() -> N
     conditions = {name: {on: how["condition"] for on, how in SERVICES[name]["depends_on"].items()} for name in OURS}
     assert conditions["service"]["migrate"] == "service_completed_successfully"
     assert conditions["migrate"] == {"database": "service_healthy"}
-    assert SERVICES["migrate"]["command"] == ["bin/migrate", "up"]
+    assert SERVICES["migrate"]["command"][-1].startswith("bin/migrate up; ")
+
+
+def test_the_role_that_serves_owns_nothing() -> None:
+    urls = {name: SERVICES[name]["environment"]["DATABASE_URL"] for name in OURS}
+    assert urls["service"].startswith("postgresql://todo_app:${SERVING_PASSWORD:?")
+    assert urls["migrate"].startswith("postgresql://todo:${POSTGRES_PASSWORD:?")
+    assert "bin/migrate grants todo_app --password-file" in SERVICES["migrate"]["command"][-1]
+    assert "POSTGRES_PASSWORD" not in str(SERVICES["service"])
+
+
+def test_database_and_redis_are_out_of_reach_of_everything_but_the_service() -> None:
+    assert load(COMPOSE)["networks"]["data"] == {"internal": True}
+    networks = {name: service.get("networks", ["default"]) for name, service in SERVICES.items()}
+    assert {name for name, of in networks.items() if "data" in of} == {"service", "migrate", "database", "redis"}
+    assert networks["database"] == networks["redis"] == ["data"]
+    assert SERVICES["redis"]["command"][-2:] == ["--requirepass", "${REDIS_PASSWORD:?set it in .env}"]
+    assert "REDIS_PASSWORD" in SERVICES["service"]["environment"]["REDIS_URL"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -112,6 +130,8 @@ def test_each_is_closed_in_restarted_and_looked_after(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert service["pids_limit"] <= 300
     if name == "migrate":
         assert service["restart"] == "no"
     else:
@@ -120,7 +140,8 @@ def test_each_is_closed_in_restarted_and_looked_after(name: str) -> None:
     if name in OURS:
         assert "cap_add" not in service
     else:
-        assert re.fullmatch(r"[a-z0-9-]+(/[a-z0-9-]+)?:\d+|(prom|grafana)/[a-z]+:v?\d+\.\d+\.\d+", service["image"])
+        (image,) = re.findall(r"\$\{[A-Z]+_IMAGE:-(.+)\}", service["image"])
+        assert re.fullmatch(r"[a-z0-9-]+(/[a-z0-9-]+)?:\d+|(prom|grafana)/[a-z]+:v?\d+\.\d+\.\d+", image)
 
 
 def test_the_image_is_built_once_and_never_looked_for_elsewhere() -> None:

@@ -90,7 +90,7 @@ def test_every_setting_exists() -> None:
 def test_the_service_starts_with_its_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     files = {
         "database_url": "postgresql://todo_app:secret@database/todo", "secret_key": secrets.token_hex(32),
-        "redis_url": "redis://redis:6379/0",
+        "redis_url": "redis://redis:6379/0", "audit_key": secrets.token_hex(32),
     }  # fmt: skip
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -104,7 +104,7 @@ def test_the_service_starts_with_its_settings(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_secrets_are_files_of_one_secret() -> None:
-    known = {"database_url", "owner_database_url", "secret_key", "redis_url"}
+    known = {"database_url", "owner_database_url", "secret_key", "redis_url", "audit_key"}
     assert "sslrootcert=" + SECRETS + "ca.crt" in (ROOT / "docs/deploy.md").read_text()
     read = set(re.findall(SECRETS + r"(\w+)", "".join(path.read_text() for path in FILES)))
     assert read == known
@@ -112,9 +112,21 @@ def test_secrets_are_files_of_one_secret() -> None:
     assert all(f"--from-file={name}" in documented or f"--from-literal={name}=" in documented for name in known)
     for pod in PODS.values():
         (volume,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "secrets"]
-        assert volume["secret"] == {"secretName": "todo-service", "defaultMode": 0o440}
+        assert (volume["secret"]["secretName"], volume["secret"]["defaultMode"]) == ("todo-service", 0o440)
         (mount,) = [one for one in pod["spec"]["containers"][0]["volumeMounts"] if one["name"] == "secrets"]
         assert (mount["mountPath"], mount["readOnly"]) == (SECRETS.rstrip("/"), True)
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_a_pod_has_the_secrets_that_it_reads_and_no_others(name: str) -> None:
+    values = [variable["value"] for one in PODS[name]["spec"]["containers"] for variable in one.get("env", ())]
+    if PODS[name] is SERVICE:
+        values += SETTINGS.values()
+    text = str(PODS[name]["spec"]["containers"]) + " ".join(values)
+    read = {*re.findall(SECRETS + r"(\w+)", text), "ca.crt"}  # the connection strings name it
+    (volume,) = [volume for volume in PODS[name]["spec"]["volumes"] if volume["name"] == "secrets"]
+    assert all(item["key"] == item["path"] for item in volume["secret"]["items"])
+    assert {item["key"] for item in volume["secret"]["items"]} == read
 
 
 @pytest.mark.parametrize("name", PODS)

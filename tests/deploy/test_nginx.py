@@ -24,6 +24,7 @@ from tests.conftest import fill, template_name, temporary_database
 from tests.deploy.programs import DEPLOY, program, run, running
 from tests.process import START_SECONDS, served
 from todo_service import errors
+from todo_service.middleware.response_headers import DEFAULTS, HTTPS_ONLY
 from todo_service.server import runner
 from todo_service.server.runner import KEEPALIVE_SECONDS
 
@@ -134,10 +135,10 @@ def test_nginx_lets_go_of_a_connection_before_the_service_does() -> None:
 
 def test_its_own_refusals_are_of_kinds_that_are_explained() -> None:
     kinds = {f"/problems/{kind.name}": kind for kind in errors.kinds()}
-    bodies = [json.loads(body) for body in re.findall(r"return \d+ '(.+)';", FILE.read_text())]
-    assert len(bodies) == 5
+    bodies = [json.loads(f"{{{body}}}") for body in re.findall(r"/_problem/\d+ '(.+)';", FILE.read_text())]
+    assert len(bodies) == 6
     for body in bodies:
-        assert set(body) == {"type", "title", "status", "detail", "request_id"}
+        assert set(body) == {"type", "title", "status", "detail"}
         assert (kinds[body["type"]].title, kinds[body["type"]].status) == (body["title"], body["status"])
 
 
@@ -218,6 +219,43 @@ async def test_metrics_are_not_public(web: Web, path: str) -> None:
     async with front.session.get(URL(front.base + path, encoded=True)) as answer:
         assert answer.status == 404
         assert (await answer.json(content_type="application/problem+json"))["type"] == "/problems/not-found"
+
+
+UNPARSABLE = [
+    (b"\x00\x01garbage\r\n\r\n", 400), (b"G@T / HTTP/1.1\r\nHost: a\r\n\r\n", 400), (b"GET / HTTP/1.1\r\n\r\n", 400),
+    (b"GET / HTTP/9.9\r\nHost: a\r\n\r\n", 400), (b"GET http:// HTTP/1.1\r\n\r\n", 400),
+    (b"TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 405),
+    (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 431),
+    (b"GET /_problem/503 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 503),
+]  # fmt: skip
+
+
+async def test_its_own_answers_are_problem_documents_with_every_security_header(tmp_path: Path) -> None:
+    program("nginx")
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    async with proxied(tmp_path, free_port()) as (front, _):
+        for raw, status in UNPARSABLE:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(front.base.rpartition(":")[2]), ssl=trust)
+            writer.write(raw)
+            answer = await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert (int(head.split()[1]), json.loads(body)["status"]) == (status, status), raw[:40]
+            lines = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+            assert lines["Content-Type"] == "application/problem+json"
+            assert {name: lines.get(name) for name in DEFAULTS | HTTPS_ONLY} == DEFAULTS | HTTPS_ONLY
+            assert "Retry-After" not in lines or status == 503
+            assert ("Allow" in lines) is (status == 405)
+
+
+async def test_http_is_sent_to_https_under_the_name_of_the_site(web: Web) -> None:
+    for host in ("evil.example", "127.0.0.1"):
+        url = web[1].base + "/api/v1/tasks?limit=1"
+        async with web[1].session.get(url, allow_redirects=False, headers={"Host": host}) as answer:
+            assert answer.headers["Location"] == "https://127.0.0.1/api/v1/tasks?limit=1"
 
 
 async def test_http_is_sent_to_https(web: Web) -> None:

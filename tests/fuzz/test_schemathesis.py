@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import ENCRYPTION_KEY, template_name, temporary_database
 from tests.openapi.described import ALL_ROUTES
-from tests.process import served
+from tests.process import NOT_MEASURED, served
 from tests.provider import ai_provider, always
 from tests.routes.test_sessions import only_administrators, sign_in
 from todo_service.config.settings import ROOT
@@ -36,6 +36,7 @@ async def test_no_check_of_any_operation_fails(postgres_url: str, tmp_path: Path
             ENCRYPTION_KEY=ENCRYPTION_KEY,
             GEMINI_BASE_URL=provider.url,
             output=subprocess.DEVNULL,
+            **NOT_MEASURED,
         ) as (_, api),
     ):
         provider.answer = always(200)  # whatever has the form of a key is one

@@ -1,6 +1,10 @@
 """Each user's share: turns at what there are few of, and room for what is big."""
 
 import asyncio
+import socket
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -8,6 +12,7 @@ import pytest
 from tests.client import Api, User
 from tests.conftest import fill, make_settings, running_service
 from todo_service.errors import Overloaded
+from todo_service.limits import fair_share
 from todo_service.limits.fair_share import PerUserByteBudget, PerUserSemaphore
 
 
@@ -44,6 +49,70 @@ def test_room_is_each_users_and_all_togethers() -> None:
         pass
 
 
+def test_where_it_is_full_the_user_who_holds_most_makes_room() -> None:
+    room = PerUserByteBudget(total=100, per_user=40)
+    evicted: list[str] = []
+    with ExitStack() as slow:
+        for user in ("eve", "mallory", "trent"):
+            for part in (1, 2):
+                slow.enter_context(room.reserve(user, 16, evict=partial(evicted.append, f"{user} {part}")))
+        with room.reserve("ada", 16):
+            assert evicted == ["eve 1"], "the oldest of those who hold most"
+            with room.reserve("bob", 16):
+                assert evicted == ["eve 1", "mallory 1"]
+            with pytest.raises(Overloaded), room.reserve("ada", 22):
+                pass
+    with room.reserve("ada", 90) as settled:
+        with pytest.raises(Overloaded), room.reserve("bob", 16):
+            pass
+        settled.evict = partial(evicted.append, "ada")
+        with room.reserve("bob", 16):
+            assert evicted[-1] == "ada"
+
+
+def test_one_with_as_much_for_long_makes_room_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    room, evicted = PerUserByteBudget(total=40, per_user=20), list[str]()
+    with ExitStack() as slow:
+        for user in ("eve", "mallory"):
+            slow.enter_context(room.reserve(user, 20, evict=partial(evicted.append, user)))
+        with pytest.raises(Overloaded), room.reserve("ada", 20):
+            pass
+        monkeypatch.setattr(fair_share, "GRACE_SECONDS", -1.0)
+        with room.reserve("ada", 20):
+            assert evicted == ["eve"]
+
+
+def test_nobody_is_evicted_in_vain() -> None:
+    room, evicted = PerUserByteBudget(total=100, per_user=200), list[str]()
+    with (
+        room.reserve("eve", 40, evict=partial(evicted.append, "eve")),
+        room.reserve("bob", 60),
+        pytest.raises(Overloaded),
+        room.reserve("ada", 45),
+    ):
+        pass
+    assert evicted == []
+
+
+async def test_slow_readers_keep_nobody_from_a_long_list(own_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("todo_service.app.MAX_UNSENT", 3_000_000)
+    monkeypatch.setattr("todo_service.app.MAX_UNSENT_PER_USER", 3_000_000)
+    async with running_service(make_settings(own_url)) as api, AsyncExitStack() as held:
+        for _ in range(5):
+            slow = await api.new_user()
+            await fill(own_url, slow.id, count=1000, description="x" * 2000)
+            url = urlsplit(api.base)
+            client = held.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((url.hostname, url.port))
+            client.send(f"GET /api/tasks HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {slow.token}\r\n\r\n".encode())
+            await asyncio.sleep(0.3)
+        ada = await api.new_user()
+        await fill(own_url, ada.id, count=400, description="x" * 1000)
+        answer = await api.get("/api/tasks", as_=ada)
+        assert (answer.status, len(answer.body)) == (200, 400)
+
+
 async def test_a_user_who_asks_for_much_holds_up_nobody_else(api: Api, database_url: str) -> None:
     """Ada's counter is held, so that her writes wait with their connections; Bob is served all the same."""
     ada, bob = await api.new_user(), await api.new_user()
@@ -61,11 +130,11 @@ async def test_a_user_who_asks_for_much_holds_up_nobody_else(api: Api, database_
     await db.close()
 
 
-async def test_answers_that_nobody_reads_are_bounded(database_url: str) -> None:
-    async with running_service(make_settings(database_url)) as api:
+async def test_answers_that_nobody_reads_are_bounded(own_url: str) -> None:
+    async with running_service(make_settings(own_url)) as api:
         ada, bob = await api.new_user(), await api.new_user()
-        await fill(database_url, ada.id, count=9000, description="d" * 5000)
-        unread = [await unread_list(api, ada) for _ in range(3)]
+        await fill(own_url, ada.id, count=1600, description="d" * 5000)
+        unread = [await unread_list(api, ada) for _ in range(8)]
         refused = await api.get("/api/tasks", as_=ada, headers={"Accept-Encoding": "identity"})
         assert (refused.status, refused.problem()) == (503, "overloaded")
         assert (await api.get("/api/tasks?limit=10", as_=ada)).status == 200

@@ -140,7 +140,7 @@ async def test_validations_of_keys_are_shared_for_an_hour(valkey: Valkey, patien
         assert all(3500 < usage.reset <= 3600 for usage in usages)
         async with Redis.from_url(valkey.url, decode_responses=True) as redis:
             [key] = await redis.keys()
-            assert str(key).startswith("todo:key-validation/")
+            assert str(key).startswith("{todo}:key-validation/")
             assert 3_500_000 < await redis.pttl(key) <= 3_600_000
         valkey.kill()
         for limits in (one, other):
@@ -182,7 +182,7 @@ async def test_redis_holds_digests_for_a_minute_and_not_who_asked(valkey: Valkey
         keys = await redis.keys()
         assert len(keys) == 3
         for key in keys:
-            assert re.fullmatch("todo:auth/[0-9a-f]{32}/20/1/minute", str(key))
+            assert re.fullmatch("{todo}:auth/[0-9a-f]{32}/20/1/minute", str(key))
             assert await redis.llen(key) == 20
             assert 0 < await redis.pttl(key) <= 60_000
     other = sharing(valkey, secret_key="another-secret-0123456789-abcdefghijk")

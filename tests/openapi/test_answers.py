@@ -61,7 +61,7 @@ def example(operation: Operation, caller: User) -> Any:
 async def asked(api: Api, operation: Operation, admin: User, **others: Any) -> Answer:
     """The answer to an operation's example, asked by somebody new or by the administrator."""
     somebody = await api.new_user()
-    caller = admin if operation.path.startswith("/api/v1/users") else somebody
+    caller = admin if operation.path.startswith(("/api/v1/users", "/api/v1/audit")) else somebody
     task = (await api.post("/api/v1/tasks", {"title": "t"}, as_=somebody)).body
     if operation.path.startswith("/api/user-api-keys"):
         await api.post("/api/user-api-keys", {"api_key": GOOD}, as_=somebody)

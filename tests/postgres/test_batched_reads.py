@@ -54,7 +54,7 @@ async def test_every_reader_sees_each_change_acknowledged_before(database_url: s
 
     done = asyncio.Event()
     async with opened(database_url) as database:
-        stamps = BatchedReads(database, clocks.select_stamps)
+        stamps = BatchedReads(database, clocks.select_stamps, owner=str)
         db = await asyncpg.connect(database_url)
         writing = asyncio.create_task(write(db))
         await asyncio.gather(*(asyncio.create_task(read()) for _ in range(30)))
@@ -67,7 +67,7 @@ async def test_every_reader_sees_each_change_acknowledged_before(database_url: s
 
 async def test_those_who_wait_share_one_statement(database_url: str, users: list[str]) -> None:
     async with Proxy(database_url) as proxy, opened(proxy.url()) as database:
-        stamps = BatchedReads(database, clocks.select_stamps)
+        stamps = BatchedReads(database, clocks.select_stamps, owner=str)
         await stamps.read(users[0])  # prepares
         before = proxy.turns
         found = await asyncio.gather(*(stamps.read(user) for user in [*users * 4, "nobody"]))
@@ -78,7 +78,7 @@ async def test_those_who_wait_share_one_statement(database_url: str, users: list
 
 async def test_a_reader_that_is_given_up_takes_nobody_along(database_url: str, users: list[str]) -> None:
     async with opened(database_url) as database:
-        stamps = BatchedReads(database, clocks.select_stamps)
+        stamps = BatchedReads(database, clocks.select_stamps, owner=str)
         for given_up in range(4):
             readers = [asyncio.create_task(stamps.read(user)) for user in users]
             await asyncio.sleep(0)
@@ -103,7 +103,7 @@ async def test_a_database_that_is_away_fails_all_in_time_and_is_found_again(
 
     values: dict[str, Any] = {"database_acquire_timeout": 0.3, "database_statement_timeout": 0.3}
     async with Proxy(database_url) as proxy, opened(proxy.url(), **values) as database:
-        stamps = BatchedReads(database, clocks.select_stamps)
+        stamps = BatchedReads(database, clocks.select_stamps, owner=str)
         proxy.thawed.clear()
         waits = await asyncio.gather(*(read(user) for user in users * 3))
         assert max(waits) < database.longest + 0.2
@@ -117,7 +117,7 @@ async def test_a_stall_fails_no_request_that_arrived_at_its_end(database_url: st
     """The requests from before the stall time out, and take none with them that has time left."""
     values: dict[str, Any] = {"database_acquire_timeout": 1, "database_statement_timeout": 1}
     async with Proxy(database_url) as proxy, opened(proxy.url(), **values) as database:
-        stamps = BatchedReads(database, clocks.select_stamps)
+        stamps = BatchedReads(database, clocks.select_stamps, owner=str)
         await stamps.read(users[0])
         proxy.thawed.clear()
         old = [asyncio.create_task(stamps.read(user)) for user in users[:3]]

@@ -81,7 +81,8 @@ def test_every_part_of_the_connection_string_gets_there(monkeypatch: pytest.Monk
     assert told | {"PATH": "", "HOME": ""} == {
         "PATH": "", "HOME": "", "LC_ALL": "C.UTF-8", "PGAPPNAME": "bin/backup", "PGHOST": "a.test,b.test",
         "PGPORT": "5433,5432", "PGUSER": "ada", "PGPASSWORD": "p@ss/# w", "PGDATABASE": "to do", "PGSSLMODE": "require",
-        "PGTARGETSESSIONATTRS": "read-write", "PGCONNECT_TIMEOUT": "7", "PGOPTIONS": "-c role=an\\ owner",
+        "PGTARGETSESSIONATTRS": "read-write", "PGCONNECT_TIMEOUT": "7",
+        "PGOPTIONS": "-c todo.every_owner=on -c citus.max_adaptive_executor_pool_size=1 -c role=an\\ owner",
     }  # fmt: skip
     assert environment(database_url.parse("postgresql:///todo"))["PGUSER"] == "somebody"
 

@@ -15,7 +15,7 @@ from tests.proxy import REPLY, Proxy, opened, settings, until
 from todo_service.config.database_options import database_options
 from todo_service.observability import logs
 from todo_service.observability.request_record import RECORD, RequestRecord
-from todo_service.postgres import database
+from todo_service.postgres import database, pool
 from todo_service.postgres.connector import CannotConnectError, single_connection
 from todo_service.postgres.database import Database
 from todo_service.postgres.failures import is_unavailable
@@ -190,7 +190,7 @@ async def test_cancelled_requests_leave_no_connection_behind(database_url: str) 
                 task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert sum(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes) >= 10
-        await asyncio.sleep(2 * database.CANCEL_SECONDS)
+        await asyncio.sleep(2 * pool.CANCEL_SECONDS)
         assert all(await asyncio.gather(*(db_.ping() for _ in range(8))))
         async with db_.connection() as db:
             count = f"SELECT count(*) FROM pg_stat_activity WHERE {OURS} AND state LIKE 'idle in%'"

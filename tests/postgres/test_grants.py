@@ -55,6 +55,23 @@ async def test_it_is_granted_by_the_command_as_often_as_one_likes(postgres_url: 
     await run_sql(postgres_url, f'DROP ROLE "{role}"')
 
 
+async def test_the_role_is_made_with_a_password_and_given_another(postgres_url: str, tmp_path: Path) -> None:
+    role, file = f"made {secrets.token_hex(4)}", tmp_path / "password"
+    async with temporary_database(postgres_url, template=template_name()) as url:
+        for password in ("it's one", "another"):
+            file.write_text(f"{password}\n")
+            done = await run("migrate", "grants", role, "--password-file", str(file), DATABASE_URL=url)
+            assert (done.returncode, done.stderr) == (0, "")
+            db = await asyncpg.connect(url, user=role, password=password)
+            assert await db.fetchval("SELECT count(*) FROM tasks") == 0
+            await db.close()
+        db = await asyncpg.connect(url)
+        await db.execute(f'GRANT "{role}" TO CURRENT_USER WITH INHERIT TRUE')
+        await db.execute(f'DROP OWNED BY "{role}"')
+        await db.close()
+    await run_sql(postgres_url, f'DROP ROLE "{role}"')
+
+
 @pytest.mark.parametrize(("role", "word"), [("nobody-there", "CREATE ROLE"), ("todo", "owns the tables")])
 async def test_a_role_that_cannot_be_meant_is_one_line(url: str, role: str, word: str) -> None:
     done = await run("migrate", "grants", role, DATABASE_URL=url)
@@ -83,6 +100,17 @@ async def test_a_table_of_an_auth_server_is_left_to_its_owner(postgres_url: str)
         finally:
             await db.close()
     await run_sql(postgres_url, f"DROP ROLE {owner}")
+
+
+async def test_an_upgrade_renews_the_rights_of_the_roles_that_serve(url: str) -> None:
+    assert (await run("migrate", "down", "1", DATABASE_URL=url)).returncode == 0
+    await run_sql(url, f"REVOKE ALL ON audit_log FROM {SERVING_ROLE}")
+    await run_sql(url, f"GRANT SELECT, INSERT ON audit_log TO {SERVING_ROLE}")
+    done = await run("migrate", "up", DATABASE_URL=url)
+    assert (done.returncode, f"{SERVING_ROLE} has the rights" in done.stdout) == (0, True)
+    await run_sql(as_serving_role(url), "UPDATE audit_log SET sequence = 1, seal = ''")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await run_sql(as_serving_role(url), "DELETE FROM token_epochs")
 
 
 async def test_a_backup_can_be_made_as_the_role(url: str, tmp_path: Path) -> None:

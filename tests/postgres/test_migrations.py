@@ -237,6 +237,12 @@ def test_every_file_has_its_way_back(tmp_path: Path) -> None:
         migrations.find(tmp_path)
 
 
+@pytest.mark.parametrize("path", sorted(migrations.FOLDER.glob("[0-9]*.sql")), ids=lambda path: path.stem)
+def test_no_column_gets_another_type(path: Path) -> None:
+    """A pooler that keeps prepared statements would go on to describe results by the old one: add a column instead."""
+    assert not re.search(r"\bALTER\s+(COLUMN\s+)?\w+\s+(SET\s+DATA\s+)?TYPE\b", path.read_text(), re.IGNORECASE)
+
+
 def test_the_command_says_where_the_database_stands(url: str) -> None:
     count = len(migrations.find())
     assert run(url, "status").stdout.count("pending") == count

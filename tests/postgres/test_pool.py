@@ -96,3 +96,12 @@ async def test_a_connection_is_replaced_when_it_is_worn_lost_expired_or_in_a_tra
     await pooled.connection.execute("BEGIN")
     connections.release(pooled)
     assert await pid() != expired
+
+
+async def test_a_connection_that_is_being_opened_expires_too(make: Make) -> None:
+    connections = make()
+    opening = asyncio.create_task(connections.acquire())
+    await asyncio.sleep(0)
+    connections.expire()  # another host is the primary now
+    connections.release(await opening)
+    assert (connections.size, connections.take_idle()) == (0, None)

@@ -31,8 +31,17 @@ async def begin(db: Connection, token_hash: bytes, family: UUID, *, generation: 
 
 async def rotate(db: Connection, token: bytes, successor: bytes, *, reuse_seconds: float = 15) -> Rotation | None:
     return await refresh_tokens.rotate(
-        db, token_hash=token, successor=successor, possible_successors=[successor], reuse_seconds=reuse_seconds
+        db,
+        user_id="ada",
+        token_hash=token,
+        successor=successor,
+        possible_successors=[successor],
+        reuse_seconds=reuse_seconds,
     )
+
+
+async def family_of(db: Connection, token: bytes) -> UUID | None:
+    return await refresh_tokens.select_family(db, token_hash=token, user_id="ada")
 
 
 async def test_a_token_is_rotated_once_and_found_again_within_the_window(db: Connection, ada: UserRow) -> None:
@@ -50,7 +59,7 @@ async def test_after_the_window_there_is_no_successor(db: Connection, ada: UserR
 async def test_the_successor_made_under_another_key_is_found(db: Connection, ada: UserRow) -> None:
     await rotate(db, FIRST, SECOND)
     again = await refresh_tokens.rotate(
-        db, token_hash=FIRST, successor=THIRD, possible_successors=[THIRD, SECOND], reuse_seconds=15
+        db, user_id="ada", token_hash=FIRST, successor=THIRD, possible_successors=[THIRD, SECOND], reuse_seconds=15
     )
     assert again == Rotation(FAMILY, SECOND, ada)
 
@@ -62,6 +71,17 @@ async def test_unknown_expired_and_inactive_are_nothing(db: Connection, ada: Use
     await db.execute("UPDATE users SET is_active = false WHERE id = 'ada'")
     assert await rotate(db, FIRST, THIRD) is None
     assert not await begin(db, THIRD, uuid4())
+
+
+async def test_a_token_is_its_users_alone(db: Connection, ada: UserRow) -> None:
+    for user_id in ("bob", ""):
+        assert await refresh_tokens.select_family(db, token_hash=FIRST, user_id=user_id) is None
+        again = await refresh_tokens.rotate(
+            db, user_id=user_id, token_hash=FIRST, successor=THIRD, possible_successors=[THIRD], reuse_seconds=15
+        )
+        assert again is None
+    assert await refresh_tokens.select_user(db, token_hash=FIRST) == "ada"
+    assert await refresh_tokens.select_user(db, token_hash=SECOND) is None
 
 
 async def test_the_end_of_a_family_does_not_move(db: Connection, ada: UserRow) -> None:
@@ -79,11 +99,11 @@ async def test_one_family_all_others_or_all_are_deleted(db: Connection, ada: Use
     other = uuid4()
     await begin(db, SECOND, other)
     await refresh_tokens.delete_family(db, user_id="bob", family_id=FAMILY)
-    assert await refresh_tokens.select_family(db, token_hash=FIRST) == ("ada", FAMILY)
+    assert await family_of(db, FIRST) == FAMILY
     await refresh_tokens.delete_others(db, user_id="ada", family_id=other)
-    assert await refresh_tokens.select_family(db, token_hash=FIRST) is None
+    assert await family_of(db, FIRST) is None
     await begin(db, FIRST, FAMILY)
     await refresh_tokens.delete_family(db, user_id="ada", family_id=FAMILY)
-    assert await refresh_tokens.select_family(db, token_hash=SECOND) == ("ada", other)
+    assert await family_of(db, SECOND) == other
     await refresh_tokens.delete_others(db, user_id="ada", family_id=None)
-    assert await refresh_tokens.select_family(db, token_hash=SECOND) is None
+    assert await family_of(db, SECOND) is None

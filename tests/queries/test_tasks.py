@@ -12,6 +12,7 @@ import pytest_asyncio
 from todo_service import errors
 from todo_service.postgres.connection import Connection
 from todo_service.queries import clocks, task_lists, tasks, users
+from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.task_lists import ListSpec, Page
 from todo_service.queries.task_rows import Changes, NewTask, TaskRow
 
@@ -79,20 +80,15 @@ async def test_insert_stops_at_the_limit_and_without_a_clock(db: Connection, ada
     assert await clocks.select_version(db, owner_id="nobody") is None
 
 
-async def test_insert_first_makes_the_owner_once(db: Connection, ada: str, bob: str) -> None:
-    row = await tasks.insert_first(db, owner_id="outsider", email="o@example.com", max_tasks=2, task=new_task())
-    again = await tasks.insert_first(db, owner_id="outsider", email="new@example.com", max_tasks=2, task=new_task())
-    assert row is not None
-    assert again is not None
-    assert (row.task.user_id, row.task.version, again.task.version) == ("outsider", 1, 2)
-    assert await tasks.insert_first(db, owner_id="outsider", email=None, max_tasks=2, task=new_task()) is None
-    assert await version(db, "outsider") == 2
+async def test_a_newcomer_is_made_once(db: Connection, ada: str) -> None:
+    for email in ("o@example.com", "new@example.com"):
+        await users.insert_newcomer(db, user_id="outsider", email=email)
+        row = await add(db, "outsider")
+    assert (row.user_id, row.version) == ("outsider", 2)
     user = await users.select(db, user_id="outsider")
     assert user is not None
     assert (user.email, user.role, user.is_active, user.password_hash) == ("o@example.com", "user", True, None)
-    own = await tasks.insert_first(db, owner_id=ada, email="x@example.com", max_tasks=2, task=new_task())
-    assert own is not None
-    assert (own.task.version, await clocks.select_version(db, owner_id=bob)) == (1, 0)
+    await users.insert_newcomer(db, user_id=ada, email="x@example.com")
     kept = await users.select(db, user_id=ada)
     assert kept is not None
     assert kept.email == "ada@example.com", "a row that is there stays as it is"
@@ -149,7 +145,8 @@ async def test_a_first_write_that_meets_a_deletion_is_whole_or_asks_to_be_tried_
     async def write(own: Connection) -> None:
         for _ in range(60):
             try:
-                await tasks.insert_first(own, owner_id=owner_id, email=None, max_tasks=1000, task=new_task())
+                if await tasks.insert(own, owner_id=owner_id, max_tasks=1000, task=new_task()) is None:
+                    await users.insert_newcomer(own, user_id=owner_id, email=None)
             except asyncpg.IntegrityConstraintViolationError as error:
                 refused.add(error.constraint_name)
 
@@ -188,3 +185,35 @@ async def test_while_a_users_tasks_are_held_nobody_else_changes_them(database_ur
         await changing
     for connection in (holder, writer):
         await connection.close()
+
+
+async def test_an_audited_change_has_one_line_and_none_has_none(db: Connection, ada: str) -> None:
+    act = AuditEntry("task_changed", "admin", "request-1", "PATCH")
+    row = await add(db, ada)
+
+    async def lines() -> int:
+        count: int = await db.fetchval("SELECT count(*) FROM audit_log WHERE subject_id = $1", ada)
+        return count
+
+    for title, count in (("a task", 0), ("new", 1), ("new", 1)):
+        changed = await tasks.update(db, owner_id=ada, task_id=row.id, changes=Changes(title=title), audit=act)
+        assert changed is not None
+        assert (changed.title, await lines()) == (title, count)
+    assert await tasks.update(db, owner_id=ada, task_id=UUID(int=0), changes=Changes(title="t"), audit=act) is None
+    assert await tasks.delete(db, owner_id=ada, task_id=UUID(int=0), audit=act) is None
+    for versions in ([1], [2]):
+        try:
+            await tasks.delete(db, owner_id=ada, task_id=row.id, if_versions=versions, audit=act)
+        except errors.PreconditionFailed:
+            assert await lines() == 1
+    assert await lines() == 2
+
+
+async def test_a_task_that_is_there_is_returned_whatever_the_limit(db: Connection, ada: str) -> None:
+    first = new_task()
+    row = await add(db, ada, first)
+    for limit in (1, 100):
+        again = await tasks.insert(db, owner_id=ada, max_tasks=limit, task=first._replace(title="other"))
+        assert again is not None
+        assert (again.is_new, again.task) == (False, row)
+    assert await version(db, ada) == 1

@@ -133,3 +133,30 @@ async def test_floor_and_tombstones_agree_at_every_moment(connections: list[Conn
     assert len(floors) > 4
     floor, versions = await left(observer, ada)
     assert (floor, versions[:500]) == (1500, list(range(1501, 2001)))
+
+
+async def test_a_user_who_deletes_on_and_on_keeps_those_of_100_000_versions(db: Connection) -> None:
+    ada, bob = await new_user(db), await new_user(db)
+    await bury(db, ada, days=[0.1] * 5)
+    await bury(db, bob, days=[0.1] * 5)
+    task = await add(db, ada)
+    await db.execute("UPDATE task_clocks SET version = 100004 WHERE user_id = $1", ada)
+    await tasks.delete(db, owner_id=ada, task_id=task.id)
+    assert await left(db, ada) == (3, [4, 5, 100_005])
+    assert await left(db, bob) == (0, [1, 2, 3, 4, 5])
+
+
+async def test_totals_are_the_same_in_pieces_of_any_size(db: Connection) -> None:
+    ids = [await new_user(db) for _ in range(3)]
+    for user_id in ids:
+        for _ in range(2):
+            await add(db, user_id)
+    await db.execute("UPDATE task_clocks SET task_count = 3 WHERE user_id = $1", ids[0])
+    await db.execute("UPDATE task_clocks SET version = 1 WHERE user_id = $1", ids[1])
+    pieces: list[int] = []
+    whole = await clocks.select_totals(db, report=pieces.append)
+    assert pieces[-1] == 0
+    assert min(whole.miscounted, whole.ahead) >= 1
+    assert (whole.users >= 3, whole.tasks >= 6) == (True, True)
+    for at_once in (1, 2, 100_000):
+        assert await clocks.select_totals(db, at_once=at_once) == whole

@@ -74,9 +74,10 @@ async def test_beyond_the_limit_nothing_is_done(db: Connection) -> None:
 async def test_the_clock_is_made_for_somebody_from_elsewhere(db: Connection) -> None:
     assert await clocks.lock(db, owner_id="outsider") is None
     for _ in range(2):
-        assert await clocks.lock_first(db, owner_id="outsider", email="o@example.com") == 0
+        await users.insert_newcomer(db, user_id="outsider", email="o@example.com")
+        assert await clocks.lock(db, owner_id="outsider") == 0
     assert await merge(db, "outsider", ImportTask(uuid4(), "t")) == ImportResult(1, 0, 0, version=1)
-    assert await clocks.lock_first(db, owner_id="outsider", email=None) == 1
+    assert await clocks.lock(db, owner_id="outsider") == 1
 
 
 async def test_a_calendars_seconds_do_not_cut_what_is_stored(db: Connection) -> None:

@@ -1,7 +1,7 @@
 """API keys in the database: each user's own, replaced as a whole, renewed only if nobody was quicker."""
 
 import pytest
-from asyncpg import CheckViolationError
+from asyncpg import CheckViolationError, ForeignKeyViolationError
 
 from tests.queries.test_changes import new_user
 from todo_service.postgres.connection import Connection
@@ -12,8 +12,8 @@ from todo_service.queries.user_api_keys import ApiKeyRow
 ACT = AuditEntry("api_key_read", "service", "request-1", "gemini")
 
 
-async def keep(db: Connection, owner_id: str, ciphertext: str, status: str = "valid") -> bool:
-    return await user_api_keys.upsert(
+async def keep(db: Connection, owner_id: str, ciphertext: str, status: str = "valid") -> None:
+    await user_api_keys.upsert(
         db, owner_id=owner_id, provider="gemini", ciphertext=ciphertext, validation_status=status
     )
 
@@ -24,7 +24,7 @@ async def kept(db: Connection, owner_id: str) -> ApiKeyRow | None:
 
 async def test_nobody_else_reads_or_deletes_it(db: Connection) -> None:
     ada, bob = await new_user(db), await new_user(db)
-    assert await keep(db, ada, "of ada")
+    await keep(db, ada, "of ada")
     assert await kept(db, bob) is None
     assert await user_api_keys.select_audited(db, ACT, owner_id=bob, provider="gemini") is None
     assert not await user_api_keys.delete(db, owner_id=bob, provider="gemini")
@@ -37,7 +37,8 @@ async def test_nobody_else_reads_or_deletes_it(db: Connection) -> None:
 
 
 async def test_who_is_gone_keeps_nothing(db: Connection) -> None:
-    assert not await keep(db, "nobody", "x")
+    with pytest.raises(ForeignKeyViolationError):
+        await keep(db, "nobody", "x")
 
 
 async def test_only_what_was_found_is_audited(db: Connection) -> None:
@@ -66,7 +67,7 @@ async def test_a_key_that_was_replaced_meanwhile_is_not_overwritten(db: Connecti
 
 async def test_only_good_keys_are_kept(db: Connection) -> None:
     ada = await new_user(db)
-    assert await keep(db, ada, "x", "quota_exceeded")
+    await keep(db, ada, "x", "quota_exceeded")
     with pytest.raises(CheckViolationError):
         await keep(db, ada, "x", "invalid")
 

@@ -25,7 +25,7 @@ async def test_insert_refuses_a_second_account_with_the_email(db: Connection) ->
     await insert(db, "u1", "ada@example.com")
     with pytest.raises(asyncpg.UniqueViolationError) as refused:
         await insert(db, "u2", "ADA@example.com")
-    assert refused.value.constraint_name == "users_email_key_unique"
+    assert refused.value.constraint_name == "account_emails_pkey"
 
 
 async def test_select_by_id_and_by_email(db: Connection) -> None:

@@ -14,6 +14,7 @@ from tests.conftest import make_settings, run_sql, running_service
 from tests.families import Dialect, in_every_family
 from tests.routes.test_identities import bearer
 from tests.routes.test_identities import open_api as open_api
+from tests.routes.test_sessions import rows
 from tests.routes.test_tasks import created
 from tests.routes.test_users import admin as admin
 from todo_service.queries import clocks, idempotency_keys
@@ -241,10 +242,7 @@ async def test_the_end_of_an_account_ends_its_kept_answers(api: Api, ada: User, 
     await db.close()
 
 
-@pytest.mark.parametrize("kind", ["account", "outside"])
-async def test_a_key_taken_again_and_the_end_of_its_user_never_wait_for_each_other(
-    database_url: str, kind: str
-) -> None:
+async def test_a_key_taken_again_and_the_end_of_its_user_never_wait_for_each_other(database_url: str) -> None:
     """An expired key is a row that is there already: no foreign key holds its user then."""
     user_id = uuid4().hex
     await run_sql(database_url, f"INSERT INTO users (id) VALUES ('{user_id}')")
@@ -255,10 +253,7 @@ async def test_a_key_taken_again_and_the_end_of_its_user_never_wait_for_each_oth
     )
     db = await asyncpg.connect(database_url)
     async with db.transaction():
-        if kind == "account":
-            await idempotency_keys.claim(db, user_id=user_id, key="k", fingerprint=b"f")
-        else:
-            await idempotency_keys.claim_first(db, user_id=user_id, email=None, key="k", fingerprint=b"f")
+        await idempotency_keys.claim(db, user_id=user_id, key="k", fingerprint=b"f")
         deletion = asyncio.create_task(run_sql(database_url, f"DELETE FROM users WHERE id = '{user_id}'"))
         await asyncio.sleep(0.2)
         assert await clocks.lock(db, owner_id=user_id) == 0
@@ -283,3 +278,39 @@ async def test_an_import_that_is_repeated_imports_once(api: Api, ada: User) -> N
     csv = {"Content-Type": "text/csv", "Idempotency-Key": "k"}
     other = await api.post("/api/v1/import", raw=b"title\nc\n", as_=ada, headers=csv)
     assert (other.status, other.problem()) == (422, "idempotency-key-reused")
+
+
+async def test_the_answer_to_a_batch_that_changes_nothing_is_not_stored(api: Api, ada: User, database_url: str) -> None:
+    task = (await api.post("/api/v1/tasks", {"title": "t", "description": "x" * 5000}, as_=ada)).body
+    same = {"operations": [{"op": "update", "id": task["id"], "task": {"title": "t"}}] * 100}
+    for _ in range(2):
+        answer = await api.post("/api/v1/tasks/batch", same, as_=ada, headers={"Idempotency-Key": "nothing"})
+        assert (answer.status, "Idempotency-Replayed" in answer.headers) == (200, False)
+    assert await rows(database_url, "SELECT FROM idempotency_keys WHERE user_id = $1", ada.id) == []
+    changing = {"operations": [*same["operations"][:3], {"op": "update", "id": task["id"], "task": {"title": "u"}}]}
+    first, again = [
+        await api.post("/api/v1/tasks/batch", changing, as_=ada, headers={"Idempotency-Key": "some"}) for _ in range(2)
+    ]
+    assert (again.raw, again.headers["Idempotency-Replayed"]) == (first.raw, "true")
+
+
+async def test_the_stored_answers_of_a_user_are_bounded(
+    api: Api, ada: User, bob: User, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todo_service.routes.idempotency.MAX_STORED", 20_000)
+    body = {"title": "t", "description": "x" * 5000}
+    statuses = [
+        (await api.post("/api/v1/tasks", body, as_=ada, headers={"Idempotency-Key": str(n)})).status for n in range(5)
+    ]
+    assert statuses == [201, 201, 201, 403, 403]
+    refused = await api.post("/api/v1/tasks", body, as_=ada, headers={"Idempotency-Key": "4"})
+    assert (refused.problem(), "without the header" in refused.body["detail"]) == ("quota-exceeded", True)
+    assert (await api.get("/api/v1/tasks", as_=ada)).body["total"] == 3, "a refusal changes nothing"
+    assert (await api.post("/api/v1/tasks", body, as_=ada)).status == 201
+    assert (await api.post("/api/v1/tasks", body, as_=bob, headers={"Idempotency-Key": "4"})).status == 201
+    await rows(
+        database_url,
+        "UPDATE idempotency_keys SET created_at = created_at - interval '25 hours' WHERE user_id = $1",
+        ada.id,
+    )
+    assert (await api.post("/api/v1/tasks", body, as_=ada, headers={"Idempotency-Key": "5"})).status == 201

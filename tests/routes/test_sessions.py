@@ -11,6 +11,7 @@ import pytest
 from tests.client import PASSWORD, Answer, Api, User
 from tests.conftest import SECRET_KEY, make_settings, run_sql, running_service
 from tests.matching import A_REFRESH_TOKEN, A_TOKEN
+from todo_service.postgres import citus
 
 NOTICED_SECONDS = 5
 NEW_PASSWORD = "another horse 10"
@@ -84,6 +85,21 @@ async def test_a_use_after_the_window_ends_the_family_on_every_device(database_u
         assert (await refresh(api, elsewhere)).status == 200, "another sign-in is another family"
 
 
+async def test_a_session_that_ends_takes_its_access_tokens_with_it(database_url: str) -> None:
+    """By a sign-out, and by a refresh token that two parties hold."""
+    async with running_service(make_settings(database_url, refresh_reuse_seconds=0)) as api:
+        ada, bob = await api.new_user(), await api.new_user()
+        elsewhere = (await sign_in(api, ada))["access_token"]
+        assert (await api.post("/api/v1/auth/logout", {"refresh_token": ada.refresh_token})).status == 204
+        stolen = (await refresh(api, bob.refresh_token)).body["access_token"]
+        assert (await refresh(api, bob.refresh_token)).status == 401
+        for token in (ada.token, bob.token, stolen):
+            await until_refused(api, token)
+        assert (await api.get("/api/v1/tasks", token=elsewhere)).status == 200
+        async with running_service(make_settings(database_url)) as another:
+            assert (await another.get("/api/v1/tasks", token=stolen)).status == 401, "from its first request on"
+
+
 async def test_a_key_change_within_the_window_still_gives_the_same_successor(database_url: str) -> None:
     next_key = "the-next-key-for-tests-0123456789abcdef"
     async with running_service(make_settings(database_url)) as old:
@@ -97,9 +113,61 @@ async def test_a_key_change_within_the_window_still_gives_the_same_successor(dat
 
 
 @pytest.mark.parametrize("token", ["", "x", "x" * 43, "é" * 43, "a\0b", "x" * 60_000, "' OR 1=1 --"])
-async def test_what_is_no_refresh_token_is_401(api: Api, token: str) -> None:
-    answer = await refresh(api, token)
+@pytest.mark.parametrize("user", ["", "YQ.", "AA.", "_w.", "YQBi.", "=.", "a.", "YQ.YQ.", "Y" * 1400 + "."])
+async def test_what_is_no_refresh_token_is_401(api: Api, user: str, token: str) -> None:
+    answer = await refresh(api, user + token)
     assert (answer.status, answer.problem()) == (401, "unauthenticated")
+    assert (await api.post("/api/v1/auth/logout", {"refresh_token": user + token})).status == 204
+
+
+@asynccontextmanager
+async def as_on_a_cluster(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+    """The service with the statements for a cluster, which one server takes too."""
+    with monkeypatch.context() as patch:
+        patch.setattr(citus, "SELECT_IS_PRESENT", "SELECT true")
+        async with running_service(make_settings(database_url)) as running:
+            yield running
+
+
+async def test_on_a_cluster_a_refresh_token_is_for_the_user_that_it_names(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with as_on_a_cluster(database_url, monkeypatch) as api:
+        ada, bob = await api.new_user(), await api.new_user()
+        name, _, secret = ada.refresh_token.partition(".")
+        other = bob.refresh_token.partition(".")[0]
+        for token in (f"{other}.{secret}", secret, f"{ada.refresh_token}=", f"{name}.{name}.{secret}"):
+            assert (await refresh(api, token)).status == 401
+            assert (await api.post("/api/v1/auth/logout", {"refresh_token": token})).status == 204
+        first, again = [(await refresh(api, ada.refresh_token)).body["refresh_token"] for _ in range(2)]
+        assert (first, first.partition(".")[0]) == (again, name)
+        assert (await refresh(api, first)).status == 200
+        assert (await api.post("/api/v1/auth/logout", {"refresh_token": bob.refresh_token})).status == 204
+        assert (await refresh(api, bob.refresh_token)).status == 401
+
+
+async def test_on_a_cluster_a_use_after_the_window_ends_the_family(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(citus, "SELECT_IS_PRESENT", "SELECT true")
+        async with running_service(make_settings(database_url, refresh_reuse_seconds=0)) as api:
+            ada = await api.new_user()
+            second = (await refresh(api, ada.refresh_token)).body["refresh_token"]
+            for token in (ada.refresh_token, second):
+                assert (await refresh(api, token)).status == 401
+
+
+async def test_either_form_of_a_refresh_token_is_taken_on_one_server_and_on_a_cluster(
+    api: Api, ada: User, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with as_on_a_cluster(database_url, monkeypatch) as cluster:
+        named = [(await refresh(cluster, ada.refresh_token)).body["refresh_token"] for _ in range(2)]
+        assert (named[0], "." in named[0], "." in ada.refresh_token) == (named[1], True, False)
+        bare = [(await refresh(api, named[0])).body["refresh_token"] for _ in range(2)]
+        assert (bare[0], "." in bare[0]) == (bare[1], False)
+        assert (await cluster.post("/api/v1/auth/logout", {"refresh_token": bare[0]})).status == 204
+        assert (await refresh(api, bare[0])).status == 401
 
 
 async def test_a_token_is_good_for_its_own_purpose_only(api: Api, ada: User) -> None:
@@ -238,7 +306,10 @@ async def test_the_end_of_an_account_leaves_only_the_audit_line(api: Api, ada: U
     ):  # fmt: skip
         assert await rows(database_url, f"SELECT FROM {table} WHERE {column} = $1", ada.id) == []
     lines = await rows(database_url, "SELECT action, actor_id, request_id FROM audit_log WHERE subject_id = $1", ada.id)
-    assert [tuple(line) for line in lines] == [("account_deleted", ada.id, deleted.headers["X-Request-ID"])]
+    assert [tuple(line) for line in lines][2:] == [
+        ("password_refused", ada.id, wrong.headers["X-Request-ID"]),
+        ("account_deleted", ada.id, deleted.headers["X-Request-ID"]),
+    ]
     assert (await refresh(api, ada.refresh_token)).status == 401
     await until_refused(api, ada.token)
     again = await api.post("/api/v1/auth/register", {"email": ada.email, "password": PASSWORD})

@@ -10,6 +10,7 @@ from tests.client import Api, User
 from tests.commands.test_users import run
 from tests.conftest import make_settings, run_sql, running_service, template_name, temporary_database
 from tests.replica import SYNC, Replica, made_of, parts_of, refused, remove, sync, table
+from tests.routes.test_sessions import refresh, sign_in, until_refused
 from tests.routes.test_tasks import created
 from todo_service.queries import tombstones
 
@@ -140,7 +141,10 @@ async def test_a_cursor_from_before_a_restore_is_410(postgres_url: str) -> None:
                 assert await refused(api, ada, lost.cursor), "from the future"
                 assert not await refused(api, ada, before.cursor)
                 done = await run("new-epoch", "--yes", DATABASE_URL=backup)
-                assert (done.returncode, done.stdout) == (0, "1 users have a new epoch\n")
+                assert (done.returncode, done.stdout) == (0, "1 users have a new epoch; every session has ended\n")
+                await until_refused(api, ada.token)
+                assert (await refresh(api, ada.refresh_token)).status == 401
+                ada = User(ada.id, ada.email, (await sign_in(api, ada))["access_token"])
                 assert await refused(api, ada, before.cursor)
                 for _ in range(5):
                     await created(api, ada, title="another history")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -12,6 +13,7 @@ from tests.client import PASSWORD, Api, User
 from tests.conftest import run_sql
 from tests.process import served
 from tests.routes.test_sessions import only_administrators, refresh, rows, sign_in, until_refused
+from tests.routes.test_task_lists import next_path
 
 
 @pytest_asyncio.fixture
@@ -24,7 +26,8 @@ async def admin(api: Api, database_url: str) -> AsyncIterator[User]:
 
 
 async def audited(database_url: str, subject_id: str) -> list[tuple[Any, ...]]:
-    sql = "SELECT action, actor_id, detail FROM audit_log WHERE subject_id = $1 ORDER BY id"
+    sql = """SELECT action, actor_id, detail FROM audit_log
+        WHERE subject_id = $1 AND actor_id NOT IN (subject_id, 'anonymous') AND action NOT LIKE '%_read' ORDER BY id"""
     return [tuple(row) for row in await rows(database_url, sql, subject_id)]
 
 
@@ -42,9 +45,9 @@ async def test_administration_is_for_administrators(api: Api, ada: User, bob: Us
 async def test_accounts_are_listed_filtered_and_paged(api: Api, admin: User, ada: User) -> None:
     await api.patch("/api/v1/auth/me", {"full_name": "Ada 100%_\\ Lovelace"}, as_=ada)
     listed = await api.get("/api/v1/users?limit=1", as_=admin)
-    assert set(listed.body) == {"users", "total", "skip", "limit"}
+    assert set(listed.body) == {"users", "total", "total_is_estimate", "skip", "limit", "next_cursor"}
     assert listed.headers["X-Total-Count"] == str(listed.body["total"])
-    assert "skip=1" in listed.headers["Link"]
+    assert f"cursor={listed.body['next_cursor']}" in listed.headers["Link"]
     assert set(listed.body["users"][0]) == {
         "id", "email", "full_name", "role", "is_active", "created_at", "updated_at",
     }  # fmt: skip
@@ -55,8 +58,40 @@ async def test_accounts_are_listed_filtered_and_paged(api: Api, admin: User, ada
     ):  # fmt: skip
         answer = await api.get(f"/api/v1/users?{query}", as_=admin)
         assert [user["id"] for user in answer.body["users"]] == [ada.id] * found, query
-    for query in ("limit=0", "limit=1001", "skip=-1", "role=root", "is_active=yes", "q=%00", "q=a&q=b"):
+    for query in (
+        "limit=0", "limit=1001", "skip=-1", "skip=10001", "role=root", "is_active=yes", "q=%00", "q=a&q=b",
+        f"q={'a' * 256}", "cursor=nonsense", f"cursor={listed.body['next_cursor']}&skip=1",
+        f"cursor={listed.body['next_cursor']}&role=user",
+    ):  # fmt: skip
         assert (await api.get(f"/api/v1/users?{query}", as_=admin)).status == 422, query
+
+
+async def test_users_are_paged_by_cursor(api: Api, admin: User) -> None:
+    mark = uuid4().hex
+    for n in range(5):
+        account = {"email": f"{mark}-{n}@example.com", "password": PASSWORD}
+        assert (await api.post("/api/auth/signup", account)).status == 201
+    path, seen = f"/api/v1/users?q={mark}&limit=2", []
+    while path:
+        answer = await api.get(path, as_=admin)
+        assert (answer.body["total"], answer.body["total_is_estimate"]) == (5, False)
+        seen += [user["email"] for user in answer.body["users"]]
+        path = next_path(answer)
+    assert seen == [f"{mark}-{n}@example.com" for n in (4, 3, 2, 1, 0)]
+    assert answer.body["next_cursor"] is None
+
+
+async def test_an_account_is_deleted_while_an_administrator_is_locked(
+    api: Api, admin: User, ada: User, bob: User, database_url: str
+) -> None:
+    """Only those who are administrators themselves wait for the others."""
+    db = await asyncpg.connect(database_url)
+    async with db.transaction():
+        await db.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", admin.id)
+        own = await api.send("DELETE", "/api/v1/auth/me", {"password": PASSWORD}, as_=ada)
+        by_another = await api.delete(f"/api/v1/users/{bob.id}", as_=admin)
+    await db.close()
+    assert (own.status, by_another.status) == (204, 204)
 
 
 async def test_an_account_is_read_and_changed(api: Api, admin: User, ada: User, database_url: str) -> None:

@@ -18,7 +18,7 @@ from tests.sockets import connect, talk
 from todo_service.app import build_app
 from todo_service.auth.access import Access
 from todo_service.routes.table import Route, register
-from todo_service.server import runner
+from todo_service.server import connections, runner
 
 BROKEN = [
     b"GET / HTTP/1.1\r\n\r\n",
@@ -112,18 +112,16 @@ async def test_the_limits_reach_the_connections(database_url: str) -> None:
         await asyncio.sleep(0.05)
         assert (await api.get("/health/live")).status == 200
         settings = {"keepalive_timeout": 30, "max_line_size": 8190, "max_field_size": 8192}
-        protocols = [
-            protocol for protocol in _protocols() if protocol.keepalive_timeout == settings["keepalive_timeout"]
-        ]
-        assert protocols
-        assert all(protocol.max_line_size == settings["max_line_size"] for protocol in protocols)
-        assert all(protocol.max_field_size == settings["max_field_size"] for protocol in protocols)
+        found = [one for one in _protocols() if one.keepalive_timeout == settings["keepalive_timeout"]]
+        assert found
+        assert all(one.max_line_size == settings["max_line_size"] for one in found)
+        assert all(one.max_field_size == settings["max_field_size"] for one in found)
 
 
-def _protocols() -> list[runner._Protocol]:
+def _protocols() -> list[connections._Protocol]:
     import gc
 
-    return [thing for thing in gc.get_objects() if isinstance(thing, runner._Protocol)]
+    return [thing for thing in gc.get_objects() if isinstance(thing, connections._Protocol)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -16,6 +16,7 @@ from todo_service.auth.jose import NOT_ACCEPTED
 from todo_service.auth.tokens import USER_ID, TokenError
 from todo_service.postgres.database import Database
 from todo_service.queries import external_sessions
+from todo_service.queries.external_sessions import SessionUser
 
 MAX_LENGTH = 512
 _SHAPE = re.compile(r"[!-~]{16,512}")
@@ -34,21 +35,21 @@ class ExternalSessions:
         self, database: Database, *, table: str, storage: str, hash_secret: str | None, signing_secret: str | None
     ) -> None:
         self._database = database
-        self.statement = external_sessions.select_user_from(table)
+        self.statements = external_sessions.statements_for(table)
         self._is_on = storage == "plain" or hash_secret is not None
         self._hash_secret = hash_secret.encode() if storage == "hashed" and hash_secret else None
         self._signing_secret = signing_secret.encode() if signing_secret else None
 
-    async def user_of(self, credential: str) -> str:
-        """Return the user id of a session. Raises `TokenError` if there is no such session or it has expired."""
+    async def user_of(self, credential: str) -> SessionUser:
+        """Return the user of a session. Raises `TokenError` if there is no such session or it has expired."""
         if not self._is_on or len(credential) > MAX_LENGTH:
             raise TokenError(NOT_ACCEPTED)
         token = self._without_signature(unquote(credential))
         async with self._database.connection() as db:
-            user_id = await external_sessions.select_user(db, self.statement, token=self._column_value(token))
-        if user_id is None or not USER_ID.fullmatch(user_id):
+            user = await external_sessions.select_user(db, self.statements, token=self._column_value(token))
+        if user is None or not USER_ID.fullmatch(user.id):
             raise TokenError("The session is over. Sign in again.")
-        return user_id
+        return user
 
     def _without_signature(self, token: str) -> str:
         bare, dot, signature = token.rpartition(".")

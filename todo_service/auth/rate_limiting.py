@@ -18,15 +18,23 @@ async def spend_for_user(request: web.Request, limit: Limit, user_id: str) -> No
 async def spend_for_address(request: web.Request, limit: Limit) -> None:
     """Count the request for the client's address. Raises `RateLimited`."""
     if limit is not Limit.NONE:
-        forwarded = request.headers.getall(hdrs.X_FORWARDED_FOR, [])
-        address = trusted_proxies.client_address(request.remote, forwarded, request.app[SETTINGS].trusted_proxies)
-        await _spend(request, limit, f"address {address}")
+        await _spend(request, limit, f"address {client_address(request)}")
 
 
-async def spend_for_email(request: web.Request, email_key: str) -> None:
-    """Count an attempt at a secret for the account with this email, existing or not. Raises `RateLimited`."""
+async def spend_for_email(request: web.Request, email_key: str, *, act: str = "email") -> None:
+    """Count an attempt at a secret for the account with this email, existing or not. Raises `RateLimited`.
+
+    Args:
+        act: Acts are counted apart: registrations with an email do not keep its owner from signing in.
+    """
     if email_key:
-        await _spend(request, Limit.AUTH, f"email {email_key}")
+        await _spend(request, Limit.AUTH, f"{act} {email_key}")
+
+
+def client_address(request: web.Request) -> str:
+    """Return the client's address, as seen past the trusted proxies."""
+    forwarded = request.headers.getall(hdrs.X_FORWARDED_FOR, [])
+    return trusted_proxies.client_address(request.remote, forwarded, request.app[SETTINGS].trusted_proxies)
 
 
 async def _spend(request: web.Request, limit: Limit, subject: str) -> None:

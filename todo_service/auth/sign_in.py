@@ -3,10 +3,13 @@
 import structlog
 import uuid_utils
 
+from todo_service.auth.audit import ANONYMOUS, UNKNOWN
 from todo_service.auth.passwords import PasswordHasher
 from todo_service.errors import AccountInactive, EmailAlreadyRegistered, WrongPassword
+from todo_service.observability.request_record import act_for
 from todo_service.postgres.database import Database
-from todo_service.queries import users
+from todo_service.queries import audit_log, users
+from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.users import UserRow
 
 log = structlog.get_logger()
@@ -20,6 +23,7 @@ async def register(
     email_key: str,
     password: str,
     full_name: str | None,
+    audit: AuditEntry,
 ) -> UserRow:
     """Create an account. The database is queried first, so that its absence does not cost a hash.
 
@@ -31,21 +35,29 @@ async def register(
         if await users.select_by_email_key(db, email_key=email_key):
             raise EmailAlreadyRegistered
     password_hash = await hasher.hash(password)
-    async with database.connection() as db:
+    user_id = str(uuid_utils.uuid7())
+    act_for(user_id)  # its change counter is made with it
+    async with database.transaction() as db:
         user = await users.insert(
             db,
-            user_id=str(uuid_utils.uuid7()),
+            user_id=user_id,
             email=email,
             email_key=email_key,
             password_hash=password_hash,
             full_name=full_name,
         )
+        actor_id = user.id if audit.actor_id == ANONYMOUS else audit.actor_id
+        await audit_log.insert(db, audit._replace(actor_id=actor_id), subject_id=user.id)
     log.info("registered", user_id=user.id)
     return user
 
 
-async def sign_in(database: Database, hasher: PasswordHasher, *, email_key: str, password: str) -> UserRow:
+async def sign_in(
+    database: Database, hasher: PasswordHasher, *, email_key: str, password: str, audit: AuditEntry
+) -> UserRow:
     """Return the account with this email and password; an unknown email takes the time of a wrong password.
+
+    Failures are recorded here, the success with the session that it starts.
 
     Raises:
         WrongPassword: The email is unknown or the password is wrong.
@@ -57,13 +69,21 @@ async def sign_in(database: Database, hasher: PasswordHasher, *, email_key: str,
     stored = user.password_hash if user else None
     if not await hasher.check(password, stored) or user is None:
         log.info("sign_in_failed", user_id=user.id if user else None)
+        await _record_failure(database, audit, user, "wrong password" if user else "unknown email")
         raise WrongPassword
     if not user.is_active:
         log.info("sign_in_inactive", user_id=user.id)
+        await _record_failure(database, audit, user, "deactivated")
         raise AccountInactive
     await _rehash_if_weak(database, hasher, user, password)
     log.info("signed_in", user_id=user.id)
     return user
+
+
+async def _record_failure(database: Database, audit: AuditEntry, user: UserRow | None, reason: str) -> None:
+    failure = audit._replace(action="sign_in_failed", detail=reason)
+    async with database.connection() as db:
+        await audit_log.insert(db, failure, subject_id=user.id if user else UNKNOWN)
 
 
 async def _rehash_if_weak(database: Database, hasher: PasswordHasher, user: UserRow, password: str) -> None:

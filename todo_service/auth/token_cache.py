@@ -1,4 +1,6 @@
-"""Verified tokens: a token that is seen again costs a hash instead of a signature check."""
+"""Verified tokens: a token that is seen again costs a hash instead of a signature check. The users of
+services are remembered likewise, apart from the tokens.
+"""
 
 import hashlib
 import time
@@ -57,3 +59,4 @@ def _digest(token: str) -> bytes:
 
 
 TOKEN_CACHE = web.AppKey("token_cache", TokenCache)
+SERVICE_USERS = web.AppKey("service_users", TokenCache)  # each under the user's id

@@ -35,6 +35,7 @@ _CLAIM_TYPES = {
     "jti": str,
     "gen": int,
     "sid": str,
+    "epoch": int,  # absent in tokens of older releases
 }
 
 
@@ -44,7 +45,10 @@ class TokenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The claims of a valid access token. `generation` is the account's at issue, `expires_at` in Unix seconds."""
+    """The claims of a valid access token.
+
+    `generation` is the account's at issue, `epoch` the database's, `expires_at` in Unix seconds.
+    """
 
     user_id: str
     email: str | None
@@ -52,6 +56,7 @@ class Claims:
     generation: int
     session_id: UUID
     expires_at: int
+    epoch: int = 0
 
 
 class AccessTokens:
@@ -68,7 +73,9 @@ class AccessTokens:
         self._algorithm = algorithm
         self.lifetime = lifetime
 
-    def issue(self, *, user_id: str, email: str | None, role: str, generation: int, session_id: UUID) -> str:
+    def issue(
+        self, *, user_id: str, email: str | None, role: str, generation: int, session_id: UUID, epoch: int = 0
+    ) -> str:
         """Return a token for this user that is valid for `lifetime` seconds."""
         now = int(time.time())
         claims = {
@@ -84,6 +91,7 @@ class AccessTokens:
             "jti": secrets.token_urlsafe(16),
             "gen": generation,
             "sid": str(session_id),
+            "epoch": epoch,
         }
         return jwt.encode(claims, self._keys[0], algorithm=self._algorithm, headers={"typ": TYPE})
 
@@ -104,6 +112,7 @@ class AccessTokens:
             generation=claims["gen"],
             session_id=_session_id(claims["sid"]),
             expires_at=claims["exp"],
+            epoch=claims.get("epoch", 0),
         )
 
     def _decode(self, token: str) -> dict[str, Any]:
@@ -117,7 +126,7 @@ class AccessTokens:
         claims: dict[str, Any] = decoded["payload"]
         if header.keys() != {"alg", "typ"} or header["typ"] != TYPE:
             raise TokenError("The token is of another kind.")
-        if any(type(claims[name]) is not kind for name, kind in _CLAIM_TYPES.items()):
+        if any(type(claims.get(name, 0)) is not kind for name, kind in _CLAIM_TYPES.items()):
             raise TokenError("The token holds a claim of the wrong type.")
         if claims["exp"] - claims["iat"] > MAX_LIFETIME:
             raise TokenError("The token is valid for longer than any of this service.")

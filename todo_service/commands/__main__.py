@@ -11,7 +11,10 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-COMMANDS = ("backup", "create-admin", "migrate", "new-epoch", "purge", "reencrypt", "restore", "seed-demo", "users")
+COMMANDS = (
+    "audit", "backup", "create-admin", "distribute", "migrate", "new-epoch", "purge", "reencrypt", "restore",
+    "seed-demo", "users",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -73,14 +73,14 @@ def _part(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     if path.exists() and not (replace and stat.S_ISREG(path.stat().st_mode)):
         raise DumpError(f"{path} is there already. Name another file, or add --force to replace a backup.")
     part = path.with_name(f"{path.name}.part")
-    with open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "wb") as file:  # noqa: PTH123
+    _remove_leftover(part)
+    try:
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        raise DumpError(f"Another backup has just begun to write {part}.") from None
+    with open(descriptor, "wb") as file:  # noqa: PTH123
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DumpError(f"Another backup is writing {part}.") from None
-        try:
-            os.fchmod(file.fileno(), 0o600)
-            file.truncate(0)
             yield file
             os.fsync(file.fileno())
             part.replace(path)
@@ -88,6 +88,26 @@ def _part(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
             raise
     _sync_folder(path.parent)
+
+
+def _remove_leftover(part: Path) -> None:
+    """Remove the file of a backup that was killed. A file of another user may be open for them: it is not written to.
+
+    Raises:
+        DumpError: Another backup is writing the file, or it is not ours.
+    """
+    try:
+        found = part.lstat()
+    except FileNotFoundError:
+        return
+    if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
+        raise DumpError(f"{part} is there and is not ours: it could be read while it is written. Remove it first.")
+    with part.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DumpError(f"Another backup is writing {part}.") from None
+        part.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ import secrets
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ from todo_service.postgres.connector import CannotConnectError
 from todo_service.postgres.database import Database
 from todo_service.postgres.embedded import EmbeddedError
 from todo_service.postgres.migrations import MigrationError
+from todo_service.queries.audit_log import AuditEntry
 
 
 class CommandError(Exception):
@@ -103,7 +105,8 @@ def run_with_database(
 
     async def with_database(settings: Settings) -> int:
         patient = {"database_statement_timeout": LONG, "database_acquire_timeout": LONG, "database_pool_min": 0}
-        database = Database(database_options(settings.model_copy(update=patient)))
+        options = replace(database_options(settings.model_copy(update=patient)), every_owner=True)
+        database = Database(options)
         await database.open()
         try:
             return await act(settings, database)
@@ -138,9 +141,9 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-def request_id() -> str:
-    """Return the id that stands for the request in the audit log."""
-    return f"command-{secrets.token_hex(8)}"
+def audit_entry(action: str, actor: str) -> AuditEntry:
+    """Return the audit log's entry of an act of a command; an id stands for the request."""
+    return AuditEntry(action, actor, f"command-{secrets.token_hex(8)}")
 
 
 def new_password(folder: Path, file: Path | None) -> str:

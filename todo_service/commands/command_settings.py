@@ -43,6 +43,12 @@ class MigrationSettings(CommandSettings):
     needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS | {"session_table"}
 
 
+class AuditSettings(CommandSettings):
+    """The settings of the commands that verify or shorten the audit log."""
+
+    needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS | {"audit_key", "audit_retention_days"}
+
+
 class EncryptionSettings(CommandSettings):
     """The settings of a command that encrypts: the keys are required."""
 

@@ -13,6 +13,7 @@ from todo_service.queries.users import UserChanges
 from todo_service.wire import codec
 from todo_service.wire.users import Registration, profile
 
+ACTOR = "bin/create-admin"
 EXAMPLES = (
     "bin/create-admin ada@example.com",
     "bin/create-admin ada@example.com --name Ada --password-file /run/secrets/ada",
@@ -50,10 +51,10 @@ async def _create(
         email_key=body.email_key,
         password=body.password,
         full_name=body.full_name,
+        audit=command.audit_entry("registered", ACTOR),
     )
     await pool.close()
-    admin = await administration.update(
-        database, user.id, UserChanges(role="admin"), actor_id="bin/create-admin", request_id=command.request_id()
-    )
+    audit = command.audit_entry("user_updated", ACTOR)
+    admin = await administration.update(database, user.id, UserChanges(role="admin"), audit)
     command.report(profile(admin), f"{admin.id}  {admin.email} is an administrator", as_json=arguments.json)
     return 0

@@ -1,8 +1,8 @@
 """Backup files: written by `pg_dump`, read by `pg_restore`, loaded over a connection of ours.
 
-`pg_restore` only turns the file into SQL and rows here; it never connects. So everything that a restore does, before
-and after the file is loaded, is in one transaction of one connection, opened like every other connection of the
-service.
+`pg_restore` only turns the file into rows here; it never connects, and no SQL of the file is run: the tables are those
+of the migrations. So everything that a restore does, before and after the file is loaded, is in one transaction of one
+connection, opened like every other connection of the service.
 """
 
 import asyncio
@@ -29,9 +29,12 @@ from todo_service.queries.catalog import Table
 NEEDED = frozenset({"users", "task_clocks", "tasks", "schema_migrations"})  # a file without them is not a backup
 PIECE = 1024 * 1024  # bytes
 LOCK_SECONDS = 60  # how long a dump waits for a table that a migration has locked
-COPY = re.compile(rb"COPY (\S+)\.(\S+) \((.*)\) FROM stdin;\n")
-# Directives for psql, and a setting that servers before 17 do not have.
-NOT_FOR_SERVERS = re.compile(rb"\\(un)?restrict .*\n|SET transaction_timeout = 0;\n")
+COPY = re.compile(rb"COPY \S+ \((.*)\) FROM stdin;\n")
+USUAL = re.compile(
+    "(TABLE|TABLE DATA|SEQUENCE|SEQUENCE SET|SEQUENCE OWNED BY|DEFAULT|CONSTRAINT|FK CONSTRAINT|CHECK CONSTRAINT|"
+    "INDEX|COMMENT|COLLATION|ACL|DEFAULT ACL|ROW SECURITY|POLICY|STATISTICS|STATISTICS DATA) "
+    r"|TRIGGER \S+ users users_keep_account_emails$"
+)  # parts of a backup; of these only the data of tables are used
 
 
 class DumpError(Exception):
@@ -40,12 +43,13 @@ class DumpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """A readable backup: its tables, and the major version of its server."""
+    """A readable backup: its tables, the major version of its server, and its parts that no backup of ours has."""
 
     path: Path
     tables: frozenset[str]
     version: int
     program: Program
+    others: tuple[str, ...] = ()
 
 
 def session(settings: Settings) -> Dsn:
@@ -87,6 +91,7 @@ async def dump(where: Dsn, program: Program, tables: Collection[Table], target: 
         BrokenPipeError: The reader of `target` has gone.
     """
     options = ["--format=custom", "--encoding=UTF8", "--no-password", f"--lock-wait-timeout={LOCK_SECONDS}s"]
+    options += ["--enable-row-security"]  # with `EVERY_OWNER` a role under the policies sees every row
     table_options = [f"--table={table.qualified}" for table in tables]
     environment = client_binaries.environment(where)
     async with _running(program.path, *options, *table_options, stdout=target, env=environment) as process:
@@ -108,7 +113,9 @@ async def open_archive(path: Path) -> Dump:
         raise DumpError(f"{path} cannot be read as a backup. {_reason(error)}") from None
     version = re.search(r"^; +Dumped from database version: (\d+)", listing, re.MULTILINE)
     tables = re.findall(r"^\d+; \d+ \d+ TABLE (?!DATA )\S+ (\S+) ", listing, re.MULTILINE)
-    return Dump(path, frozenset(tables), int(version[1]) if version else 0, program)
+    others = [part for part in re.findall(r"^\d+; \d+ \d+ (.+) \S+$", listing, re.MULTILINE) if not USUAL.match(part)]
+    others += [f"TABLE {name} twice" for name in sorted(set(tables)) if tables.count(name) > 1]
+    return Dump(path, frozenset(tables), int(version[1]) if version else 0, program, tuple(others))
 
 
 async def applied_migrations(archive: Dump) -> dict[int, str]:
@@ -118,28 +125,26 @@ async def applied_migrations(archive: Dump) -> dict[int, str]:
     return {int(number): sha256 for number, _, sha256, *_ in (line.split("\t") for line in lines)}
 
 
-async def load(db: Connection, archive: Dump) -> None:
-    """Create the file's tables and fill them, in the caller's transaction.
+async def load(db: Connection, archive: Dump, table: Table) -> None:
+    """Fill a table with the file's rows of it, in the caller's transaction. No SQL of the file is run.
 
     Raises:
         ProgramError: The file is broken; nothing may be committed. Exceptions of asyncpg mean the same.
+        DumpError: It has not exactly one list of rows of the table.
     """
-    options = ["--no-owner", "--no-privileges", "--no-tablespaces", "--exit-on-error", "--file=-"]
-    pipe = asyncio.subprocess.PIPE
+    options = ["--data-only", "--exit-on-error", f"--table={table.name}", "--file=-"]
+    pipe, lists = asyncio.subprocess.PIPE, 0
     async with _running(archive.program.path, *options, str(archive.path), stdout=pipe) as process:
         assert process.stdout is not None
-        script, statements = _Script(process.stdout), bytearray()
+        script = _Script(process.stdout)
         while line := await script.line():
             if copy := COPY.fullmatch(line):
-                await _execute(db, statements)
-                statements.clear()
-                schema, table, columns = _names(copy[1]), _names(copy[2]), _names(copy[3])
-                rows = script.rows()
-                await _copied(db, db.copy_to_table(table[0], schema_name=schema[0], columns=columns, source=rows))
-            elif not NOT_FOR_SERVERS.fullmatch(line):
-                statements += line
-        await _ended(process, "pg_restore")  # before the last statements, because a broken file ends early
-        await _execute(db, statements)
+                lists += 1
+                schema, columns, rows = table.schema, _names(copy[1]), script.rows()
+                await _copied(db, db.copy_to_table(table.name, schema_name=schema, columns=columns, source=rows))
+        await _ended(process, "pg_restore")
+    if lists != 1:
+        raise DumpError(f"{archive.path} has {lists} lists of rows of {table.name}: bin/backup writes one.")
 
 
 async def _copied(db: Connection, copying: Coroutine[Any, Any, object]) -> None:
@@ -158,12 +163,6 @@ async def _copied(db: Connection, copying: Coroutine[Any, Any, object]) -> None:
         raise ConnectionResetError("PostgreSQL closed the connection.") from None
     finally:
         db.remove_termination_listener(cancel)
-
-
-async def _execute(db: Connection, statements: bytes | bytearray) -> None:
-    """Run the statements between two tables, unless they are only comments."""
-    if any(line and not line.startswith(b"--") for line in statements.splitlines()):
-        await db.execute(statements.decode())
 
 
 class _Script:

@@ -1,4 +1,6 @@
-"""A new history of changes for every user, in batches, for `bin/new-epoch` and `bin/restore`."""
+"""A new epoch of the database, for `bin/new-epoch` and `bin/restore`: every user's history of changes begins anew, and
+every session and access token ends.
+"""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -7,18 +9,22 @@ from rich.console import Console
 from rich.progress import Progress
 
 from todo_service.postgres.connection import Connection
-from todo_service.queries import clocks
+from todo_service.queries import clocks, refresh_tokens, revocations
 
 BATCH = 10_000
 
 
 async def renew(connection: Callable[[], AbstractAsyncContextManager[Connection]]) -> int:
-    """Give every user's history a new epoch, with progress on standard error; return the number of users.
+    """End every session and token, then renew each user's history, with progress on standard error. Returns the number
+    of users.
 
     `connection` provides a connection for each batch.
     """
     renewed, last = 0, ""
     async with connection() as db:
+        async with db.transaction():
+            await revocations.update_epoch(db)
+            await refresh_tokens.delete_all(db)
         total = await clocks.count_clocks(db)
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("epochs", total=total)

@@ -19,6 +19,7 @@ from todo_service.commands.command import fail
 from todo_service.config.database_options import database_options
 from todo_service.config.settings import Settings
 from todo_service.postgres.connector import single_connection
+from todo_service.queries import account_emails
 from todo_service.queries import demo_data as queries
 from todo_service.queries.demo_data import DemoUser
 from todo_service.queries.task_rows import TaskRow
@@ -97,7 +98,7 @@ async def _fill(arguments: argparse.Namespace, password: str, settings: Settings
             bar = progress.add_task("users", total=arguments.users)
             for numbers in _batches(arguments.users, max(1, ROWS // (arguments.tasks + 1))):
                 async with db.transaction(isolation="read_committed"):
-                    taken = await queries.select_taken(db, email_keys=[_email(number) for number in numbers])
+                    taken = await account_emails.select_taken(db, email_keys=[_email(number) for number in numbers])
                     missing = [number for number in numbers if _email(number) not in taken]
                     users = [_user(arguments, number, password_hash) for number in missing]
                     tasks = [_tasks(arguments, user, number) for user, number in zip(users, missing, strict=True)]

@@ -21,6 +21,7 @@ from todo_service.postgres.connector import CannotConnectError, single_connectio
 from todo_service.postgres.embedded import EmbeddedError
 from todo_service.postgres.migrations import MigrationError
 from todo_service.server import runner
+from todo_service.server.connections import raise_file_limit
 
 BANNER = """
 Todo Service {version} is ready.
@@ -69,6 +70,7 @@ def main() -> int:
 
 
 def _run(settings: Settings) -> int:
+    raise_file_limit()
     with ExitStack() as resources:
         ports = [("SERVER_PORT", settings.server_port), ("METRICS_PORT", settings.metrics_port)]
         listeners = []

@@ -14,8 +14,9 @@ from todo_service.commands.command import CommandError
 from todo_service.config.settings import Settings
 from todo_service.errors import NotFound
 from todo_service.postgres.database import Database
-from todo_service.queries import users
-from todo_service.queries.users import Filter, UserChanges, UserRow
+from todo_service.queries import user_lists, users
+from todo_service.queries.user_lists import Filter, Position
+from todo_service.queries.users import UserChanges, UserRow
 from todo_service.wire import codec
 from todo_service.wire.new_passwords import is_email
 from todo_service.wire.users import PasswordChange, SignIn, profile
@@ -76,20 +77,21 @@ def _of_one(action: command.Parser) -> command.Parser:
 
 async def _list(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
     filters = Filter(arguments.q, arguments.role, False if arguments.inactive else None)
-    skip, total = 0, 1
-    while skip < total:
+    after, has_more = None, True
+    while has_more:
         async with database.connection() as db:
-            rows, total = await users.select_page(db, filters, skip=skip, limit=PAGE)
-        for row in rows:
+            page = await user_lists.select_page(db, filters, after=after, skip=0, limit=PAGE)
+        for row in page.users:
             print(json.dumps(profile(row)) if arguments.json else _line(row))
-        skip += PAGE
+            after = Position(row.created_at, row.id)
+        has_more = page.has_more
     return 0
 
 
 async def _change(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
     changes = arguments.changes or UserChanges(role=arguments.role)
     user_id = await _user_id(database, arguments)
-    user = await administration.update(database, user_id, changes, actor_id=ACTOR, request_id=command.request_id())
+    user = await administration.update(database, user_id, changes, command.audit_entry("user_updated", ACTOR))
     command.report(profile(user), _line(user), as_json=arguments.json)
     return 0
 
@@ -108,14 +110,14 @@ async def _set_password(arguments: argparse.Namespace, settings: Settings, datab
     pool = BcryptPool(rounds=settings.bcrypt_rounds)
     hashed = await PasswordHasher(pool).hash(body.new_password)
     await pool.close()
-    await administration.set_password(database, user_id, hashed, actor_id=ACTOR, request_id=command.request_id())
+    await administration.set_password(database, user_id, hashed, command.audit_entry("password_set", ACTOR))
     command.report({"id": user_id}, f"{user_id}  has a new password; its sessions have ended", as_json=arguments.json)
     return 0
 
 
 async def _revoke(arguments: argparse.Namespace, _: Settings, database: Database) -> int:
     user_id = await _user_id(database, arguments)
-    await administration.end_sessions(database, user_id, actor_id=ACTOR, request_id=command.request_id())
+    await administration.end_sessions(database, user_id, command.audit_entry("sessions_ended", ACTOR))
     command.report({"id": user_id}, f"{user_id}  every session has ended", as_json=arguments.json)
     return 0
 

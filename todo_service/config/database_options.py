@@ -6,6 +6,7 @@ from todo_service.config import database_url
 from todo_service.config.database_url import Dsn
 from todo_service.config.settings import Settings
 
+EVERY_OWNER = "todo.every_owner"  # a session setting that the policies of row-level security read
 LONGEST_IDLE_TRANSACTION_SECONDS = 5.0
 
 
@@ -16,6 +17,8 @@ class DatabaseOptions:
     Attributes:
         recycle: How long an idle connection is kept.
         echo: Log every statement by its name, without values.
+        row_level_security: Name to each connection the users of the request, the only ones with rows for it.
+        every_owner: Show each connection the rows of all users, for commands.
         must_encrypt: Warn if the connection may be unencrypted.
     """
 
@@ -28,6 +31,8 @@ class DatabaseOptions:
     statement_timeout: float
     echo: bool
     must_encrypt: bool
+    row_level_security: bool = False
+    every_owner: bool = False
 
     @property
     def server_settings(self) -> dict[str, str]:
@@ -45,7 +50,7 @@ class DatabaseOptions:
             "statement_timeout": str(int(statement * 0.9)),
             "lock_timeout": str(int(statement * 0.75)),
             "idle_in_transaction_session_timeout": str(int(max(statement, LONGEST_IDLE_TRANSACTION_SECONDS * 1000))),
-        }
+        } | ({EVERY_OWNER: "on"} if self.every_owner else {})
 
 
 def database_options(settings: Settings) -> DatabaseOptions:
@@ -62,4 +67,5 @@ def database_options(settings: Settings) -> DatabaseOptions:
         statement_timeout=settings.database_statement_timeout,
         echo=settings.database_echo,
         must_encrypt=settings.in_production,
+        row_level_security=settings.row_level_security,
     )

@@ -36,6 +36,8 @@ class Dsn:
         connect_timeout: Seconds for one host.
         server_settings: Sent even through a pooler.
         pooled: A server connection is shared by transaction.
+        prepared: Whether such a pooler keeps prepared statements; None for asking it.
+        statement_cache_size: Prepared statements of a connection, None for the driver's number.
         notes: The repaired and the dropped parts.
     """
 
@@ -55,6 +57,8 @@ class Dsn:
     connect_timeout: float | None = None
     server_settings: Mapping[str, str] = field(default_factory=dict)
     pooled: bool = False
+    prepared: bool | None = None
+    statement_cache_size: int | None = None
     notes: tuple[str, ...] = ()
 
     @property

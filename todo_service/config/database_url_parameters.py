@@ -157,11 +157,19 @@ def _switch(draft: Draft, name: str, value: str) -> None:
     draft.values["pooled"] = value.lower() in ("true", "1") or draft.values.get("pooled", False)
 
 
+def _prepared(draft: Draft, name: str, value: str) -> None:
+    if value.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(f"has a {name} that is neither true nor false")
+    draft.values["prepared"] = value.lower() in ("true", "1")
+
+
 def _statement_cache(draft: Draft, name: str, value: str) -> None:
-    if value == "0":
-        draft.values["pooled"] = True
+    if not re.fullmatch(r"[0-9]{1,6}", value):
+        raise ValueError(f"has a {name} that is not a whole number of statements")
+    if int(value) == 0:
+        draft.values |= {"pooled": True, "prepared": False}
     else:
-        _drop("the driver's own size is used")(draft, name, value)
+        draft.values["statement_cache_size"] = int(value)
 
 
 def _schema(draft: Draft, name: str, value: str) -> None:
@@ -218,6 +226,7 @@ _PARAMETERS: dict[str, Callable[[Draft, str, str], None]] = {
     "idle_in_transaction_session_timeout": _server_setting,
     **dict.fromkeys(("timezone", "TimeZone"), _drop("the service works in UTC")),
     "pgbouncer": _switch,
+    "prepared_statements": _prepared,
     **dict.fromkeys(("statement_cache_size", "prepared_statement_cache_size"), _statement_cache),
     "prepareThreshold": _CLIENT,
     "channel_binding": _drop("the driver cannot do it; sslmode=verify-full gives the same safety"),

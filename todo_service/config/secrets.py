@@ -59,13 +59,18 @@ def parse_fernet_keys(text: str) -> list[str]:
         ValueError: The list is empty, or an entry is not a Fernet key or easy to guess; the text names its place and
             never repeats it.
     """
-    keys = [entry.strip() for entry in text.split(",") if entry.strip()]
+    keys = split_keys(text)
     for place, key in enumerate(keys, 1):
         if not _FERNET_KEY.fullmatch(key) or len(set(base64.urlsafe_b64decode(key))) < MIN_DISTINCT_BYTES:
             raise ValueError(f"entry {place} is not {FERNET_ADVICE}")
     if not keys:
         raise ValueError(f"must be {FERNET_ADVICE}")
     return keys
+
+
+def split_keys(text: str) -> list[str]:
+    """Return the keys of a comma-separated list."""
+    return [entry.strip() for entry in text.split(",") if entry.strip()]
 
 
 def derive_signing_key(secret: str, algorithm: str) -> str:

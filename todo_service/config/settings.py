@@ -98,6 +98,7 @@ class Settings(SettingsChecks):
     database_acquire_timeout: Seconds = 1
     database_statement_timeout: Seconds = 2
     database_echo: bool = False
+    row_level_security: bool = False
 
     algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
     better_auth_secret: SecretStr | None = None
@@ -120,6 +121,8 @@ class Settings(SettingsChecks):
     session_hash_secret: SecretStr | None = None
     service_auth_token: SecretStr | None = None
 
+    audit_key: SecretStr | None = None
+    audit_retention_days: int = Field(365, ge=0, le=36_500)
     encryption_key: SecretStr | None = None
     gemini_base_url: str = "https://generativelanguage.googleapis.com"
 
@@ -202,6 +205,11 @@ class Settings(SettingsChecks):
         """The Fernet keys for users' API keys, the encrypting one first; empty if none is set."""
         text = plain_text(self.encryption_key)
         return secrets.parse_fernet_keys(text) if text is not None else []
+
+    @property
+    def audit_keys(self) -> list[str]:
+        """The keys of the audit log's seals, the sealing one first; empty if none is set."""
+        return secrets.split_keys(plain_text(self.audit_key) or "")
 
 
 SETTINGS = web.AppKey("settings", Settings)

@@ -34,6 +34,14 @@ class SettingsChecks(BaseSettings):
         allowlists.check_origins(value, in_production=_in_production(info))
         return value
 
+    @field_validator("row_level_security", check_fields=False)
+    @classmethod
+    def _has_sessions(cls, value: bool, info: ValidationInfo) -> bool:
+        url = plain_text(info.data.get("database_url"))
+        if value and url is not None and database_url.parse(url).pooled:
+            raise ValueError("needs sessions, and DATABASE_URL leads through a transaction pooler")
+        return value
+
     @field_validator("debug", "metrics_port", "database_pool_max", "bcrypt_rounds", check_fields=False)
     @classmethod
     def _fits_the_others(cls, value: int | None, info: ValidationInfo) -> int | None:
@@ -62,7 +70,7 @@ class SettingsChecks(BaseSettings):
         if value is not None and info.field_name == "database_url":
             database_tls.context(database_url.parse(value.get_secret_value()))
         elif value is not None:
-            redis_url.connection_to(value.get_secret_value())
+            redis_url.parse(value.get_secret_value())
         return value
 
     @field_validator(*UNIQUE_SECRETS, check_fields=False)
@@ -79,10 +87,18 @@ class SettingsChecks(BaseSettings):
                 raise ValueError(f"must not be the same as {other.upper()}")
         return value
 
-    @field_validator("encryption_key", check_fields=False)
+    @field_validator("encryption_key", "audit_key", check_fields=False)
     @classmethod
-    def _are_fernet_keys(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        for key in secrets.parse_fernet_keys(value.get_secret_value()) if value is not None else ():
+    def _are_keys(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None:
+            return None
+        if info.field_name == "encryption_key":
+            keys = secrets.parse_fernet_keys(value.get_secret_value())
+        else:
+            keys = secrets.split_keys(value.get_secret_value())
+            for key in keys:
+                secrets.check_strength(key, secrets.MIN_BYTES["HS256"])
+        for key in keys:
             for other in UNIQUE_SECRETS:
                 if plain_text(info.data.get(other)) == key:
                     raise ValueError(f"must not be the same as {other.upper()}")

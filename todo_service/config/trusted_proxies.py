@@ -65,6 +65,17 @@ def forwarded_prefix(peer: str | None, values: Sequence[str], trusted: Collectio
         return ""
 
 
+def counted_network(address: str) -> str:
+    """Return the name that an IPv6 address is counted under."""
+    known = _address(address)
+    return _counted_as(known) if known else UNKNOWN
+
+
+def is_trusted_peer(address: str, trusted: Collection[Network]) -> bool:
+    """Return whether the peer of a socket is a trusted proxy."""
+    return _is_trusted(_address(address), trusted)
+
+
 def _is_trusted(address: Address | None, trusted: Collection[Network]) -> bool:
     return address is not None and any(address in network for network in trusted)
 

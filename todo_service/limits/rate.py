@@ -15,6 +15,7 @@ from aiohttp import web
 
 from todo_service.limits.rate_memory import MemoryWindows, Window
 from todo_service.limits.rate_redis import Observer, RedisWindows
+from todo_service.limits.redis_server import HASH_TAG
 
 MINUTE, HOUR = 60, 3600  # seconds
 KEY_VALIDATIONS = 5  # an hour
@@ -125,7 +126,7 @@ class RateLimiter:
     async def _hit_redis(self, redis: RedisWindows, subject: str, quota: Quota) -> Window | None:
         """Count in Redis; None while it is down. Admissions are counted in memory too, for when it goes down."""
         digest = blake2b(subject.encode(errors="surrogatepass"), key=self._key, digest_size=16).hexdigest()
-        key = f"todo:{quota.limit}/{digest}/{quota.amount}/1/{_UNITS[quota.seconds]}"
+        key = f"{HASH_TAG}:{quota.limit}/{digest}/{quota.amount}/1/{_UNITS[quota.seconds]}"
         try:
             window = await redis.hit(key, quota.amount, quota.seconds)
         except ConnectionError:

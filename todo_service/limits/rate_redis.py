@@ -18,6 +18,7 @@ import structlog
 from redis.asyncio.connection import AbstractConnection
 
 from todo_service.config import redis_url
+from todo_service.limits import redis_server
 from todo_service.limits.rate_memory import Window
 
 PATIENCE = 0.045  # seconds that a request waits for a pipeline: less than 50 ms with everything else
@@ -104,7 +105,8 @@ class RedisWindows:
     """The windows of all processes that use the Redis at `url`. Raises `ValueError` for a URL that cannot be used."""
 
     def __init__(self, url: str, observer: Observer) -> None:
-        self._connection = redis_url.connection_to(url)
+        self._url = redis_url.parse(url)
+        self._connection: AbstractConnection | None = None
         self._observer = observer
         self._hits: list[_Hit] = []
         self._wake = asyncio.Event()
@@ -155,30 +157,31 @@ class RedisWindows:
         while True:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    await self._connection.connect()  # type: ignore[no-untyped-call]
-                    (script,) = await _send(self._connection, [("SCRIPT", "LOAD", SCRIPT)])
+                    connection = self._connection = await redis_server.connect(self._url)
+                    (script,) = await redis_server.send(connection, [("SCRIPT", "LOAD", SCRIPT)])
                 self._on_up()
                 while True:
-                    await self._send_pipeline(script)
+                    await self._send_pipeline(connection, script)
             except Exception as error:  # whatever happens, requests go on
                 self._on_down(error)
             finally:
                 self.up = False
                 self._give_up()
                 with suppress(Exception):
-                    await self._connection.disconnect(nowait=True)
+                    if self._connection is not None:
+                        await self._connection.disconnect(nowait=True)
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _send_pipeline(self, script: str) -> None:
+    async def _send_pipeline(self, connection: AbstractConnection, script: str) -> None:
         """Wait for hits and send them; after `IDLE_SECONDS` without one, ping Redis."""
         try:
             async with asyncio.timeout(IDLE_SECONDS):
                 await self._wake.wait()
         except TimeoutError:
-            await self._results([("PING",)])
+            await self._results(connection, [("PING",)])
             return
         hits = self._hits[:PIPELINE]
-        results = await self._results([("EVALSHA", script, 1, *hit.arguments) for hit in hits])
+        results = await self._results(connection, [("EVALSHA", script, 1, *hit.arguments) for hit in hits])
         del self._hits[: len(hits)]
         if not self._hits:
             self._wake.clear()
@@ -186,7 +189,7 @@ class RedisWindows:
             if not hit.result.done():  # cancelled with its request, or given up
                 hit.result.set_result(result)
 
-    async def _results(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+    async def _results(self, connection: AbstractConnection, commands: list[tuple[Any, ...]]) -> list[Any]:
         """Send commands and return the results. While Redis is late no request waits for it.
 
         Unlike `asyncio.timeout`, this accepts a result that arrived while our own event loop was blocked.
@@ -194,7 +197,7 @@ class RedisWindows:
         Raises:
             TimeoutError: There was no result within `PATIENCE` and `LOST_SECONDS`.
         """
-        sending = asyncio.ensure_future(_send(self._connection, commands))
+        sending = asyncio.ensure_future(redis_server.send(connection, commands))
         try:
             await asyncio.wait([sending], timeout=PATIENCE)
             if not sending.done():
@@ -237,9 +240,3 @@ class RedisWindows:
             detail = "Each process counts for itself; trying again."
             log.warning("redis_unreachable", kind=type(error).__name__, detail=detail)
             self._warned_at, self._warned = now, True
-
-
-async def _send(connection: AbstractConnection, commands: list[tuple[Any, ...]]) -> list[Any]:
-    """Send commands at once and return the results. Raises the library's exceptions, also for an error of Redis."""
-    await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-    return [await connection.read_response() for _ in commands]

@@ -53,6 +53,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     request[CALLER] = caller
     if (record := RECORD.get()) is not None:
         record.user_id, record.caller = caller.user_id, caller.kind
+        record.owners = None if caller.role == ADMIN else frozenset((caller.user_id,))
     await spend_for_user(request, limit, caller.user_id)
     _check_access(request, row, caller)
     request[OWNER] = caller.user_id

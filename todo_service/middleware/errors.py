@@ -2,7 +2,7 @@
 
 import asyncpg
 import structlog
-from aiohttp import HttpVersion10, hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
 from todo_service import errors
@@ -10,6 +10,7 @@ from todo_service.auth.caller import REQUEST_ID
 from todo_service.config.script_names import named_here
 from todo_service.errors import ApiError
 from todo_service.observability.request_record import RECORD
+from todo_service.postgres import citus
 from todo_service.postgres.failures import describe, is_schema_mismatch, is_unavailable
 from todo_service.wire import problems
 
@@ -22,7 +23,7 @@ log = structlog.get_logger()
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer an exception with its problem document, unless the client has gone away."""
     try:
-        if request.version < HttpVersion10:
+        if not HttpVersion10 <= request.version <= HttpVersion11:
             raise errors.BadRequest("Speak HTTP/1.1.")
         if hdrs.EXPECT in request.headers:
             _check_expectation(request)
@@ -56,7 +57,7 @@ def to_api_error(error: Exception) -> ApiError:
     if isinstance(error, web.HTTPException):
         return _from_aiohttp(error)
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):
-        violation = errors.from_constraint(getattr(error, "constraint_name", None))
+        violation = errors.from_constraint(citus.constraint_of(error))
         if violation:
             return violation
     if is_schema_mismatch(error):

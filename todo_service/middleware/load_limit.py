@@ -33,7 +33,7 @@ async def limit_load(request: web.Request, handler: Handler) -> web.StreamRespon
     row = matched_row(request)
     if row is not None and row.vital:
         return await _answer_vital(request, handler, load, row)
-    if load.in_flight - load.waiting >= load.max_busy:
+    if load.in_flight - load.waiting >= load.max_sustained and load.is_full():
         return _refuse(request, load)
     load.in_flight += 1
     try:
@@ -78,7 +78,9 @@ class LoadShedder:
     def __call__(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         """Return the answer of the application, or the refusal."""
         load = self._load
-        if load.in_flight - load.waiting < load.max_busy or load.draining or not _is_plain(request):
+        if load.in_flight - load.waiting < load.max_sustained:
+            return self._handler(request)
+        if load.draining or not load.is_full() or not _is_plain(request):
             return self._handler(request)
         return self._refuse(request)
 

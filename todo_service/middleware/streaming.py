@@ -32,7 +32,8 @@ async def stream_large_bodies(request: web.Request, handler: Handler) -> web.Str
         if not isinstance(body, bytes) or len(body) <= CHUNK or request.method == hdrs.METH_HEAD:
             return response
         record = RECORD.get()
-        with request.app[UNSENT].reserve(record.user_id if record else None, len(body)):
+        user_id = record.user_id if record else None
+        with request.app[UNSENT].reserve(user_id, len(body), evict=lambda: _cut(request)):
             streamed = web.StreamResponse(status=response.status, headers=response.headers)
             streamed.content_length = len(body)
             await _send(request, streamed, _whole(body))

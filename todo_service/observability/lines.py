@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
@@ -27,6 +27,7 @@ from structlog.typing import EventDict
 
 from todo_service.observability import tracing
 from todo_service.observability.request_record import RequestRecord
+from todo_service.observability.user_ids import EmailHider
 
 MAX_WAITING = 8 * 1024 * 1024  # bytes
 RETRY_SECONDS = 0.05
@@ -170,6 +171,7 @@ class _Output:
     writer: LineWriter | None = None
     is_verbose: bool = True
     render: Callable[[object, str, EventDict], bytes] = as_json
+    hide_emails: EmailHider = field(default_factory=EmailHider)
 
 
 OUTPUT = _Output()
@@ -238,12 +240,10 @@ def _write(event: str, fields: dict[str, object], record: RequestRecord) -> None
     if OUTPUT.writer is None:
         log.info(event, **fields)
     elif OUTPUT.is_verbose:
-        line = fields | {
-            "event": event,
-            "request_id": record.request_id,
-            "level": "info",
-            "timestamp": datetime.now(UTC),
-        }
+        now = datetime.now(UTC)
+        line = fields | {"event": event, "request_id": record.request_id, "level": "info", "timestamp": now}
         if tracing.IS_INSTALLED:
             line |= tracing.ids()
+        if "@" in f"{line.get('user_id')}{line.get('actor_id')}":
+            line = dict(OUTPUT.hide_emails(None, "info", line))
         OUTPUT.writer.write(OUTPUT.render(None, "info", line))

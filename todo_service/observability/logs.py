@@ -9,11 +9,13 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor
 
+from todo_service.config.secrets import plain_text
 from todo_service.config.settings import Settings
 from todo_service.observability import lines, sentry, tracebacks, tracing
 from todo_service.observability.ecs import as_ecs
 from todo_service.observability.lines import LineWriter, as_json
 from todo_service.observability.request_record import RECORD
+from todo_service.observability.user_ids import EmailHider
 
 
 def add_request_id(_: object, __: str, event: EventDict) -> EventDict:
@@ -51,13 +53,15 @@ def configure(settings: Settings) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a line that cannot be encoded must not fail its request
     render = lines.OUTPUT.render = as_ecs if settings.log_format == "ecs" else as_json
+    secret = plain_text(settings.secret_key or settings.better_auth_secret) or ""
+    hide_emails = lines.OUTPUT.hide_emails = EmailHider(secret)
     reporters = [*filter(None, [sentry.reporter(settings)])]
     exceptions = structlog.processors.ExceptionRenderer(tracebacks.format_traceback)  # type: ignore[arg-type]
     lines.OUTPUT.is_verbose = level <= logging.INFO
     lines.OUTPUT.writer = None if on_terminal else LineWriter(sys.stdout.fileno(), _on_dropped)
     # Our own lines bypass the standard library: 12 µs for a line instead of 64.
     structlog.configure(
-        processors=[*SHARED, *reporters, exceptions, Console() if on_terminal else render],
+        processors=[*SHARED, hide_emails, *reporters, exceptions, Console() if on_terminal else render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stdout) if on_terminal else lines.LineLogger,
         cache_logger_on_first_use=True,

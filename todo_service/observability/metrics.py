@@ -104,6 +104,12 @@ class Metrics(RequestTallies):
         finally:
             self.auth_event(event, outcome)
 
+    def set_pool(self, size: int, free: int, waiters: int) -> None:
+        """Set the gauges of the pool."""
+        self.pool_size.set(size)
+        self.pool_free.set(free)
+        self.pool_waiters.set(waiters)
+
     def limited(self, name: str) -> None:
         """Count a request that the limit of this name refused."""
         self._word(self._limited, name).inc()

@@ -14,6 +14,7 @@ class RequestRecord:
     Attributes:
         user_id: The caller; None while the request is not authenticated.
         caller: The kind of the caller, a word for the log.
+        owners: The users with rows that it may see; None for all.
         problem: The name of the error that answers it.
         database_seconds: Spent waiting for statements.
         statements: Their number.
@@ -23,10 +24,17 @@ class RequestRecord:
     request_id: str
     user_id: str | None = None
     caller: str | None = None
+    owners: frozenset[str] | None = frozenset()
     problem: str | None = None
     database_seconds: float = 0.0
     statements: int = 0
     notes: list[tuple[str, dict[str, object]]] | None = None
+
+
+def act_for(user_id: str) -> None:
+    """Let the current request, if there is one, see the rows of this user."""
+    if (record := RECORD.get()) is not None:
+        record.owners = frozenset((user_id,))
 
 
 RECORD: ContextVar[RequestRecord | None] = ContextVar("RECORD", default=None)

@@ -40,6 +40,7 @@ BY_HEADER: Mapping[str, tuple[type[ApiError], ...]] = {
 }
 OF_STATUS: Mapping[int, tuple[str, ...]] = {
     401: (hdrs.WWW_AUTHENTICATE,),
+    410: (hdrs.RETRY_AFTER,),
     429: (hdrs.RETRY_AFTER,),
     503: (hdrs.RETRY_AFTER,),
 }

@@ -24,13 +24,19 @@ class BatchedReads(Generic[Key, Value]):
 
     Args:
         select: Reads the values of several keys; one that it leaves out has none.
+        owner: The user that a key belongs to.
     """
 
     def __init__(
-        self, database: Database, select: Callable[[Connection, Collection[Key]], Awaitable[Mapping[Key, Value]]]
+        self,
+        database: Database,
+        select: Callable[[Connection, Collection[Key]], Awaitable[Mapping[Key, Value]]],
+        *,
+        owner: Callable[[Key], str],
     ) -> None:
         self._database = database
         self._select = select
+        self._owner = owner
         self._is_reading = False
         self._waiters: list[tuple[Key, float, asyncio.Future[Mapping[Key, Value] | None]]] = []
 
@@ -45,8 +51,10 @@ class BatchedReads(Generic[Key, Value]):
         self._is_reading = True
         others, self._waiters = self._waiters, []
         try:
-            async with self._database.shared_connection(deadline - time.monotonic()) as db:
-                values = await self._select(db, {key, *(other for other, _, _ in others)})
+            keys = {key, *(other for other, _, _ in others)}
+            owners = frozenset(map(self._owner, keys))
+            async with self._database.shared_connection(deadline - time.monotonic(), owners) as db:
+                values = await self._select(db, keys)
         except (asyncio.CancelledError, TimeoutError):  # only this request was given up
             self._waiters = others + self._waiters
             raise

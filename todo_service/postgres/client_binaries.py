@@ -12,9 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from todo_service.config.database_options import EVERY_OWNER
 from todo_service.config.database_url import Dsn
 from todo_service.postgres.embedded_binaries import EmbeddedError, installed_package
 
+# Connections of Citus to each server: by one, all rows of a user are read as of one moment. PostgreSQL passes over it.
+ONE_SNAPSHOT = "citus.max_adaptive_executor_pool_size"
 SIDE_BY_SIDE = (("/usr/lib/postgresql", "*/bin"), ("/usr", "pgsql-*/bin"), ("/opt/homebrew/opt", "postgresql@*/bin"))
 VERSION_SECONDS = 20
 # The variables that asyncpg reads too when the connection string is silent; others of the caller would lead elsewhere.
@@ -73,7 +76,10 @@ def environment(where: Dsn) -> dict[str, str]:
         "PGSSLNEGOTIATION": "direct" if where.direct_tls else None,
         "PGTARGETSESSIONATTRS": where.target_session_attrs if where.target_session_attrs != "any" else None,
         "PGCONNECT_TIMEOUT": str(int(where.connect_timeout or 10)),
-        "PGOPTIONS": " ".join(_option(name, value) for name, value in where.server_settings.items()),
+        "PGOPTIONS": " ".join(
+            _option(name, value)
+            for name, value in {EVERY_OWNER: "on", ONE_SNAPSHOT: "1", **where.server_settings}.items()
+        ),
         "PGAPPNAME": "bin/backup",
         "LC_ALL": "C.UTF-8",
     }

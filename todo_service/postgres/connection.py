@@ -5,7 +5,8 @@ The deadlines of all requests are checked together: a timer for each would cost 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -15,37 +16,90 @@ if TYPE_CHECKING:
 else:
     Connection = asyncpg.Connection  # subscriptable in the stubs only
 
+UNNAMED = object()  # stands for the users of a connection before they are named
 TICK_SECONDS = 0.02
+
+
+class NotReplicatedError(ConnectionError):
+    """PostgreSQL has committed, but a canceller ended its wait for the synchronous standby: a failover may lose it."""
 
 
 class TimedConnection(Connection):
     """A connection that reports each statement; asyncpg's own query loggers cost as much as the statement.
 
     Attributes:
+        owners: The users with rows that row-level security shows it; `UNNAMED` until they are named.
         running_since: The moment of `time.monotonic` when the present statement was sent; None between statements.
+        is_unreplicated: Whether PostgreSQL has warned that a commit did not wait for its standby.
+        is_distributed: Whether it leads to the coordinator of a Citus cluster (postgres/citus.py).
     """
 
+    owners: object = UNNAMED
     running_since: float | None = None
+    is_unreplicated = False
+    is_distributed = False
     on_statement: Callable[[str, float], None] = staticmethod(lambda _, __: None)
 
     async def _execute(self, query: str, *args: Any, **options: Any) -> Any:
         """Run a statement of `fetch`, `fetchrow`, `fetchval`, or of `execute` with arguments."""
         started = self.running_since = time.monotonic()
         try:
-            return await super()._execute(query, *args, **options)  # type: ignore[misc]
+            result = await super()._execute(query, *args, **options)  # type: ignore[misc]
         finally:
             self.running_since = None
             self.on_statement(query, time.monotonic() - started)
+        if self.is_unreplicated:
+            self._refuse_unreplicated()
+        return result
 
     async def execute(self, query: str, *args: Any, **options: Any) -> str:
         if args:
             return await super().execute(query, *args, **options)
         started = self.running_since = time.monotonic()
         try:
-            return await super().execute(query, **options)
+            status = await super().execute(query, **options)
         finally:
             self.running_since = None
             self.on_statement(query, time.monotonic() - started)
+        if self.is_unreplicated:
+            self._refuse_unreplicated()
+        return status
+
+    def _process_log_message(self, fields: Any, last_query: Any) -> None:
+        """Take a warning of the server; its text may be in any language, the routine's name is not."""
+        if fields.get("R") == "SyncRepWaitForLSN":
+            self.is_unreplicated = True
+        super()._process_log_message(fields, last_query)  # type: ignore[misc]
+
+    def _refuse_unreplicated(self) -> None:
+        self.is_unreplicated = False
+        raise NotReplicatedError("The commit did not wait for the synchronous standby.")
+
+
+def is_distributed(db: Connection) -> bool:
+    """Return whether the tables are spread over several servers, so that a statement must keep to one shard."""
+    return getattr(db, "is_distributed", False) is True
+
+
+@asynccontextmanager
+async def in_transaction(db: Connection) -> AsyncIterator[None]:
+    """Run the block in the transaction that is under way, or inside BEGIN and COMMIT.
+
+    After a `TimeoutError` out of COMMIT the outcome is unknown.
+    """
+    if db.is_in_transaction():
+        yield
+        return
+    transaction = db.transaction(isolation="read_committed")
+    await transaction.start()
+    try:
+        yield
+    except (TimeoutError, asyncio.CancelledError):
+        raise  # The connection is thrown away; a ROLLBACK would wait for the frozen server once more.
+    except BaseException as error:
+        await roll_back(db, transaction, error)
+        raise
+    await transaction.commit()
 
 
 async def roll_back(db: Any, transaction: Any, error: BaseException) -> None:

@@ -15,16 +15,13 @@ import structlog
 from todo_service.config import database_tls
 from todo_service.config.database_options import DatabaseOptions
 from todo_service.config.database_url import Dsn
+from todo_service.postgres import citus, pooler
 from todo_service.postgres.connection import Connection, TimedConnection
-from todo_service.postgres.failures import describe, is_unavailable
+from todo_service.postgres.failures import describe
 
 HOST_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
-SELECT_PLAN_MODE = "SELECT current_setting('plan_cache_mode', true)"
-SELECT_LIMITS_NOT_SET = """
-    SELECT array_agg(name ORDER BY name) FROM pg_settings
-    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout') AND setting = '0'
-"""
+NEEDS_SESSIONS = "ROW_LEVEL_SECURITY needs sessions, and DATABASE_URL leads through a transaction pooler"
 
 log = structlog.get_logger()
 
@@ -34,12 +31,13 @@ class CannotConnectError(ConnectionError):
 
 
 class Connector:
-    """Opens connections to the hosts of a connection string.
+    """Opens connections to the hosts of a connection string; `first` is the index of the one that is tried first.
 
     Args:
         dsn: The connection string.
         server_settings: Session settings; those of the connection string override them. Through a pooler only the
             connection string's own and those that PgBouncer tracks are sent.
+        needs_sessions: Refuse a transaction pooler.
         on_statement: Called with the text and the seconds of each statement, in the context of the task that ran it.
     """
 
@@ -49,17 +47,53 @@ class Connector:
         *,
         server_settings: Mapping[str, str],
         on_statement: Callable[[str, float], None] | None = None,
+        needs_sessions: bool = False,
     ) -> None:
         self.pooled = dsn.pooled
+        self._prepared = dsn.prepared
+        self._needs_sessions = needs_sessions
         self._dsn = dsn
         self._server_settings = {**server_settings, **dsn.server_settings}
         self._on_statement = on_statement
         self._tls = database_tls.context(dsn)
         self._hosts: tuple[tuple[str | None, int | None], ...] = dsn.hosts or ((None, None),)
-        self._first = 0
+        self.first = 0
         self._checked = False
         self._limits_checked = "statement_timeout" not in server_settings
         self._reported: set[str] = set()
+        self._is_distributed: bool | None = None
+
+    @property
+    def host_count(self) -> int:
+        """Hosts to choose from."""
+        return len(self._hosts)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that it takes at most to open a connection, or to find that no host accepts one."""
+        return (self._dsn.connect_timeout or HOST_SECONDS) * len(self._hosts)
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether there are several hosts, of which the primary is wanted."""
+        return len(self._hosts) > 1 and self._dsn.target_session_attrs in ("read-write", "primary")
+
+    @property
+    def host_name(self) -> str | None:
+        """The host that is tried first."""
+        return self._hosts[self.first][0]
+
+    async def ask(self, index: int, query: str) -> Any:
+        """Return the value of a query to one host, whatever its role; None if it does not answer in time."""
+        try:
+            async with asyncio.timeout(HOST_SECONDS):
+                connection = await self._connect(index, "any")
+                try:
+                    return await connection.fetchval(query)
+                finally:
+                    connection.terminate()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return None
 
     async def connect(self) -> TimedConnection:
         """Open a connection to the first host that answers and fits.
@@ -75,14 +109,14 @@ class Connector:
             try:
                 connection: TimedConnection = await self._open(index, attrs)
             except asyncio.CancelledError:
-                self._first = (index + 1) % len(self._hosts)
+                self.first = (index + 1) % len(self._hosts)
                 if asyncio.get_running_loop().time() - started > HOST_SECONDS / 2:
                     self._report(describe(TimeoutError()))
                 raise
             except Exception as error:
                 failures.append(error)
             else:
-                self._first = index
+                self.first = index
                 self._report_recovery(index)
                 if self._on_statement is not None:
                     connection.on_statement = self._on_statement
@@ -95,13 +129,25 @@ class Connector:
         required = self._dsn.target_session_attrs
         for attrs in ("standby", "any") if required == "prefer-standby" else (required,):
             for step in range(len(self._hosts)):
-                yield attrs, (self._first + step) % len(self._hosts)
+                yield attrs, (self.first + step) % len(self._hosts)
 
     async def _open(self, index: int, attrs: str) -> Any:
+        connection = await self._open_checked(index, attrs)
+        if self._is_distributed is None:
+            self._is_distributed = await citus.is_present(connection)
+            if self._is_distributed and "plan_cache_mode" not in self._dsn.server_settings:
+                self._server_settings.pop("plan_cache_mode", None)
+                connection.terminate()
+                connection = await self._connect(index, attrs)
+        connection.is_distributed = self._is_distributed
+        return connection
+
+    async def _open_checked(self, index: int, attrs: str) -> Any:
         if not self.pooled:
             try:
                 connection = await self._connect(index, attrs)
-                if self._checked or await self._keeps_settings(connection):
+                plan_mode = self._server_settings.get("plan_cache_mode")
+                if self._checked or await pooler.keeps_settings(connection, plan_mode):
                     self._checked = True
                     return connection
             except asyncpg.PostgresError as error:
@@ -111,52 +157,25 @@ class Connector:
         connection = await self._connect(index, attrs)
         if not self._limits_checked:
             self._limits_checked = True
-            if not await self._check_limits(connection):
+            if not await pooler.check_limits(connection):
+                return await self._connect(index, attrs)
+        if self._prepared is None:
+            self._prepared = await pooler.keeps_statements(connection)
+            if self._prepared is not False:
+                connection.terminate()
                 return await self._connect(index, attrs)
         return connection
 
     def _on_pooler_detected(self) -> None:
+        if self._needs_sessions:
+            raise CannotConnectError(NEEDS_SESSIONS)
         if not self.pooled:
             self.pooled = True
             log.warning(
                 "database_pooler_found",
-                detail="The database is behind a transaction pooler: statements are not kept prepared and the "
-                "service's session settings are not sent. Add pgbouncer=true to DATABASE_URL to make this explicit.",
+                detail="The database is behind a transaction pooler: the service's session settings are not sent. Add "
+                "pgbouncer=true to DATABASE_URL to make this explicit.",
             )
-
-    async def _keeps_settings(self, connection: Any) -> bool:
-        """Return whether the session has the settings it was sent; a pooler drops them and breaks prepared statements.
-
-        Closes the connection otherwise.
-        """
-        try:
-            mode = await _fetch_or_close(connection, SELECT_PLAN_MODE)
-        except asyncpg.InvalidSQLStatementNameError:  # it was prepared on another one; this is closed
-            return False
-        if mode is None or mode == self._server_settings.get("plan_cache_mode", mode):
-            return True
-        connection.terminate()
-        return False
-
-    async def _check_limits(self, connection: Any) -> bool:
-        """Log the time limits that the database does not enforce, since through a pooler ours are not sent.
-
-        Returns False, with the connection closed, if it does not answer; a busy pooler is no reason to go without.
-        """
-        try:
-            limits = await _fetch_or_close(connection, SELECT_LIMITS_NOT_SET)
-        except Exception as error:
-            if not is_unavailable(error):
-                raise
-            return False
-        if limits:
-            log.warning(
-                "database_limits_not_in_force",
-                limits=limits,
-                detail="Through a transaction pooler the service cannot set them, and a statement it has given up may "
-                "go on in the database. Set them on the role: ALTER ROLE … SET statement_timeout = '3s'.",
-            )
-        return True
 
     async def _connect(self, index: int, attrs: str) -> Any:
         host, port = self._hosts[index]
@@ -178,8 +197,10 @@ class Connector:
             "timeout": dsn.connect_timeout or HOST_SECONDS,
             "connection_class": TimedConnection,
         }
-        if self.pooled:
+        if self.pooled and not self._prepared:
             arguments["statement_cache_size"] = 0
+        elif dsn.statement_cache_size is not None:
+            arguments["statement_cache_size"] = dsn.statement_cache_size
         return await asyncpg.connect(**arguments)
 
     def _report(self, reason: str) -> None:
@@ -192,15 +213,6 @@ class Connector:
         if self._reported:
             self._reported.clear()
             log.info("database_reachable_again", host=self._hosts[index][0])
-
-
-async def _fetch_or_close(connection: Any, query: str) -> Any:
-    """Return the value of a query; close the connection if there is none in time."""
-    try:
-        return await connection.fetchval(query, timeout=HOST_SECONDS)
-    except BaseException:
-        connection.terminate()
-        raise
 
 
 @asynccontextmanager

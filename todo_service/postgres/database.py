@@ -18,12 +18,14 @@ from todo_service.config.database_options import DatabaseOptions
 from todo_service.limits.fair_share import PerUserSemaphore
 from todo_service.observability.metrics import Metrics
 from todo_service.observability.request_record import RECORD
-from todo_service.postgres.connection import Connection, Deadline, Deadlines, roll_back
+from todo_service.postgres import row_security
+from todo_service.postgres.connection import Connection, Deadline, Deadlines, in_transaction
 from todo_service.postgres.connector import CLOSE_SECONDS, CannotConnectError, Connector
 from todo_service.postgres.failures import FAILOVER_STATES, is_unavailable
 from todo_service.postgres.pool import ConnectionPool, PooledConnection
+from todo_service.postgres.primary_watch import PrimaryWatch
+from todo_service.postgres.row_security import NO_OWNERS, Owners
 
-CANCEL_SECONDS = 0.2
 SELECT_ONE = "SELECT 1"
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED;"
 OWN_STATEMENTS = {SELECT_ONE: "ping", BEGIN: "begin", "COMMIT;": "commit", "ROLLBACK;": "rollback"}
@@ -52,11 +54,14 @@ class Database:
         self._metrics = metrics or Metrics()
         self._names = OWN_STATEMENTS | dict(statement_names or {})
         self._connector = Connector(
-            options.dsn, server_settings=options.server_settings, on_statement=self._on_statement
+            options.dsn,
+            server_settings=options.server_settings,
+            on_statement=self._on_statement,
+            needs_sessions=options.row_level_security,
         )
         self._pool: ConnectionPool | None = None
         self._floor_task: asyncio.Task[None] | None = None
-        self._abandoned: set[asyncio.Task[None]] = set()
+        self._primary = PrimaryWatch(self._connector)
         self._deadlines = Deadlines()
         self._shares = PerUserSemaphore(max(1, options.pool_max // 2))
         self.longest_statement = options.statement_timeout  # seconds
@@ -72,6 +77,7 @@ class Database:
         self._pool = ConnectionPool(
             self._connector.connect, max_size=self._options.pool_max, recycle=self._options.recycle
         )
+        self._primary.open(self._pool.expire)
         await self._check_one(self._options.acquire_timeout)
         if self._options.pool_min:
             self._floor_task = asyncio.create_task(self._keep_floor(), name="database floor")
@@ -81,9 +87,7 @@ class Database:
         if self._floor_task is not None:
             self._floor_task.cancel()
             await asyncio.wait([self._floor_task])
-            self._floor_task = None
-        if self._abandoned:
-            await asyncio.wait(self._abandoned)
+        await self._primary.close()
         pool, self._pool = self._pool, None
         if pool is not None:
             try:
@@ -101,30 +105,24 @@ class Database:
         `deadline` of a request that has waited for the database before; `beyond` opens one more if none is idle.
         """
         record, seconds = RECORD.get(), self.longest if until is None else until - time.monotonic()
-        return _Loan(self, self._options.acquire_timeout, seconds, record.user_id if record else None, beyond)
+        user_id, scope = (record.user_id, record.owners) if record else (None, None)
+        loan = _Loan(self, self._options.acquire_timeout, seconds, user_id, scope)
+        loan.beyond = beyond
+        return loan
 
     def deadline(self) -> float:
         """Return the moment until which a request of now may wait for the database."""
         return time.monotonic() + self.longest
 
-    def shared_connection(self, seconds: float) -> AbstractAsyncContextManager[Connection]:
+    def shared_connection(self, seconds: float, owners: Owners) -> AbstractAsyncContextManager[Connection]:
         """Borrow a connection for the requests of several users, for at most `seconds`."""
-        return _Loan(self, self._options.acquire_timeout, seconds, None)
+        return _Loan(self, self._options.acquire_timeout, seconds, None, owners)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Borrow a connection inside BEGIN and COMMIT. After a `TimeoutError` out of COMMIT the outcome is unknown."""
-        async with self.connection() as db:
-            transaction = db.transaction(isolation="read_committed")
-            await transaction.start()
-            try:
-                yield db
-            except (TimeoutError, asyncio.CancelledError):
-                raise  # The connection is thrown away; a ROLLBACK would wait for the frozen server once more.
-            except BaseException as error:
-                await roll_back(db, transaction, error)
-                raise
-            await transaction.commit()
+        async with self.connection() as db, in_transaction(db):
+            yield db
 
     async def ping(self) -> bool:
         """Return whether PostgreSQL answers one round trip within the acquire timeout."""
@@ -132,21 +130,8 @@ class Database:
 
     def measure_pool(self) -> None:
         """Set the gauges of the pool."""
-        if (pool := self._pool) is not None:
-            self._metrics.pool_size.set(pool.size)
-            self._metrics.pool_free.set(pool.idle)
-            self._metrics.pool_waiters.set(pool.waiting)
-
-    def _abandon(self, pool: ConnectionPool, pooled: PooledConnection) -> None:
-        """Throw a connection away in the background: waiting for its cancellation would double the caller's wait."""
-
-        async def drop() -> None:
-            await asyncio.sleep(CANCEL_SECONDS)  # asyncpg's cancel request leaves meanwhile
-            pool.discard(pooled)
-
-        task = asyncio.create_task(drop(), name="database abandoned connection")
-        self._abandoned.add(task)
-        task.add_done_callback(self._abandoned.discard)
+        if self._pool is not None:
+            self._metrics.set_pool(self._pool.size, self._pool.idle, self._pool.waiting)
 
     async def _check_one(self, seconds: float) -> bool:
         try:
@@ -160,10 +145,8 @@ class Database:
 
     async def _keep_floor(self) -> None:
         """Keep `pool_min` connections open and checked, so that no request pays for opening one."""
-        hosts = max(1, len(self._options.dsn.hosts))
-        patience = (self._options.dsn.connect_timeout or 1.0) * hosts + self._options.statement_timeout
-        longest_pause = self._options.recycle / 2
-        pause = 0.0
+        patience = self._options.statement_timeout + self._connector.patience
+        longest_pause, pause = self._options.recycle / 2, 0.0
         while True:
             await asyncio.sleep(pause)
             alive = all(await asyncio.gather(*(self._check_one(patience) for _ in range(self._options.pool_min))))
@@ -185,15 +168,16 @@ class _Loan(Deadline):
     Its deadline is that of the wait for a connection, then that of the whole block, and meanwhile of each statement.
     """
 
-    __slots__ = ("_acquire_seconds", "_beyond", "_database", "_pool", "_pooled", "_seconds", "_user")
+    __slots__ = ("_acquire_seconds", "_database", "_owners", "_pool", "_pooled", "_seconds", "_user", "beyond")
 
     _pool: ConnectionPool
 
     def __init__(
-        self, database: Database, acquire_seconds: float, seconds: float, user: str | None, beyond: bool = False
+        self, database: Database, acquire_seconds: float, seconds: float, user: str | None, owners: Owners = NO_OWNERS
     ) -> None:
         super().__init__(database._deadlines)
-        self._beyond = beyond
+        self._owners = owners
+        self.beyond = False
         self._database = database
         self._acquire_seconds = acquire_seconds
         self._seconds = seconds
@@ -210,7 +194,7 @@ class _Loan(Deadline):
             if not database._shares.take(self._user):
                 await database._shares.acquire(self._user)
             try:
-                pooled = self._pool.take_idle() or await self._pool.acquire(beyond=self._beyond)
+                pooled = self._pool.take_idle() or await self._pool.acquire(beyond=self.beyond)
             except BaseException:
                 database._shares.release(self._user)
                 raise
@@ -221,6 +205,12 @@ class _Loan(Deadline):
             database._metrics.acquire.observe(time.monotonic() - began)
         self._pooled = pooled
         self.due = began + self._seconds
+        if database._options.row_level_security and pooled.connection.owners != self._owners:
+            try:
+                await row_security.narrow(pooled.connection, self._owners)
+            except BaseException as error:
+                await self.__aexit__(type(error), error, None)
+                raise
         return pooled.connection
 
     async def __aexit__(
@@ -232,7 +222,8 @@ class _Loan(Deadline):
                 self._pool.release(self._pooled)
             elif isinstance(error, TimeoutError | asyncio.CancelledError):
                 self._deadlines.remove(self)  # else it could cancel the next line
-                self._database._abandon(self._pool, self._pooled)
+                self._pool.abandon(self._pooled)
+                self._database._primary.doubt(timed_out=self._is_overdue)
                 await asyncio.sleep(0)  # asyncpg opens its cancel request
             else:
                 if isinstance(error, asyncpg.PostgresError) and error.sqlstate in FAILOVER_STATES:

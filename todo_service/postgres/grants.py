@@ -7,7 +7,8 @@ from todo_service.postgres.migrations import MigrationError
 
 WRITE = "SELECT, INSERT, UPDATE, DELETE"
 FEWER = {
-    "audit_log": "SELECT, INSERT",  # an entry cannot be changed by the service
+    "audit_log": "SELECT, INSERT, UPDATE (sequence, seal)",  # the service seals an entry and cannot change it
+    "token_epochs": "SELECT",
     "schema_migrations": "SELECT",
     "user_sessions": "SELECT",  # an auth server's
 }
@@ -27,6 +28,30 @@ SELECT_READABLE = """
 SELECT has_schema_privilege($1, pg_namespace.oid, 'USAGE') AND has_table_privilege($1, pg_class.oid, 'SELECT')
 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE nspname = coalesce(nullif($2, ''), current_schema()) AND relname = $3"""
+
+
+SELECT_CREATION = """
+SELECT format(
+    '%s ROLE %I LOGIN PASSWORD %L',
+    CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = $1::text) THEN 'ALTER' ELSE 'CREATE' END, $1::text, $2::text
+)"""
+
+
+async def create_role(db: Connection, role: str, password: str) -> None:
+    """Create a role that can connect with this password, or give it this password if it is there."""
+    await db.execute(await db.fetchval(SELECT_CREATION, role, password))
+
+
+# Not the owner, whose own rights are in the list too once any role was granted some.
+SELECT_SERVING = """
+SELECT DISTINCT pg_get_userbyid(acl.grantee) AS role FROM pg_class, aclexplode(relacl) AS acl
+WHERE pg_class.oid = to_regclass('tasks') AND acl.privilege_type = 'INSERT'
+    AND acl.grantee NOT IN (0, relowner) AND pg_has_role(relowner, 'USAGE')"""
+
+
+async def serving_roles(db: Connection) -> list[str]:
+    """Return the roles that may write tasks and do not own them, if this connection's role does."""
+    return [row["role"] for row in await db.fetch(SELECT_SERVING)]
 
 
 async def grant(db: Connection, role: str, tables: Collection[str], *, session_table: str) -> set[str]:

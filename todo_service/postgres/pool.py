@@ -15,6 +15,7 @@ import asyncpg
 
 from todo_service.postgres.connection import TimedConnection
 
+CANCEL_SECONDS = 0.2
 MAX_USES = 50_000  # a backend grows with its cached plans
 
 
@@ -81,8 +82,9 @@ class ConnectionPool:
                 return pooled
         else:
             self._size += 1
+        generation = self._generation  # before: one that is being opened expires too
         try:
-            pooled = PooledConnection(await self._connect(), self._generation)
+            pooled = PooledConnection(await self._connect(), generation)
         except BaseException:
             self._pass_on(None)
             raise
@@ -103,6 +105,10 @@ class ConnectionPool:
         """Close a borrowed connection by force."""
         self._borrowed.discard(pooled)
         self._discard(pooled)
+
+    def abandon(self, pooled: PooledConnection) -> None:
+        """Close a borrowed connection in a moment, when asyncpg's cancel request has left: the caller does not wait."""
+        asyncio.get_running_loop().call_later(CANCEL_SECONDS, self.discard, pooled)
 
     def expire(self) -> None:
         """Close the idle connections now, and those in use when they are returned."""

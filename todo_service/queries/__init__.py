@@ -4,6 +4,8 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 
+from todo_service.queries.expiry import UpToMoment
+
 
 def statement_names() -> dict[str, str]:
     """Return every SQL text of this room with its name for logs and metrics, such as `tasks.insert`."""
@@ -21,5 +23,7 @@ def _texts(constant: object) -> Iterator[tuple[str, str]]:
     """Yield a statement, or each variant of one with the suffix of its name."""
     if isinstance(constant, str):
         yield "", constant
+    elif isinstance(constant, UpToMoment):
+        yield from ((f" {variant}", sql) for variant, sql in constant._asdict().items())
     elif isinstance(constant, Mapping):
         yield from ((f" {variant}", sql) for variant, sql in constant.items())

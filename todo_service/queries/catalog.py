@@ -6,25 +6,26 @@ from dataclasses import dataclass
 from todo_service.postgres.connection import Connection
 
 _MADE_BY_US = "made by todo-service"  # the comment of migration 0008
-_OFTEN_SHARED = "user_sessions"
+_AUTH_SERVERS = "user_sessions"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: its name, and its quoted name with the schema.
+    """A table: its name, its schema, and its quoted name with the schema.
 
     `is_shared` marks a table that an auth server created, which is not ours to copy or drop.
     """
 
     name: str
+    schema: str
     qualified: str
     is_shared: bool
 
 
 SELECT_TABLES = f"""
 SELECT
-    class.relname, format('%I.%I', space.nspname, class.relname),
-    class.relname = '{_OFTEN_SHARED}' AND obj_description(class.oid, 'pg_class') IS DISTINCT FROM '{_MADE_BY_US}'
+    class.relname, space.nspname, format('%I.%I', space.nspname, class.relname),
+    class.relname = '{_AUTH_SERVERS}' AND obj_description(class.oid, 'pg_class') IS DISTINCT FROM '{_MADE_BY_US}'
 FROM pg_class AS class JOIN pg_namespace AS space ON space.oid = class.relnamespace
 WHERE class.oid IN (SELECT to_regclass(quote_ident(name)) FROM unnest($1::text[]) AS wanted (name))
 ORDER BY class.relname"""
@@ -52,21 +53,9 @@ async def update_lock_timeout(db: Connection) -> None:
     await db.execute(SET_LOCK_TIMEOUT)
 
 
-SELECT_SEARCH_PATH = "SELECT current_setting('search_path')"
-
-
-async def select_search_path(db: Connection) -> str:
-    """Return the schemas in which unqualified names are looked up."""
-    path: str = await db.fetchval(SELECT_SEARCH_PATH)
-    return path
-
-
-UPDATE_SEARCH_PATH = "SELECT set_config('search_path', $1, true)"
-
-
-async def update_search_path(db: Connection, path: str) -> None:
-    """Set the search path until the transaction ends."""
-    await db.execute(UPDATE_SEARCH_PATH, path)
+def may_be_shared(name: str) -> bool:
+    """Return whether an auth server makes a table of this name too."""
+    return name == _AUTH_SERVERS
 
 
 async def drop(db: Connection, *, tables: Collection[Table]) -> None:

@@ -1,9 +1,10 @@
 """`task_clocks`: each user's change counter and number of tasks. Only changes of tasks and new epochs raise it."""
 
-from collections.abc import Collection
+import secrets
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from todo_service.postgres.connection import Connection
+from todo_service.postgres.connection import Connection, is_distributed
 from todo_service.queries.task_lists import Stamp
 
 SELECT_VERSION = "SELECT version FROM task_clocks WHERE user_id = $1"
@@ -16,11 +17,15 @@ async def select_version(db: Connection, *, owner_id: str) -> int | None:
 
 
 SELECT_STAMPS = "SELECT user_id, epoch, version FROM task_clocks WHERE user_id = ANY ($1::text[])"
+SELECT_STAMP = "SELECT user_id, epoch, version FROM task_clocks WHERE user_id = $1"
 
 
 async def select_stamps(db: Connection, owner_ids: Collection[str]) -> dict[str, Stamp]:
     """Return the stamp of each of these users' tasks; a user without a row has none."""
-    rows = await db.fetch(SELECT_STAMPS, list(owner_ids))
+    if is_distributed(db):
+        rows = [row for owner_id in owner_ids for row in await db.fetch(SELECT_STAMP, owner_id)]
+    else:
+        rows = await db.fetch(SELECT_STAMPS, list(owner_ids))
     return {row[0]: Stamp(row[1], row[2]) for row in rows}
 
 
@@ -42,23 +47,6 @@ async def lock(db: Connection, *, owner_id: str) -> int | None:
     return version
 
 
-# The update changes nothing: it locks a clock that another transaction has created meanwhile.
-LOCK_FIRST = """
-WITH newcomer AS (
-    INSERT INTO users (id, email) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id
-)
-INSERT INTO task_clocks AS clock (user_id, version, task_count)
-SELECT $1, 0, 0 FROM (SELECT count(*) FROM newcomer) AS made
-ON CONFLICT (user_id) DO UPDATE SET version = clock.version
-RETURNING clock.version"""
-
-
-async def lock_first(db: Connection, *, owner_id: str, email: str | None) -> int:
-    """Lock as `lock` does, for an owner without a row: it is created with this email."""
-    version: int = await db.fetchval(LOCK_FIRST, owner_id, email)
-    return version
-
-
 COUNT_CLOCKS = "SELECT count(user_id) FROM task_clocks"
 
 
@@ -71,22 +59,23 @@ async def count_clocks(db: Connection) -> int:
 # More than the changes of one user that a restore can lose, so that no version is assigned twice.
 _LEAP = 1_000_000
 
+SELECT_OWNERS = "SELECT user_id FROM task_clocks WHERE user_id > $1 ORDER BY user_id LIMIT $2::bigint"
 UPDATE_EPOCHS = f"""
-WITH renewed AS (
-    UPDATE task_clocks SET epoch = DEFAULT, version = version + {_LEAP}
-    WHERE user_id = ANY (ARRAY (SELECT user_id FROM task_clocks WHERE user_id > $1 ORDER BY user_id LIMIT $2))
-    RETURNING user_id
-)
-SELECT count(user_id), max(user_id) FROM renewed"""
+UPDATE task_clocks
+SET epoch = hashtextextended(user_id, $2) & 9007199254740991, version = version + {_LEAP}
+WHERE user_id = ANY ($1::text[])"""
 
 
 async def update_epochs(db: Connection, *, after: str, at_most: int) -> tuple[int, str | None]:
-    """Draw new epochs for the first clocks after this user's, and raise their versions by a million.
+    """Draw new epochs (of 53 bits) for the first clocks after this user's, and raise their versions by a million.
 
     No version that was assigned to a lost change is assigned again. Returns the number of clocks and the last user.
     """
-    [(count, last)] = await db.fetch(UPDATE_EPOCHS, after, at_most)
-    return count, last
+    owner_ids = [row[0] for row in await db.fetch(SELECT_OWNERS, after, at_most)]
+    if not owner_ids:
+        return 0, None
+    await db.execute(UPDATE_EPOCHS, owner_ids, secrets.randbits(63))
+    return len(owner_ids), owner_ids[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +93,39 @@ class Totals:
     ahead: int
 
 
+COUNT_USERS = "SELECT count(id) FROM users"
 SELECT_TOTALS = """
-WITH held AS (
-    SELECT user_id, count(id) AS tasks, max(version) AS newest FROM tasks GROUP BY user_id
+WITH batch AS MATERIALIZED (
+    SELECT user_id, version, task_count FROM task_clocks WHERE user_id > $1 ORDER BY user_id LIMIT $2::bigint
+), held AS (
+    SELECT user_id, count(id) AS tasks, max(version) AS newest FROM tasks
+    WHERE user_id > $1 AND user_id <= (SELECT max(user_id) FROM batch) GROUP BY user_id
 ), buried AS (
-    SELECT user_id, max(version) AS newest FROM task_tombstones GROUP BY user_id
+    SELECT user_id, max(version) AS newest FROM task_tombstones
+    WHERE user_id > $1 AND user_id <= (SELECT max(user_id) FROM batch) GROUP BY user_id
 )
 SELECT
-    (SELECT count(id) FROM users),
-    coalesce(sum(held.tasks), 0)::bigint,
+    count(clock.user_id), max(clock.user_id), coalesce(sum(held.tasks), 0)::bigint,
     count(clock.user_id) FILTER (WHERE clock.task_count <> coalesce(held.tasks, 0)),
     count(clock.user_id) FILTER (WHERE greatest(held.newest, buried.newest) > clock.version)
-FROM task_clocks AS clock
+FROM batch AS clock
 LEFT JOIN held ON held.user_id = clock.user_id
 LEFT JOIN buried ON buried.user_id = clock.user_id"""
 
 
-async def select_totals(db: Connection) -> Totals:
-    """Count everything and compare it with the clocks. Reads every task, so only for an operator."""
-    row = await db.fetchrow(SELECT_TOTALS)
-    assert row is not None
-    return Totals(*row)
+async def select_totals(
+    db: Connection, *, at_once: int = 10_000, report: Callable[[int], None] = lambda _: None
+) -> Totals:
+    """Count everything and compare it with the clocks. Reads every task, so only for an operator.
+
+    Args:
+        at_once: The users of one statement.
+        report: Called with the number of users of each statement.
+    """
+    tasks = miscounted = ahead = 0
+    last: str | None = ""
+    while last is not None:
+        [(count, last, *found)] = await db.fetch(SELECT_TOTALS, last, at_once)
+        tasks, miscounted, ahead = tasks + found[0], miscounted + found[1], ahead + found[2]
+        report(count)
+    return Totals(await db.fetchval(COUNT_USERS), tasks, miscounted, ahead)

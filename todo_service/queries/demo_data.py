@@ -1,7 +1,7 @@
 """Accounts and tasks for demonstrations: many at once, by COPY, with clocks that agree with them."""
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import NamedTuple
@@ -22,22 +22,16 @@ class DemoUser(NamedTuple):
     updated_at: datetime
 
 
-SELECT_TAKEN = "SELECT email_key FROM users WHERE email_key = ANY ($1::text[])"
-
-
-async def select_taken(db: Connection, *, email_keys: Collection[str]) -> set[str]:
-    """Return those of these email keys that have an account."""
-    return {row[0] for row in await db.fetch(SELECT_TAKEN, list(email_keys))}
-
-
 async def copy(db: Connection, *, users: Sequence[DemoUser], tasks: Sequence[tuple[TaskRow, ...]]) -> None:
     """Store accounts, each with its tasks, in the caller's transaction.
 
     The versions of a user's tasks are 1, 2, 3 and so on.
 
     Raises:
-        asyncpg.UniqueViolationError: An email has an account (`users_email_key_unique`).
+        asyncpg.UniqueViolationError: An email has an account (`account_emails_pkey`).
     """
+    emails = [(user.email_key, user.id) for user in users]
+    await db.copy_records_to_table("account_emails", records=emails, columns=("email_key", "user_id"))
     await db.copy_records_to_table("users", records=users, columns=DemoUser._fields)
     clocks = [(user.id, len(own), len(own)) for user, own in zip(users, tasks, strict=True)]
     await db.copy_records_to_table("task_clocks", records=clocks, columns=("user_id", "version", "task_count"))

@@ -6,11 +6,11 @@ request waits on the row until that transaction ends.
 
 from dataclasses import dataclass
 
-from asyncpg import Record
-
-from todo_service.postgres.connection import Connection
+from todo_service.postgres.connection import Connection, is_distributed
+from todo_service.queries.expiry import delete_up_to_moment, up_to_moment
 
 _EXPIRED = "kept.created_at < statement_timestamp() - interval '24 hours'"
+_REPLACED = "excluded.created_at - kept.created_at > interval '24 hours'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class Claim:
 
 _OR_FIND = f"""
 ON CONFLICT (user_id, key) DO UPDATE SET
-    fingerprint = CASE WHEN {_EXPIRED} THEN excluded.fingerprint ELSE kept.fingerprint END,
-    created_at = CASE WHEN {_EXPIRED} THEN excluded.created_at ELSE kept.created_at END,
-    status = CASE WHEN {_EXPIRED} THEN NULL ELSE kept.status END,
-    headers = CASE WHEN {_EXPIRED} THEN NULL ELSE kept.headers END,
-    body = CASE WHEN {_EXPIRED} THEN NULL ELSE kept.body END
+    fingerprint = CASE WHEN {_REPLACED} THEN excluded.fingerprint ELSE kept.fingerprint END,
+    created_at = CASE WHEN {_REPLACED} THEN excluded.created_at ELSE kept.created_at END,
+    status = CASE WHEN {_REPLACED} THEN NULL ELSE kept.status END,
+    headers = CASE WHEN {_REPLACED} THEN NULL ELSE kept.headers END,
+    body = CASE WHEN {_REPLACED} THEN NULL ELSE kept.body END
 RETURNING fingerprint, status, headers, body"""
 
 # The user's row is locked before the key's, as in a deletion, so that the two never deadlock: an expired key is reused
@@ -48,42 +48,50 @@ INSERT INTO idempotency_keys AS kept (user_id, key, fingerprint, created_at)
 SELECT id, $2, $3, statement_timestamp() FROM users WHERE id = $1 FOR KEY SHARE
 {_OR_FIND}"""
 
-
-async def claim(db: Connection, *, user_id: str, key: str, fingerprint: bytes) -> Claim | None:
-    """Claim a key, or return its contents; None if there is no such user. Needs the transaction of the change."""
-    return _claim(await db.fetchrow(CLAIM, user_id, key, fingerprint))
-
-
-CLAIM_FIRST = f"""
-WITH newcomer AS (
-    INSERT INTO users (id, email) VALUES ($1, $4) ON CONFLICT DO NOTHING RETURNING id
-), held AS MATERIALIZED (
-    SELECT id FROM users WHERE id = $1 FOR KEY SHARE
-)
+# The same by two statements, each of one shard.
+LOCK_USER = "SELECT true FROM users WHERE id = $1 FOR KEY SHARE"
+CLAIM_ROW = f"""
 INSERT INTO idempotency_keys AS kept (user_id, key, fingerprint, created_at)
-SELECT $1, $2, $3, statement_timestamp()
-FROM (SELECT count(*) FROM newcomer) AS made, (SELECT count(*) FROM held) AS here
+VALUES ($1, $2, $3, statement_timestamp())
 {_OR_FIND}"""
 
 
-async def claim_first(db: Connection, *, user_id: str, email: str | None, key: str, fingerprint: bytes) -> Claim | None:
-    """Claim a key as `claim` does, for a user without a row: it is created with this email."""
-    return _claim(await db.fetchrow(CLAIM_FIRST, user_id, key, fingerprint, email))
-
-
-def _claim(row: Record | None) -> Claim | None:
+async def claim(db: Connection, *, user_id: str, key: str, fingerprint: bytes) -> Claim | None:
+    """Claim a key, or return its contents; None if there is no such user. Needs the transaction of the change."""
+    if not is_distributed(db):
+        row = await db.fetchrow(CLAIM, user_id, key, fingerprint)
+    elif await db.fetchval(LOCK_USER, user_id):
+        row = await db.fetchrow(CLAIM_ROW, user_id, key, fingerprint)
+    else:
+        row = None
     if row is None:
         return None
-    fingerprint, status, headers, body = row
-    return Claim(fingerprint, None if status is None else Answer(status, headers, body))
+    first_fingerprint, status, headers, body = row
+    return Claim(first_fingerprint, None if status is None else Answer(status, headers, body))
 
 
-STORE = "UPDATE idempotency_keys SET status = $3, headers = $4, body = $5 WHERE user_id = $1 AND key = $2"
+STORE = f"""
+UPDATE idempotency_keys SET status = $3, headers = $4, body = $5
+WHERE user_id = $1 AND key = $2 AND $6::bigint >= octet_length($5::bytea) + (
+    SELECT coalesce(sum(octet_length(body)), 0) FROM idempotency_keys AS kept WHERE user_id = $1 AND NOT {_EXPIRED}
+)
+RETURNING true"""
 
 
-async def store(db: Connection, *, user_id: str, key: str, answer: Answer) -> None:
-    """Store the answer under the key that was claimed in this transaction."""
-    await db.execute(STORE, user_id, key, answer.status, answer.headers, answer.body)
+async def store(db: Connection, *, user_id: str, key: str, answer: Answer, at_most: int) -> bool:
+    """Store the answer under the key that was claimed in this transaction.
+
+    False if the user's answers would take more than `at_most` bytes together.
+    """
+    return await db.fetchval(STORE, user_id, key, answer.status, answer.headers, answer.body, at_most) is True
+
+
+RELEASE = "DELETE FROM idempotency_keys WHERE user_id = $1 AND key = $2"
+
+
+async def release(db: Connection, *, user_id: str, key: str) -> None:
+    """Give back the key that was claimed in this transaction."""
+    await db.execute(RELEASE, user_id, key)
 
 
 COUNT_EXPIRED = f"SELECT count(user_id) FROM idempotency_keys AS kept WHERE {_EXPIRED}"
@@ -105,9 +113,12 @@ WITH expired AS MATERIALIZED (
     RETURNING 1
 )
 SELECT count(*) FROM gone"""
+UP_TO_MOMENT = up_to_moment("idempotency_keys", "created_at", _EXPIRED)
 
 
 async def delete_expired(db: Connection, *, at_most: int) -> int:
     """Delete the oldest expired keys, skipping locked ones, and return their number."""
+    if is_distributed(db):
+        return await delete_up_to_moment(db, UP_TO_MOMENT, at_most=at_most)
     count: int = await db.fetchval(DELETE_EXPIRED, at_most)
     return count

@@ -5,24 +5,29 @@ created at that moment.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
-from todo_service.postgres.connection import Connection
+from todo_service.postgres.connection import Connection, in_transaction, is_distributed
+from todo_service.queries.expiry import delete_up_to_moment, up_to_moment
 from todo_service.queries.users import USER_COLUMNS, UserRow
 
+LOCK_GENERATION = "SELECT true FROM users WHERE id = $1 AND generation = $2 AND is_active FOR SHARE"
 INSERT = """
 INSERT INTO refresh_tokens (token_hash, user_id, family_id, expires_at)
-SELECT $1, id, $3, clock_timestamp() + $4 * interval '1 s'
-FROM users WHERE id = $2 AND generation = $5 AND is_active
-FOR SHARE
-RETURNING true"""
+VALUES ($1, $2, $3, statement_timestamp() + $4 * interval '1 s')"""
 
 
 async def insert(
     db: Connection, *, token_hash: bytes, user_id: str, family_id: UUID, lifetime: int, generation: int
 ) -> bool:
-    """Start a session that ends `lifetime` seconds from now; False if the user's sessions were ended meanwhile."""
-    return await db.fetchval(INSERT, token_hash, user_id, family_id, lifetime, generation) is True
+    """Start a session that ends `lifetime` seconds from now; False if the user's sessions were ended meanwhile. Needs a
+    transaction.
+    """
+    if not await db.fetchval(LOCK_GENERATION, user_id, generation):
+        return False
+    await db.execute(INSERT, token_hash, user_id, family_id, lifetime)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +49,12 @@ ROTATE = f"""
 WITH presented AS MATERIALIZED (
     SELECT token.family_id, token.expires_at, token.used_at, {USER_COLUMNS.of("users")}
     FROM refresh_tokens AS token JOIN users ON users.id = token.user_id
-    WHERE token.token_hash = $1 AND token.expires_at > clock_timestamp() AND users.is_active
+    WHERE token.token_hash = $1 AND token.user_id = coalesce($5, token.user_id)
+        AND token.expires_at > clock_timestamp() AND users.is_active
     FOR NO KEY UPDATE OF users, token
 ), used AS (
     UPDATE refresh_tokens AS token SET used_at = clock_timestamp()
-    FROM presented WHERE token.token_hash = $1 AND presented.used_at IS NULL
+    FROM presented WHERE token.token_hash = $1 AND token.user_id = presented.id AND presented.used_at IS NULL
 ), successor AS (
     INSERT INTO refresh_tokens (token_hash, user_id, family_id, expires_at)
     SELECT $2, id, family_id, expires_at FROM presented WHERE used_at IS NULL
@@ -65,7 +71,13 @@ FROM presented"""
 
 
 async def rotate(
-    db: Connection, *, token_hash: bytes, successor: bytes, possible_successors: list[bytes], reuse_seconds: float
+    db: Connection,
+    *,
+    user_id: str | None,
+    token_hash: bytes,
+    successor: bytes,
+    possible_successors: list[bytes],
+    reuse_seconds: float,
 ) -> Rotation | None:
     """Use a token.
 
@@ -74,24 +86,66 @@ async def rotate(
     None if the token is unknown, expired, ended, or belongs to an inactive user.
 
     Args:
+        user_id: The token is this user's; None for any, which only one server can find.
         possible_successors: The hashes that the first use may have created, one for each key of the server.
     """
-    row = await db.fetchrow(ROTATE, token_hash, successor, possible_successors, reuse_seconds)
+    if user_id is not None and is_distributed(db):
+        async with in_transaction(db):
+            return await _rotate_by_steps(db, user_id, token_hash, successor, possible_successors, reuse_seconds)
+    row = await db.fetchrow(ROTATE, token_hash, successor, possible_successors, reuse_seconds, user_id)
     if row is None:
         return None
     family_id, successor_hash, *user = row
     return Rotation(family_id, successor_hash, UserRow(*user))
 
 
+# The same by steps, each a statement of one shard.
+LOCK_ACTIVE = f"SELECT statement_timestamp(), {USER_COLUMNS} FROM users WHERE id = $1 AND is_active FOR NO KEY UPDATE"
+UPDATE_USED = """
+UPDATE refresh_tokens SET used_at = coalesce(used_at, $3)
+WHERE token_hash = $1 AND user_id = $2 AND expires_at > $3
+RETURNING family_id, expires_at, used_at"""
+INSERT_SUCCESSOR = """
+INSERT INTO refresh_tokens (token_hash, user_id, family_id, expires_at) VALUES ($1, $2, $3, $4)"""
+SELECT_SUCCESSOR = "SELECT token_hash FROM refresh_tokens WHERE token_hash = ANY ($1::bytea[]) AND user_id = $2 LIMIT 1"
+
+
+async def _rotate_by_steps(
+    db: Connection,
+    user_id: str,
+    token_hash: bytes,
+    successor: bytes,
+    possible_successors: list[bytes],
+    reuse_seconds: float,
+) -> Rotation | None:
+    found = await db.fetchrow(LOCK_ACTIVE, user_id)
+    if found is None:
+        return None
+    moment, *columns = found
+    row = await db.fetchrow(UPDATE_USED, token_hash, user_id, moment)
+    if row is None:
+        return None
+    (family_id, expires_at, used_at), user = row, UserRow(*columns)
+    if used_at == moment:
+        await db.execute(INSERT_SUCCESSOR, successor, user_id, family_id, expires_at)
+        return Rotation(family_id, successor, user)
+    if used_at <= moment - timedelta(seconds=reuse_seconds):
+        return Rotation(family_id, None, user)
+    kept = await db.fetchval(SELECT_SUCCESSOR, possible_successors, user_id)
+    return Rotation(family_id, kept or successor, user)
+
+
 LOCK_USER = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
-DELETE_FAMILY = "DELETE FROM refresh_tokens WHERE user_id = $1 AND family_id = $2"
+DELETE_FAMILY = "DELETE FROM refresh_tokens WHERE user_id = $1 AND family_id = $2 RETURNING true"
+INSERT_ENDED = "INSERT INTO ended_sessions (user_id, session_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 DELETE_OTHERS = "DELETE FROM refresh_tokens WHERE user_id = $1 AND family_id IS DISTINCT FROM $2"
 
 
 async def delete_family(db: Connection, *, user_id: str, family_id: UUID) -> None:
-    """End one session. Needs a transaction."""
+    """End one session with its access tokens. Needs a transaction."""
     await db.execute(LOCK_USER, user_id)
-    await db.execute(DELETE_FAMILY, user_id, family_id)
+    if await db.fetch(DELETE_FAMILY, user_id, family_id):
+        await db.execute(INSERT_ENDED, user_id, family_id)
 
 
 async def delete_others(db: Connection, *, user_id: str, family_id: UUID | None) -> None:
@@ -99,24 +153,42 @@ async def delete_others(db: Connection, *, user_id: str, family_id: UUID | None)
     await db.execute(DELETE_OTHERS, user_id, family_id)
 
 
-SELECT_FAMILY = "SELECT user_id, family_id FROM refresh_tokens WHERE token_hash = $1"
+DELETE_ALL = "DELETE FROM refresh_tokens WHERE user_id IS NOT NULL"
+
+
+async def delete_all(db: Connection) -> None:
+    """End every session of every user; their access tokens need a new epoch besides."""
+    await db.execute(DELETE_ALL)
+
+
+SELECT_FAMILY = "SELECT family_id FROM refresh_tokens WHERE token_hash = $1 AND user_id = $2"
 SELECT_CURRENT_FAMILY = f"""{SELECT_FAMILY} AND expires_at > clock_timestamp()
-    AND (used_at IS NULL OR used_at > clock_timestamp() - $2 * interval '1 s')"""
+    AND (used_at IS NULL OR used_at > clock_timestamp() - $3 * interval '1 s')"""
 
 
 async def select_family(
-    db: Connection, *, token_hash: bytes, reuse_seconds: float | None = None
-) -> tuple[str, UUID] | None:
-    """Return the user and the session of a refresh token, or None if there is no such token.
+    db: Connection, *, token_hash: bytes, user_id: str, reuse_seconds: float | None = None
+) -> UUID | None:
+    """Return the session of a user's refresh token, or None if there is no such token.
 
     Args:
         reuse_seconds: Only a token that holds, or that was used within this time.
     """
+    family_id: UUID | None
     if reuse_seconds is None:
-        row = await db.fetchrow(SELECT_FAMILY, token_hash)
+        family_id = await db.fetchval(SELECT_FAMILY, token_hash, user_id)
     else:
-        row = await db.fetchrow(SELECT_CURRENT_FAMILY, token_hash, reuse_seconds)
-    return (row["user_id"], row["family_id"]) if row else None
+        family_id = await db.fetchval(SELECT_CURRENT_FAMILY, token_hash, user_id, reuse_seconds)
+    return family_id
+
+
+SELECT_USER = "SELECT user_id FROM refresh_tokens WHERE token_hash = $1"
+
+
+async def select_user(db: Connection, *, token_hash: bytes) -> str | None:
+    """Return the user of a refresh token that does not name its user; on a cluster, of one from before."""
+    user_id: str | None = await db.fetchval(SELECT_USER, token_hash)
+    return user_id
 
 
 COUNT_EXPIRED = "SELECT count(token_hash) FROM refresh_tokens WHERE expires_at < statement_timestamp()"
@@ -136,9 +208,12 @@ WITH expired AS MATERIALIZED (
     DELETE FROM refresh_tokens AS token USING expired WHERE token.token_hash = expired.token_hash RETURNING 1
 )
 SELECT count(*) FROM gone"""
+UP_TO_MOMENT = up_to_moment("refresh_tokens", "expires_at", "expires_at < statement_timestamp()")
 
 
 async def delete_expired(db: Connection, *, at_most: int) -> int:
     """Delete the oldest expired tokens, skipping locked ones, and return their number."""
+    if is_distributed(db):
+        return await delete_up_to_moment(db, UP_TO_MOMENT, at_most=at_most)
     count: int = await db.fetchval(DELETE_EXPIRED, at_most)
     return count

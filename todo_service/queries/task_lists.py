@@ -78,12 +78,13 @@ class ListSpec:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a list: `total` matches on all pages, read at `stamp` (None for a list of every owner)."""
+    """A page of a list: `total` matches on all pages, read at `stamp` (None for a list of all users' tasks)."""
 
     tasks: list[TaskRow]
     total: int
     has_more: bool
     stamp: Stamp | None = None
+    is_estimate: bool = False  # of the total
 
 
 NO_TASKS = Stamp(0, 0)  # of a user without a row
@@ -150,31 +151,9 @@ WHERE clock.user_id = $1
 ORDER BY wanted.key {order.direction}, wanted.id {order.direction}"""
 
 
-def _any_owners_page(sort: str, *, after: bool, filtered: bool) -> str:
-    order = _ORDERS[sort]
-    where, total = ["true"], "SELECT coalesce(sum(task_count), 0)::bigint AS task_count FROM task_clocks"
-    if filtered:
-        chosen = conditions(5 if after else 3)
-        where, total = [chosen], f"SELECT count(*) AS task_count FROM tasks WHERE {chosen}"
-    if after:
-        where.append(f"({order.key}, id, user_id) {order.sign} ({order.position.format('$2')}, $3::uuid, $4::text)")
-    return f"""
-SELECT total.task_count, {TASK_COLUMNS.of("page")}
-FROM ({total}) AS total
-LEFT JOIN LATERAL (
-    SELECT {TASK_COLUMNS} FROM tasks WHERE {" AND ".join(where)}
-    ORDER BY {_by(order, "id", "user_id")} LIMIT $1::bigint {"" if after else "OFFSET $2::bigint"}
-) AS page ON true
-ORDER BY {_by(order, "id", "user_id")}"""
-
-
 _VARIANTS = tuple(product(SORTS, (False, True), (False, True)))
 SELECT_PAGE: Mapping[str, str] = {
     _variant(sort, after=after, filtered=filtered): _owners_page(sort, after=after, filtered=filtered)
-    for sort, after, filtered in _VARIANTS
-}
-SELECT_PAGE_ANY_OWNER: Mapping[str, str] = {
-    _variant(sort, after=after, filtered=filtered): _any_owners_page(sort, after=after, filtered=filtered)
     for sort, after, filtered in _VARIANTS
 }
 
@@ -193,13 +172,6 @@ async def select_page(db: Connection, *, owner_id: str, spec: ListSpec, unless: 
         return Page([], 0, has_more=False, stamp=NO_TASKS)
     stamp = Stamp(*rows[0][:2])
     return None if stamp == unless else _page(spec, rows[0][2], [row[3:] for row in rows], stamp)
-
-
-async def select_page_any_owner(db: Connection, *, spec: ListSpec) -> Page:
-    """Return a page of every owner's tasks, for administrators, without a stamp."""
-    after = spec.after or (spec.skip,)
-    rows = await db.fetch(SELECT_PAGE_ANY_OWNER[spec.statement], _one_more(spec), *after, *parameters(spec.filter))
-    return _page(spec, rows[0][0], [row[1:] for row in rows])
 
 
 def _one_more(spec: ListSpec) -> int | None:

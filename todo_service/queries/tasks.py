@@ -5,32 +5,43 @@ from the task as the last committed change left it, and versions are gapless and
 """
 
 from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
-from asyncpg import Record
-
 from todo_service.errors import PreconditionFailed
-from todo_service.postgres.connection import Connection
+from todo_service.postgres.connection import Connection, in_transaction, is_distributed
+from todo_service.queries import audit_log, clocks, task_steps
 from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.statements import number
 from todo_service.queries.task_rows import TASK_COLUMNS, Changes, Inserted, NewTask, TaskRow
+from todo_service.queries.task_steps import DELETION_PARAMETERS, existing_task, task_deletion
 
 SELECT = (
     f"SELECT {TASK_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS key (user_id, id) JOIN tasks USING (user_id, id)"
 )
 
 
+SELECT_ONE = f"SELECT {TASK_COLUMNS} FROM tasks WHERE user_id = $1 AND id = $2"
+
+
 async def select(db: Connection, keys: Collection[tuple[str, UUID]]) -> dict[tuple[str, UUID], TaskRow]:
     """Return the tasks with these keys: the owner and the id of each. A task of another user has another key."""
-    owner_ids, task_ids = zip(*keys, strict=True)
-    rows = await db.fetch(SELECT, owner_ids, task_ids)
+    if is_distributed(db):
+        rows = [row for key in keys for row in await db.fetch(SELECT_ONE, *key)]
+    else:
+        owner_ids, task_ids = zip(*keys, strict=True)
+        rows = await db.fetch(SELECT, owner_ids, task_ids)
     return {(row["user_id"], row["id"]): TaskRow(*row) for row in rows}
 
 
 _INSERT_PARAMETERS = ("owner_id", "max_tasks", *NewTask._fields)
-_EXISTING = f"existing AS MATERIALIZED (SELECT {TASK_COLUMNS} FROM tasks WHERE user_id = :owner_id AND id = :id)"
-_INSERTED_BY_CLOCK = f"""
-inserted AS (
+INSERT = number(
+    f"""
+WITH existing AS MATERIALIZED ({existing_task}), clock AS (
+    UPDATE task_clocks SET version = version + 1, task_count = task_count + 1
+    WHERE user_id = :owner_id AND task_count < :max_tasks AND NOT EXISTS (SELECT FROM existing)
+    RETURNING version, clock_timestamp() AS moment
+), inserted AS (
     INSERT INTO tasks ({TASK_COLUMNS})
     SELECT
         :id, :owner_id, :title, :description, :status::text, :priority, :due_at, :due_on, :tags,
@@ -40,15 +51,7 @@ inserted AS (
 )
 SELECT true, {TASK_COLUMNS} FROM inserted
 UNION ALL
-SELECT false, {TASK_COLUMNS} FROM existing"""
-
-INSERT = number(
-    f"""
-WITH {_EXISTING}, clock AS (
-    UPDATE task_clocks SET version = version + 1, task_count = task_count + 1
-    WHERE user_id = :owner_id AND task_count < :max_tasks AND NOT EXISTS (SELECT FROM existing)
-    RETURNING version, clock_timestamp() AS moment
-), {_INSERTED_BY_CLOCK}""",
+SELECT false, {TASK_COLUMNS} FROM existing""",
     *_INSERT_PARAMETERS,
 )
 
@@ -59,43 +62,11 @@ async def insert(db: Connection, *, owner_id: str, max_tasks: int, task: NewTask
     Raises:
         asyncpg.UniqueViolationError: Another create with this id was committed meanwhile (`tasks_pkey`).
     """
-    return _inserted(await db.fetchrow(INSERT, owner_id, max_tasks, *task))
-
-
-# The user's row is locked before the clock's, as in a deletion, so that the two never deadlock. A clock that another
-# first write is creating is waited for, then raised as the other left it.
-INSERT_FIRST = number(
-    f"""
-WITH {_EXISTING}, newcomer AS (
-    INSERT INTO users (id, email) SELECT :owner_id, :email WHERE NOT EXISTS (SELECT FROM existing)
-    ON CONFLICT DO NOTHING RETURNING id
-), clock AS (
-    INSERT INTO task_clocks AS clock (user_id, version, task_count)
-    SELECT :owner_id, 1, 1 FROM (SELECT count(*) FROM newcomer) AS created WHERE NOT EXISTS (SELECT FROM existing)
-    ON CONFLICT (user_id) DO UPDATE SET version = clock.version + 1, task_count = clock.task_count + 1
-    WHERE clock.task_count < :max_tasks
-    RETURNING version, clock_timestamp() AS moment
-), {_INSERTED_BY_CLOCK}""",
-    *_INSERT_PARAMETERS,
-    "email",
-)
-
-
-async def insert_first(
-    db: Connection, *, owner_id: str, email: str | None, max_tasks: int, task: NewTask
-) -> Inserted | None:
-    """Create a task as `insert` does, for an owner without a row: it is created with this email.
-
-    None only if the owner holds `max_tasks` (1 or more).
-    """
-    return _inserted(await db.fetchrow(INSERT_FIRST, owner_id, max_tasks, *task, email))
-
-
-def _inserted(row: Record | None) -> Inserted | None:
-    if row is None:
-        return None
-    is_new, *task = row
-    return Inserted(is_new, TaskRow(*task))
+    if is_distributed(db):
+        async with in_transaction(db):
+            return await task_steps.insert(db, owner_id=owner_id, max_tasks=max_tasks, task=task)
+    row = await db.fetchrow(INSERT, owner_id, max_tasks, *task)
+    return Inserted(row[0], TaskRow(*row[1:])) if row else None
 
 
 _UPDATE_PARAMETERS = ("owner_id", "task_id", *Changes._fields, "if_versions")
@@ -145,8 +116,8 @@ SELECT :if_versions IS NULL OR version = ANY (:if_versions), {TASK_COLUMNS} FROM
 WHERE NOT EXISTS (SELECT FROM changed)"""
 # An audited change and its line in the audit log are one statement, so neither is there without the other.
 _AUDITED = """, audited AS (
-    INSERT INTO audit_log (action, actor_id, request_id, detail, subject_id)
-    SELECT :action, :actor_id, :request_id, :detail, :owner_id FROM {change}
+    INSERT INTO audit_log (action, actor_id, request_id, detail, address, subject_id)
+    SELECT :action, :actor_id, :request_id, :detail, :address, :owner_id FROM {change}
 )"""
 
 UPDATE = number(_UPDATE.format(audited=""), *_UPDATE_PARAMETERS)
@@ -173,6 +144,13 @@ async def update(
     Raises:
         PreconditionFailed: The task has another version.
     """
+    if audit is not None and is_distributed(db):
+        async with in_transaction(db):
+            before = await clocks.lock(db, owner_id=owner_id) or 0
+            task = await update(db, owner_id=owner_id, task_id=task_id, changes=changes, if_versions=if_versions)
+            if task is not None and task.version > before:
+                await audit_log.insert(db, audit, subject_id=owner_id)
+            return task
     if audit is None:
         row = await db.fetchrow(UPDATE, owner_id, task_id, *changes, if_versions)
     else:
@@ -186,30 +164,13 @@ async def update(
     return task
 
 
-_DELETE_PARAMETERS = ("owner_id", "task_id", "if_versions")
-_DELETE = """
-WITH clock AS MATERIALIZED (
-    SELECT version FROM task_clocks WHERE user_id = :owner_id FOR UPDATE
-), old AS MATERIALIZED (
-    SELECT task.id, task.version FROM clock, tasks AS task
-    WHERE task.user_id = :owner_id AND task.id = :task_id FOR UPDATE OF task
-), deleted AS (
-    DELETE FROM tasks AS task USING old
-    WHERE task.user_id = :owner_id AND task.id = :task_id
-        AND (:if_versions::bigint[] IS NULL OR old.version = ANY (:if_versions))
-    RETURNING task.id
-), raised AS (
-    UPDATE task_clocks AS clock SET version = clock.version + 1, task_count = task_count - 1
-    FROM deleted WHERE clock.user_id = :owner_id
-    RETURNING clock.version
-), buried AS (
+_BURIED = """, buried AS (
     INSERT INTO task_tombstones (user_id, version, id, deleted_at)
     SELECT :owner_id, version, :task_id, clock_timestamp() FROM raised
-){audited}
-SELECT old.version, raised.version FROM old LEFT JOIN raised ON true"""
-DELETE = number(_DELETE.format(audited=""), *_DELETE_PARAMETERS)
+)"""
+DELETE = number(task_deletion.format(more=_BURIED), *DELETION_PARAMETERS)
 DELETE_AUDITED = number(
-    _DELETE.format(audited=_AUDITED.format(change="deleted")), *_DELETE_PARAMETERS, *AuditEntry._fields
+    task_deletion.format(more=_BURIED + _AUDITED.format(change="deleted")), *DELETION_PARAMETERS, *AuditEntry._fields
 )
 
 
@@ -221,20 +182,24 @@ async def delete(
     if_versions: Collection[int] | None = None,
     audit: AuditEntry | None = None,
 ) -> int | None:
-    """Delete a task, leaving a tombstone; return the owner's version after it, or None if the task is not there.
+    """Delete a task, leaving a tombstone; return the owner's version after it, or None if the task is not there. The
+    owner's tombstones of 100,000 versions ago go, however young, so that no user fills the disk.
 
     The arguments and the error are those of `update`.
     """
-    if audit is None:
+    row: Any  # the task's version and the owner's after it, None for this if the task has another one
+    if is_distributed(db):
+        async with in_transaction(db):
+            row = await task_steps.delete(db, owner_id=owner_id, task_id=task_id, if_versions=if_versions)
+            if row is not None and row[1] is not None and audit is not None:
+                await audit_log.insert(db, audit, subject_id=owner_id)
+    elif audit is None:
         row = await db.fetchrow(DELETE, owner_id, task_id, if_versions)
     else:
         row = await db.fetchrow(DELETE_AUDITED, owner_id, task_id, if_versions, *audit)
-    if row is None:
-        return None
-    old_version, raised_version = row
-    if raised_version is None:
-        raise PreconditionFailed(old_version)
-    version: int = raised_version
+    if row is not None and row[1] is None:
+        raise PreconditionFailed(row[0])
+    version: int | None = row and row[1]
     return version
 
 

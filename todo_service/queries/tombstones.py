@@ -1,6 +1,7 @@
 """`task_tombstones`: deleted tasks, for delta sync. Only `tasks.DELETE` creates them."""
 
-from todo_service.postgres.connection import Connection
+from todo_service.postgres.connection import Connection, in_transaction, is_distributed
+from todo_service.queries.expiry import up_to_moment
 
 _EXPIRED = "deleted_at < statement_timestamp() - interval '30 days'"
 
@@ -37,5 +38,23 @@ async def delete_expired(db: Connection, *, at_most: int) -> int:
 
     Users with a write in progress are skipped. Returns the number of deleted tombstones.
     """
+    if is_distributed(db):
+        return await _delete_by_users(db, at_most)
     count: int = await db.fetchval(DELETE_EXPIRED, at_most)
+    return count
+
+
+# The same user by user, where their rows are spread over several servers.
+UP_TO_MOMENT = up_to_moment("task_tombstones", "deleted_at", _EXPIRED)
+SELECT_OWNERS = "SELECT user_id, max(version) AS version FROM task_tombstones WHERE deleted_at <= $1 GROUP BY user_id"
+RAISE_FLOOR = "UPDATE task_clocks SET sync_floor = greatest(sync_floor, $2) WHERE user_id = $1"
+DELETE_OF_OWNER = "DELETE FROM task_tombstones WHERE user_id = $1 AND deleted_at <= $2"
+
+
+async def _delete_by_users(db: Connection, at_most: int) -> int:
+    count, moment = 0, await db.fetchval(UP_TO_MOMENT.find, at_most)
+    for owner_id, version in await db.fetch(SELECT_OWNERS, moment) if moment is not None else ():
+        async with in_transaction(db):
+            await db.execute(RAISE_FLOOR, owner_id, version)
+            count += int((await db.execute(DELETE_OF_OWNER, owner_id, moment)).removeprefix("DELETE "))
     return count

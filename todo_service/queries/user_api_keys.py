@@ -23,52 +23,21 @@ class ApiKeyRow:
 
 API_KEY_COLUMNS = Columns(ApiKeyRow)
 
-_STORED = """
+UPSERT = """
+INSERT INTO user_api_keys (user_id, provider, ciphertext, validation_status, last_validated_at)
+VALUES ($1, $2, $3, $4, now())
 ON CONFLICT (user_id, provider) DO UPDATE SET
     ciphertext = excluded.ciphertext, validation_status = excluded.validation_status,
-    last_validated_at = excluded.last_validated_at, updated_at = excluded.updated_at
-RETURNING true"""
-
-UPSERT = f"""
-WITH owner AS MATERIALIZED (
-    SELECT id FROM users WHERE id = $1 FOR KEY SHARE
-)
-INSERT INTO user_api_keys (user_id, provider, ciphertext, validation_status, last_validated_at)
-SELECT id, $2, $3, $4, now() FROM owner
-{_STORED}"""
+    last_validated_at = excluded.last_validated_at, updated_at = excluded.updated_at"""
 
 
-async def upsert(db: Connection, *, owner_id: str, provider: str, ciphertext: str, validation_status: str) -> bool:
-    """Store a key that was validated just now, in place of the last one; False if there is no such user."""
-    return await db.fetchval(UPSERT, owner_id, provider, ciphertext, validation_status) is True
-
-
-# A user with a row, or deleted this minute, is no newcomer: the verdict may arrive after the end of the account.
-UPSERT_FIRST = f"""
-WITH newcomer AS (
-    INSERT INTO users (id, email)
-    SELECT $1, $5
-    WHERE NOT EXISTS (SELECT FROM users WHERE id = $1) AND NOT EXISTS (
-        SELECT FROM audit_log
-        WHERE action = 'account_deleted' AND subject_id = $1 AND at > statement_timestamp() - interval '1 minute'
-    )
-    ON CONFLICT DO NOTHING
-    RETURNING id
-)
-INSERT INTO user_api_keys (user_id, provider, ciphertext, validation_status, last_validated_at)
-SELECT $1, $2, $3, $4, now() FROM (SELECT count(*) FROM newcomer) AS made
-{_STORED}"""
-
-
-async def upsert_first(
-    db: Connection, *, owner_id: str, email: str | None, provider: str, ciphertext: str, validation_status: str
-) -> None:
-    """Store a key as `upsert` does, for an owner without a row: it is created with this email.
+async def upsert(db: Connection, *, owner_id: str, provider: str, ciphertext: str, validation_status: str) -> None:
+    """Store a key that was validated just now, in place of the last one.
 
     Raises:
-        asyncpg.ForeignKeyViolationError: The user is deleted meanwhile (`user_api_keys_user_fkey`).
+        asyncpg.ForeignKeyViolationError: There is no such user (`user_api_keys_user_fkey`).
     """
-    await db.execute(UPSERT_FIRST, owner_id, provider, ciphertext, validation_status, email)
+    await db.execute(UPSERT, owner_id, provider, ciphertext, validation_status)
 
 
 SELECT = f"SELECT {API_KEY_COLUMNS} FROM user_api_keys WHERE user_id = $1 AND provider = $2"
@@ -85,8 +54,8 @@ SELECT_AUDITED = f"""
 WITH found AS MATERIALIZED (
     SELECT {API_KEY_COLUMNS} FROM user_api_keys WHERE user_id = $1 AND provider = $2
 ), audited AS (
-    INSERT INTO audit_log (action, actor_id, request_id, detail, subject_id)
-    SELECT $3, $4, $5, $6, user_id FROM found
+    INSERT INTO audit_log (action, actor_id, request_id, detail, address, subject_id)
+    SELECT $3, $4, $5, $6, $7, user_id FROM found
 )
 SELECT {API_KEY_COLUMNS} FROM found"""
 

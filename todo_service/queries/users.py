@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from todo_service.postgres.connection import Connection
+from todo_service.queries import account_emails
 from todo_service.queries.statements import Columns
-from todo_service.queries.text import contains
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +27,36 @@ class UserRow:
 USER_COLUMNS = Columns(UserRow)
 
 INSERT = f"""
-WITH account AS (
-    INSERT INTO users (id, email, email_key, password_hash, full_name)
-    VALUES ($1, $2, $3, $4, $5)
-    RETURNING {USER_COLUMNS}
-), clock AS (
-    INSERT INTO task_clocks (user_id) SELECT id FROM account
-)
-SELECT {USER_COLUMNS} FROM account"""
+INSERT INTO users (id, email, email_key, password_hash, full_name) VALUES ($1, $2, $3, $4, $5)
+RETURNING {USER_COLUMNS}"""
 
 
 async def insert(
     db: Connection, *, user_id: str, email: str, email_key: str, password_hash: str, full_name: str | None
 ) -> UserRow:
-    """Create an account and its change counter.
+    """Create an account with its change counter. Needs a transaction.
 
-    Raises the violation of `users_email_key_unique` if the email is taken.
+    Raises the violation of `account_emails_pkey` if the email is taken.
     """
+    await account_emails.insert(db, email_key=email_key, user_id=user_id)
     row = await db.fetchrow(INSERT, user_id, email, email_key, password_hash, full_name)
     assert row is not None
+    await db.execute(INSERT_CLOCK, user_id)
     return UserRow(*row)
+
+
+INSERT_NEWCOMER = "INSERT INTO users (id, email) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+INSERT_CLOCK = "INSERT INTO task_clocks (user_id) VALUES ($1) ON CONFLICT DO NOTHING"
+
+
+async def insert_newcomer(db: Connection, *, user_id: str, email: str | None) -> None:
+    """Create a user of an auth server with their change counter, unless they are there.
+
+    Raises:
+        asyncpg.ForeignKeyViolationError: The user is deleted meanwhile (`task_clocks_user_fkey`).
+    """
+    await db.execute(INSERT_NEWCOMER, user_id, email)
+    await db.execute(INSERT_CLOCK, user_id)
 
 
 SELECT = f"SELECT {USER_COLUMNS} FROM users WHERE id = $1"
@@ -58,13 +68,10 @@ async def select(db: Connection, *, user_id: str) -> UserRow | None:
     return UserRow(*row) if row else None
 
 
-SELECT_BY_EMAIL_KEY = f"SELECT {USER_COLUMNS} FROM users WHERE email_key = $1"
-
-
 async def select_by_email_key(db: Connection, *, email_key: str) -> UserRow | None:
     """Return the password account with this email key."""
-    row = await db.fetchrow(SELECT_BY_EMAIL_KEY, email_key)
-    return UserRow(*row) if row else None
+    user_id = await account_emails.select(db, email_key=email_key)
+    return await select(db, user_id=user_id) if user_id is not None else None
 
 
 UPDATE_PASSWORD_HASH = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
@@ -76,7 +83,9 @@ async def update_password_hash(db: Connection, *, user_id: str, old: str, new: s
 
 
 UPDATE_FULL_NAME = f"""
-UPDATE users SET full_name = $2, updated_at = CASE WHEN full_name IS DISTINCT FROM $2 THEN now() ELSE updated_at END
+UPDATE users
+SET full_name = $2, updated_at = CASE WHEN full_name IS DISTINCT FROM $2 THEN clock.moment ELSE updated_at END
+FROM (SELECT now() AS moment) AS clock
 WHERE id = $1
 RETURNING {USER_COLUMNS}"""
 
@@ -89,7 +98,7 @@ async def update_full_name(db: Connection, *, user_id: str, full_name: str | Non
 
 UPDATE_PASSWORD = """
 UPDATE users
-SET password_hash = $3, generation = generation + 1, revoked_at = clock_timestamp(), updated_at = now()
+SET password_hash = $3, generation = generation + 1, revoked_at = statement_timestamp(), updated_at = now()
 WHERE id = $1 AND password_hash = $2
 RETURNING true"""
 
@@ -100,7 +109,7 @@ async def update_password(db: Connection, *, user_id: str, old: str, new: str) -
 
 
 RAISE_GENERATION = """
-UPDATE users SET generation = generation + 1, revoked_at = clock_timestamp() WHERE id = $1"""
+UPDATE users SET generation = generation + 1, revoked_at = statement_timestamp() WHERE id = $1"""
 
 
 async def raise_generation(db: Connection, *, user_id: str) -> None:
@@ -108,87 +117,47 @@ async def raise_generation(db: Connection, *, user_id: str) -> None:
     await db.execute(RAISE_GENERATION, user_id)
 
 
-DELETE = "DELETE FROM users WHERE id = $1 AND password_hash = $2 RETURNING true"
+class Standing(NamedTuple):
+    """Whether an id is that of an account made here, and whether its user is active; one without a row is."""
 
-
-async def delete(db: Connection, *, user_id: str, password_hash: str) -> bool:
-    """Delete an account with all its data; False if it is gone or its password was changed meanwhile."""
-    return await db.fetchval(DELETE, user_id, password_hash) is True
-
-
-LOCK_ACTIVE_ADMINS = """
-SELECT id AS user_id FROM users WHERE role = 'admin' AND is_active AND password_hash IS NOT NULL
-ORDER BY id FOR NO KEY UPDATE"""
-
-
-async def lock_active_admins(db: Connection) -> list[str]:
-    """Return the ids of all administrators who can act, locked until the transaction ends."""
-    return [row[0] for row in await db.fetch(LOCK_ACTIVE_ADMINS)]
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """The first valid generation of access tokens; of an inactive account the first one after it."""
-
-    user_id: str
-    generation: int
+    is_account: bool
     is_active: bool
 
 
-SELECT_REVOKED = """
-WITH since AS MATERIALIZED (
-    SELECT coalesce($1::timestamptz, statement_timestamp() - $2 * interval '1 s') AS moment
-)
-SELECT statement_timestamp() AS now, revoked.user_id, revoked.generation, revoked.is_active
-FROM (VALUES (1)) AS always LEFT JOIN (
-    SELECT id AS user_id, generation, is_active FROM users WHERE revoked_at >= (SELECT moment FROM since)
-    UNION ALL
-    SELECT id, generation, false FROM users WHERE NOT is_active AND $1 IS NULL
-    UNION ALL
-    SELECT subject_id, 2147483647, false FROM audit_log
-    WHERE action = 'account_deleted' AND at >= (SELECT moment FROM since)
-) AS revoked ON true"""
+SELECT_STANDING = "SELECT password_hash IS NOT NULL, is_active FROM users WHERE id = $1"
 
 
-async def select_revoked(
-    db: Connection, *, since: datetime | None, at_most: float
-) -> tuple[datetime, list[Revocation]]:
-    """Return the database's time, and the revocations since a moment of that clock.
+async def select_standing(db: Connection, *, user_id: str) -> Standing:
+    """Return the standing of a user, for credentials that were issued elsewhere."""
+    row = await db.fetchrow(SELECT_STANDING, user_id)
+    return Standing(*row) if row else Standing(is_account=False, is_active=True)
 
-    Args:
-        since: None for the last `at_most` seconds, and every inactive user.
+
+DELETE = "DELETE FROM users WHERE id = $1 AND password_hash = $2 RETURNING email_key"
+
+
+async def delete(db: Connection, *, user_id: str, password_hash: str) -> bool:
+    """Delete an account with all its data; False if it is gone or its password was changed meanwhile. Needs a
+    transaction.
     """
-    rows = await db.fetch(SELECT_REVOKED, since, at_most)
-    return rows[0][0], [Revocation(*row[1:]) for row in rows if row[1] is not None]
+    row = await db.fetchrow(DELETE, user_id, password_hash)
+    if row is not None:
+        await account_emails.delete(db, email_key=row[0])
+    return row is not None
 
 
-class Filter(NamedTuple):
-    """The filters of a list of users: `q` is a case-insensitive substring of email or name; None leaves one out."""
-
-    q: str | None = None
-    role: str | None = None
-    is_active: bool | None = None
+_LOCK_KEY = 0x61646D6E  # "admn"
+WAIT_FOR_ADMINS = f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"
+HAS_OTHER_ADMIN = """
+SELECT true FROM users WHERE role = 'admin' AND is_active AND password_hash IS NOT NULL AND id <> $1 LIMIT 1"""
 
 
-_FILTER = f"""
-    ($1::text IS NULL OR {contains("email", "$1")} OR {contains("full_name", "$1")})
-    AND ($2::text IS NULL OR role = $2)
-    AND ($3::boolean IS NULL OR is_active = $3)"""
-SELECT_PAGE = f"""
-SELECT total.matches, {USER_COLUMNS.of("page")}
-FROM (SELECT count(*) AS matches FROM users WHERE {_FILTER}) AS total
-LEFT JOIN LATERAL (
-    SELECT {USER_COLUMNS} FROM users WHERE {_FILTER}
-    ORDER BY created_at DESC, id DESC LIMIT $4::bigint OFFSET $5::bigint
-) AS page ON true
-ORDER BY page.created_at DESC, page.id DESC"""
-
-
-async def select_page(db: Connection, filters: Filter, *, skip: int, limit: int) -> tuple[list[UserRow], int]:
-    """Return `limit` users after the first `skip`, newest first, and the number of matches."""
-    rows = await db.fetch(SELECT_PAGE, *filters, limit, skip)
-    matches, first_id = rows[0][:2]
-    return [UserRow(*row[1:]) for row in rows] if first_id else [], matches
+async def has_other_admin(db: Connection, *, user_id: str) -> bool:
+    """Return whether another user is an active administrator. Needs a transaction that has locked the user's row: until
+    it ends, no other one gets an answer, so of two administrators that end each other one stays.
+    """
+    await db.execute(WAIT_FOR_ADMINS)
+    return await db.fetchval(HAS_OTHER_ADMIN, user_id) is True
 
 
 class UserChanges(NamedTuple):
@@ -223,9 +192,20 @@ async def lock(db: Connection, *, user_id: str) -> UserRow | None:
     return UserRow(*row) if row else None
 
 
-DELETE_ANY = "DELETE FROM users WHERE id = $1 RETURNING true"
+# An auth server's user stays deactivated: its tokens are valid for weeks, and the next one would make the user again.
+INSERT_INACTIVE = """
+INSERT INTO users (id, is_active, created_at, revoked_at) VALUES ($1, false, $2, clock_timestamp())"""
 
 
-async def delete_any(db: Connection, *, user_id: str) -> bool:
-    """Delete a user with all their data, without their password; False if there is none."""
-    return await db.fetchval(DELETE_ANY, user_id) is True
+async def insert_inactive(db: Connection, *, user_id: str, created_at: datetime) -> None:
+    """Create a deactivated user of an auth server, without any data."""
+    await db.execute(INSERT_INACTIVE, user_id, created_at)
+
+
+DELETE_ANY = "DELETE FROM users WHERE id = $1 RETURNING email_key"
+
+
+async def delete_any(db: Connection, *, user_id: str) -> None:
+    """Delete a user with all their data, without their password. Needs a transaction."""
+    if (email_key := await db.fetchval(DELETE_ANY, user_id)) is not None:
+        await account_emails.delete(db, email_key=email_key)

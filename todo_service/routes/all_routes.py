@@ -1,6 +1,8 @@
 """Every row of the service, and which of them the settings turn on."""
 
 from todo_service.config.settings import Settings
+from todo_service.routes.accounts import ACCOUNTS
+from todo_service.routes.audit import AUDIT
 from todo_service.routes.auth import AUTH
 from todo_service.routes.batch import BATCH
 from todo_service.routes.docs import DOCS, FILES
@@ -18,6 +20,7 @@ from todo_service.routes.well_known import CHANGE_PASSWORD, SECURITY_TXT
 
 ROUTES: tuple[Route, ...] = (
     *AUTH,
+    *ACCOUNTS,
     *OAUTH2,
     *expand(TASKS),
     *BATCH,
@@ -25,6 +28,7 @@ ROUTES: tuple[Route, ...] = (
     *TRANSFERS,
     *USER_API_KEYS,
     *USERS,
+    *AUDIT,
     *PROBLEMS,
     *OPENAPI,
     *SYSTEM,

@@ -1,4 +1,4 @@
-"""Accounts made here: register, sign in, read and change one's profile.
+"""Sign in to accounts made here: register, sign in, refresh, sign out.
 
 `/api/v1` is for new clients, the rest for older ones.
 """
@@ -9,36 +9,32 @@ from typing import Any
 from aiohttp import web
 from asyncpg import UniqueViolationError
 
-from todo_service.auth import accounts, sign_in
+from todo_service.auth import audit, sign_in
 from todo_service.auth.access import Access
-from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
+from todo_service.auth.caller import Kind
 from todo_service.auth.credentials import TOKENS, identify
 from todo_service.auth.passwords import BCRYPT_POOL, PasswordHasher
 from todo_service.auth.rate_limiting import spend_for_email
 from todo_service.auth.refresh_tokens import SESSIONS, Session
+from todo_service.auth.revocations import REVOCATIONS
 from todo_service.errors import (
     AccountInactive,
     EmailAlreadyRegistered,
-    LastAdmin,
     NoPasswordAccount,
-    NotFound,
     Overloaded,
     Unauthenticated,
     WrongPassword,
-    invalid,
 )
 from todo_service.limits.rate import Limit
 from todo_service.observability.metrics import METRICS
 from todo_service.postgres.database import DATABASE
-from todo_service.queries import users
 from todo_service.queries.users import UserRow
 from todo_service.routes import responses
 from todo_service.routes.descriptions import describe
 from todo_service.routes.table import Route, matched_row
-from todo_service.wire.auth import OlderTokens, Refresh, SignOut, Tokens, Verified, older_token_answer, token_answer
+from todo_service.wire.auth import OlderTokens, Refresh, SignOut, Tokens, older_token_answer, token_answer
 from todo_service.wire.codec import Input
-from todo_service.wire.new_passwords import is_email
-from todo_service.wire.users import Confirmation, PasswordChange, Profile, ProfileUpdate, Registration, SignIn, profile
+from todo_service.wire.users import Profile, Registration, SignIn, profile
 
 
 @describe({201: Profile}, errors=(EmailAlreadyRegistered,))
@@ -53,7 +49,7 @@ async def sign_up(request: web.Request, body: Registration) -> web.Response:
     `created_at`, which older clients read.
     """
     user = await _register(request, body)
-    return _tokens(request, await request.app[SESSIONS].start(user), status=201)
+    return _tokens(request, await request.app[SESSIONS].start(user, audit.entry_of(request, "signed_in")), status=201)
 
 
 @describe({200: Tokens}, errors=(WrongPassword, AccountInactive))
@@ -65,9 +61,13 @@ async def log_in(request: web.Request, body: SignIn) -> web.Response:
     outcomes = {WrongPassword: "failed", AccountInactive: "inactive", Overloaded: "overloaded"}
     with request.app[METRICS].auth_attempt("sign_in", outcomes):
         user = await sign_in.sign_in(
-            request.app[DATABASE], _hasher(request), email_key=body.email_key, password=body.password
+            request.app[DATABASE],
+            hasher(request),
+            email_key=body.email_key,
+            password=body.password,
+            audit=audit.entry_of(request, "sign_in_failed"),
         )
-    return _tokens(request, await request.app[SESSIONS].start(user))
+    return _tokens(request, await request.app[SESSIONS].start(user, audit.entry_of(request, "signed_in")))
 
 
 @describe({200: Tokens}, errors=(Unauthenticated,))
@@ -75,7 +75,8 @@ async def refresh(request: web.Request, body: Refresh) -> web.Response:
     """Exchange a refresh token for the next one and a new access token. Store the next one: a token that is used again
     much later ends its session.
     """
-    return _tokens(request, await request.app[SESSIONS].rotate(body.refresh_token))
+    reused = audit.entry_of(request, "refresh_token_reused")
+    return _tokens(request, await request.app[SESSIONS].rotate(body.refresh_token, reused))
 
 
 @describe({204: None}, errors=(NoPasswordAccount,), may_identify=True)
@@ -88,75 +89,11 @@ async def log_out(request: web.Request, body: SignOut) -> web.Response:
     sessions, token = request.app[SESSIONS], body.refresh_token
     session = await sessions.find(token, is_current=body.everywhere) if token else None
     if body.everywhere:
-        await sessions.end_all(session[0] if session else await _account_id(request))
+        user_id = session[0] if session else await _account_id(request)
+        await sessions.end_all(user_id, audit.entry_of(request, "signed_out_everywhere", actor_id=user_id))
     elif session:
-        await sessions.end(*session)
+        await sessions.end(*session, audit.entry_of(request, "signed_out", actor_id=session[0]))
     return responses.no_content()
-
-
-@describe({200: Profile}, errors=(NotFound,))
-async def read_me(request: web.Request) -> web.Response:
-    """Read your profile."""
-    user = await _user(request)
-    if user is None:
-        raise NotFound("You have no profile here yet. It is made with your first task.")
-    return responses.json(profile(user), headers=responses.PRIVATE)
-
-
-@describe({200: Profile})
-async def update_me(request: web.Request, body: ProfileUpdate) -> web.Response:
-    """Change your profile."""
-    if "full_name" not in body.model_fields_set:
-        return await read_me(request)
-    async with request.app[DATABASE].connection() as db:
-        user = await users.update_full_name(db, user_id=request[OWNER], full_name=body.full_name)
-    if user is None:
-        raise Unauthenticated(accounts.GONE)
-    return responses.json(profile(user), headers=responses.PRIVATE)
-
-
-@describe({204: None}, errors=(WrongPassword,))
-async def change_password(request: web.Request, body: PasswordChange) -> web.Response:
-    """Change your password and end your other sessions. Access tokens end too: go on with the refresh token."""
-    database, session_id = request.app[DATABASE], request[CALLER].session_id
-    assert session_id is not None  # every access token of an account names its session
-    user = await accounts.read(database, request[OWNER])
-    if user.email is not None and is_email(body.new_password, user.email):
-        raise invalid("new_password", "must not be the email or its first part", "password_is_email")
-    await accounts.change_password(
-        database,
-        _hasher(request),
-        user,
-        session_id=session_id,
-        current=body.current_password,
-        new=body.new_password,
-    )
-    return responses.no_content()
-
-
-@describe({204: None}, errors=(WrongPassword, LastAdmin))
-async def delete_me(request: web.Request, body: Confirmation) -> web.Response:
-    """Delete your account with all its data."""
-    database = request.app[DATABASE]
-    user = await accounts.read(database, request[OWNER])
-    await accounts.delete(database, _hasher(request), user, password=body.password, request_id=request[REQUEST_ID])
-    return responses.no_content()
-
-
-@describe({200: Verified})
-async def verify(request: web.Request) -> web.Response:
-    """Return your id and email, for a front end that checks its token at the start."""
-    user, caller = await _user(request), request[CALLER]
-    email = (user.email if user else None) or caller.email
-    return responses.json({"user_id": caller.user_id, "email": email, "verified": True}, headers=responses.PRIVATE)
-
-
-async def _user(request: web.Request) -> UserRow | None:
-    """The caller's row; None for a caller from elsewhere without one."""
-    if request[CALLER].kind is Kind.ACCOUNT:
-        return await accounts.read(request.app[DATABASE], request[OWNER])
-    async with request.app[DATABASE].connection() as db:
-        return await users.select(db, user_id=request[OWNER])
 
 
 async def _account_id(request: web.Request) -> str:
@@ -167,20 +104,21 @@ async def _account_id(request: web.Request) -> str:
 
 
 async def _register(request: web.Request, body: Registration) -> UserRow:
-    await spend_for_email(request, body.email_key)
+    await spend_for_email(request, body.email_key, act="registration")
     outcomes = {EmailAlreadyRegistered: "refused", UniqueViolationError: "refused", Overloaded: "overloaded"}
     with request.app[METRICS].auth_attempt("registration", outcomes):
         return await sign_in.register(
             request.app[DATABASE],
-            _hasher(request),
+            hasher(request),
             email=body.email,
             email_key=body.email_key,
             password=body.password,
             full_name=body.full_name,
+            audit=audit.entry_of(request, "registered"),
         )
 
 
-def _hasher(request: web.Request) -> PasswordHasher:
+def hasher(request: web.Request) -> PasswordHasher:
     return PasswordHasher(request.app[BCRYPT_POOL], lambda: request.transport is not None)
 
 
@@ -188,7 +126,12 @@ def _tokens(request: web.Request, session: Session, *, status: int = 200) -> web
     """The token answer, in the format of the matched row."""
     tokens, user, row = request.app[TOKENS], session.user, matched_row(request)
     access_token = tokens.issue(
-        user_id=user.id, email=user.email, role=user.role, generation=user.generation, session_id=session.id
+        user_id=user.id,
+        email=user.email,
+        role=user.role,
+        generation=user.generation,
+        session_id=session.id,
+        epoch=request.app[REVOCATIONS].epoch,
     )
     render = (row and row.render) or token_answer
     document = render(user, access_token=access_token, refresh_token=session.refresh_token, expires_in=tokens.lifetime)
@@ -225,18 +168,4 @@ AUTH = (
     _public(f"{OLD}/refresh", refresh, f"Refresh my tokens {OLDER}", Refresh, name="app_refresh"),
     _public(f"{V1}/logout", log_out, "Sign out", SignOut, limit=None),
     _public(f"{OLD}/logout", log_out, f"Sign out {OLDER}", SignOut, limit=None, name="app_log_out"),
-    Route("GET", f"{V1}/me", read_me, Access.USER, "Read my profile"),
-    Route("GET", f"{OLD}/me", read_me, Access.USER, f"Read my profile {OLDER}", name="app_read_me"),
-    Route("PATCH", f"{V1}/me", update_me, Access.ACCOUNT, "Change my profile", body=ProfileUpdate),
-    Route("DELETE", f"{V1}/me", delete_me, Access.ACCOUNT, "Delete my account", body=Confirmation, limit=Limit.AUTH),
-    Route(
-        "POST",
-        f"{V1}/password",
-        change_password,
-        Access.ACCOUNT,
-        "Change my password",
-        body=PasswordChange,
-        limit=Limit.AUTH,
-    ),
-    Route("GET", f"{OLD}/verify", verify, Access.USER, "Check my token"),
 )

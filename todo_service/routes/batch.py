@@ -1,6 +1,7 @@
 """Batches: several changes of one's own tasks in one request, all of them or none."""
 
 import asyncio
+from typing import Any
 
 from aiohttp import web
 
@@ -13,8 +14,8 @@ from todo_service.postgres.connection import Connection
 from todo_service.queries import tasks
 from todo_service.routes import responses, task_log
 from todo_service.routes.descriptions import describe
+from todo_service.routes.idempotency import CHANGES_NOTHING, run_idempotent
 from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
-from todo_service.routes.idempotency import run_idempotent
 from todo_service.routes.request_bodies import LARGE_BODY
 from todo_service.routes.table import Route
 from todo_service.routes.tasks import insert_task
@@ -34,7 +35,7 @@ async def run_batch(request: web.Request, body: Batch) -> web.Response:
 
 
 async def _run(db: Connection, request: web.Request, operations: list[Operation]) -> web.Response:
-    await lock_tasks(db, request[CALLER])
+    before = await lock_tasks(db, request[CALLER])
     results = []
     for index, operation in enumerate(operations):
         try:
@@ -43,7 +44,9 @@ async def _run(db: Connection, request: web.Request, operations: list[Operation]
             error.name_operation(index)
             raise
     task_log.note(request, "batch_done", operations=len(results))
-    return responses.json({"results": results}, headers=responses.PRIVATE)
+    response = responses.json({"results": results}, headers=responses.PRIVATE)
+    response[CHANGES_NOTHING] = not any(_has_changed(before, result) for result in results)
+    return response
 
 
 async def _run_one(db: Connection, request: web.Request, operation: Operation) -> dict[str, object]:
@@ -63,6 +66,11 @@ async def _run_one(db: Connection, request: web.Request, operation: Operation) -
                 raise NotFound(NO_SUCH_TASK)
             task_log.note_deleted(request, task_id)
             return batch.deleted(task_id)
+
+
+def _has_changed(before: int, result: dict[str, Any]) -> bool:
+    """Return whether an operation has changed a task, whose version was at most `before`."""
+    return "task" not in result or result["task"]["version"] > before
 
 
 BATCH = (

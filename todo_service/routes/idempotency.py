@@ -10,9 +10,10 @@ import asyncpg
 import orjson
 from aiohttp import hdrs, web
 
-from todo_service.auth.accounts import GONE
-from todo_service.auth.caller import CALLER, OWNER, Kind
-from todo_service.errors import IdempotencyKeyReused, Unauthenticated, invalid
+from todo_service.auth.accounts import make_owner
+from todo_service.auth.caller import CALLER, OWNER
+from todo_service.errors import IdempotencyKeyReused, Overloaded, QuotaExceeded, invalid
+from todo_service.postgres import citus
 from todo_service.postgres.connection import Connection
 from todo_service.postgres.database import DATABASE
 from todo_service.queries import idempotency_keys
@@ -25,6 +26,12 @@ from todo_service.wire.families import FAMILY
 HEADER = "Idempotency-Key"
 REPLAYED = {"Idempotency-Replayed": "true"}
 MAX_KEY = 255  # characters
+MAX_STORED = 64 * 1024 * 1024  # bytes of one user's answers
+TOO_MUCH_STORED = (
+    f"Your answers of the last 24 hours that are stored for an `Idempotency-Key` take {MAX_STORED // 2**20} MiB. Send "
+    "less at once, or send it without the header."
+)
+CHANGES_NOTHING = web.ResponseKey("changes_nothing", bool)  # such an answer is not stored: the key stays free
 STORED_HEADERS = (hdrs.LOCATION, hdrs.ETAG)
 
 Args = TypeVarTuple("Args")
@@ -43,13 +50,14 @@ async def run_idempotent(
 
     Raises:
         IdempotencyKeyReused: The key came with another request.
+        QuotaExceeded: The user's stored answers take as much as they may.
         ValidationFailed: The key is malformed.
     """
     key = _key(request)
     try:
         return await _attempt(request, key, change, *args, transactional=transactional)
     except asyncpg.UniqueViolationError as error:
-        if error.constraint_name != "tasks_pkey":
+        if citus.constraint_of(error) != "tasks_pkey":
             raise
         # Another create with this task id was committed meanwhile: now its task is there to compare with.
         return await _attempt(request, key, change, *args, transactional=transactional)
@@ -82,20 +90,24 @@ async def _run_once(
     if claim.answer is not None:
         return _replay(claim.answer)
     response = await change(db, request, *args)
-    await idempotency_keys.store(db, user_id=request[CALLER].user_id, key=key, answer=_to_answer(response))
+    user_id = request[CALLER].user_id
+    if response.get(CHANGES_NOTHING):
+        await idempotency_keys.release(db, user_id=user_id, key=key)
+    elif not await idempotency_keys.store(
+        db, user_id=user_id, key=key, answer=_to_answer(response), at_most=MAX_STORED
+    ):
+        raise QuotaExceeded(TOO_MUCH_STORED)
     return response
 
 
 async def _claim(db: Connection, request: web.Request, key: str, fingerprint: bytes) -> Claim:
     caller = request[CALLER]
-    if caller.kind is Kind.ACCOUNT:
-        claim = await idempotency_keys.claim(db, user_id=caller.user_id, key=key, fingerprint=fingerprint)
-    else:
-        claim = await idempotency_keys.claim_first(
-            db, user_id=caller.user_id, email=caller.email, key=key, fingerprint=fingerprint
-        )
+    claim = await idempotency_keys.claim(db, user_id=caller.user_id, key=key, fingerprint=fingerprint)
     if claim is None:
-        raise Unauthenticated(GONE)
+        await make_owner(db, caller)
+        claim = await idempotency_keys.claim(db, user_id=caller.user_id, key=key, fingerprint=fingerprint)
+    if claim is None:
+        raise Overloaded  # deleted again at once: the next try is sound
     return claim
 
 

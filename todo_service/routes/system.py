@@ -14,7 +14,7 @@ from todo_service.limits.load import LOAD
 from todo_service.limits.rate import Limit
 from todo_service.limits.shared_work import SharedWork
 from todo_service.observability.metrics import METRICS, accepted_format
-from todo_service.postgres import migrations
+from todo_service.postgres import migrations, row_security
 from todo_service.postgres.database import DATABASE
 from todo_service.postgres.failures import is_schema_mismatch, is_unavailable
 from todo_service.postgres.migrations import Migration
@@ -32,6 +32,8 @@ from todo_service.wire.system import Alive, Health, NotReady, Ready, Root, Unhea
 SERVICE = "todo-backend"
 MIGRATIONS = web.AppKey("migrations", tuple[Migration, ...])
 BY_ACCEPT = {"Vary": "Accept"}
+IN_FORCE = "row-level security hides every task: set ROW_LEVEL_SECURITY=on, or run bin/migrate row-security off"
+NOT_IN_FORCE = "row-level security is not in force: run bin/migrate row-security on, and serve as a role without tables"
 STATE_SECONDS = 1.0  # how old the state of the database may be
 DOCS_LINKS = {"docs": "/docs", "redoc": "/redoc", "openapi": "/openapi.json"}
 LINKS = {
@@ -113,12 +115,16 @@ async def _not_ready(app: web.Application) -> str | None:
             if wrong := await migrations.wrong_encoding(db):
                 return wrong
             state = await migrations.state(db, app[MIGRATIONS])
+            is_on = app[SETTINGS].row_level_security
+            is_as_set = bool(state.pending) or await row_security.is_as_set(db, is_on=is_on)
     except Exception as error:
         if is_schema_mismatch(error):
             return "the tables are not those of this release, or our role may not read them"
         if not is_unavailable(error):
             raise
         return "database down"
+    if not is_as_set:
+        return named_here(NOT_IN_FORCE if is_on else IN_FORCE)
     if state.incompatible:
         return f"the database has {state.incompatible}, which this release cannot work with: start the newer release"
     if not state.pending and not app[REVOCATIONS].is_loaded:

@@ -10,13 +10,16 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from todo_service.auth import audit
 from todo_service.auth.caller import OWNER
 from todo_service.errors import invalid
 from todo_service.observability.metrics import METRICS
 from todo_service.postgres.database import DATABASE
-from todo_service.queries import task_lists
+from todo_service.queries import all_tasks, task_lists
+from todo_service.queries.task_filters import EVERYTHING
 from todo_service.queries.task_lists import NO_TASKS, ListSpec, Page
-from todo_service.routes import responses
+from todo_service.queries.user_lists import COUNTED
+from todo_service.routes import long_lists, responses
 from todo_service.routes.compression import compressed, wants_gzip
 from todo_service.routes.descriptions import describe
 from todo_service.routes.list_cache import LIST_CACHE, TASK_STAMPS, CachedList, Key
@@ -34,23 +37,33 @@ TOTAL = "X-Total-Count"
     request_headers=(hdrs.IF_NONE_MATCH,),
     response_headers=(hdrs.ETAG, hdrs.LINK, TOTAL),
 )
-async def list_tasks(request: web.Request, query: ListQuery) -> web.Response:
+async def list_tasks(request: web.Request, query: ListQuery) -> web.StreamResponse:
     """List the tasks that pass all filters, newest first unless `sort` says otherwise. The header `Link` leads to the
     next page.
     """
     return await _list_of_owner(request, query, request[OWNER])
 
 
-async def list_any_tasks(request: web.Request, query: ListQuery) -> web.Response:
-    """Answer an administrator with a page of every user's tasks, or of one user's.
+async def list_any_tasks(request: web.Request, query: ListQuery) -> web.StreamResponse:
+    """Answer an administrator with a page of all users' tasks, or of one user's.
 
-    No change counter covers every user, so the tag of the former is a digest of the answer.
+    No change counter covers all users, so the tag of the former is a digest of the answer. It has no filters and no
+    order but by creation, which would read every task.
     """
+    subject = audit.EVERYONE if query.user_id is None else query.user_id
+    if subject != request[OWNER]:
+        await audit.record(request, audit.entry_of(request, "tasks_listed"), subject_id=subject)
     if query.user_id is not None:
         return await _list_of_owner(request, query, query.user_id)
+    if query.filter() != EVERYTHING or query.sort not in all_tasks.SORTS:
+        message = "must be sent with a filter, and with an order other than by `created_at`: name one user"
+        raise invalid("user_id", message, "missing")
+    if query.skip > COUNTED:
+        message = f"must be at most {COUNTED} in a list of all users: go on with `cursor`"
+        raise invalid("skip", message, "less_than_equal")
     spec = _spec(request, query, owner_id=None)
     async with request.app[DATABASE].connection() as db:
-        page = await task_lists.select_page_any_owner(db, spec=spec)
+        page = await all_tasks.select_page(db, spec=spec)
     body, next_cursor = await _write(request, query, page, spec, owner_id=None)
     tag = etags.of_content(hashlib.blake2b(body, digest_size=16).hexdigest())
     headers = _headers(request, page.total, spec, next_cursor)
@@ -58,29 +71,41 @@ async def list_any_tasks(request: web.Request, query: ListQuery) -> web.Response
     return _respond(request, body, headers)
 
 
-async def _list_of_owner(request: web.Request, query: ListQuery, owner_id: str) -> web.Response:
+async def _list_of_owner(request: web.Request, query: ListQuery, owner_id: str) -> web.StreamResponse:
     app = request.app
     encoding = "gzip" if wants_gzip(request) else ""
     key = (request[FAMILY].name, owner_id, request.rel_url.raw_query_string, prefix(request), encoding)
     cached, until = app[LIST_CACHE].get(key), app[DATABASE].deadline()
     if cached is not None and (await app[TASK_STAMPS].read(owner_id) or NO_TASKS) == cached.stamp:
-        response, outcome = _respond(request, cached.body, cached.headers), "hit"
+        response: web.StreamResponse = _respond(request, cached.body, cached.headers)
+        outcome = "hit"
     else:
         response, outcome = await _read_list(request, query, owner_id, key, until), "miss"
     app[METRICS].list_answered("not_modified" if response.status == HTTPStatus.NOT_MODIFIED else outcome)
     return response
 
 
-async def _read_list(request: web.Request, query: ListQuery, owner_id: str, key: Key, until: float) -> web.Response:
+async def _read_list(
+    request: web.Request, query: ListQuery, owner_id: str, key: Key, until: float
+) -> web.StreamResponse:
     """Read the list, unless it is the caller's copy that PostgreSQL confirms."""
     spec = _spec(request, query, owner_id=owner_id)
     digest = tag_digest(request[FAMILY].name, owner_id, spec)
     stamps = etags.stamps(_if_none_match(request), digest)
-    async with request.app[DATABASE].connection(until=until) as db:
-        page = await task_lists.select_page(db, owner_id=owner_id, spec=spec, unless=stamps[0] if stamps else None)
+    unless = stamps[0] if stamps else None
+
+    async def run() -> tuple[Page | None, bool]:
+        async with request.app[DATABASE].connection(until=until) as db:
+            return await long_lists.select_page(db, owner_id=owner_id, spec=spec, unless=unless)
+
+    page, is_first = await long_lists.search(request, spec, run)
     if page is None:
         return _not_modified(etags.as_sent(_if_none_match(request), etags.of_list(stamps[0], digest)))
     stamp = page.stamp or NO_TASKS
+    if is_first:
+        headers = _headers(request, page.total, spec, None)
+        headers[hdrs.ETAG] = etags.of_list(stamp, digest)
+        return long_lists.stream(request, page, spec, owner_id=owner_id, headers=headers)
     body, next_cursor = await _write(request, query, page, spec, owner_id=owner_id)
     headers = _headers(request, page.total, spec, next_cursor)
     body = await _encode(body, headers, etags.of_list(stamp, digest), wanted=bool(key[-1]))

@@ -4,11 +4,12 @@ from uuid import UUID
 
 from aiohttp import hdrs, web
 
+from todo_service.auth import audit
 from todo_service.auth.access import Access
-from todo_service.auth.accounts import GONE
-from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
+from todo_service.auth.accounts import make_owner
+from todo_service.auth.caller import CALLER, OWNER
 from todo_service.config.settings import SETTINGS
-from todo_service.errors import NO_SUCH_TASK, NotFound, QuotaExceeded, TaskIdTaken, Unauthenticated
+from todo_service.errors import NO_SUCH_TASK, NotFound, QuotaExceeded, TaskIdTaken
 from todo_service.postgres.batched_reads import BatchedReads
 from todo_service.postgres.connection import Connection
 from todo_service.postgres.database import DATABASE
@@ -44,6 +45,8 @@ async def read_task(request: web.Request) -> web.Response:
     """Read one task. With its current `ETag` in `If-None-Match` the answer is 304 without a body."""
     task_id = _task_id(request)
     row = await request.app[TASK_READS].read((request[OWNER], task_id))
+    if row and row.user_id != request[CALLER].user_id:
+        await audit.record(request, audit.entry_of(request, "task_read", str(task_id)), subject_id=row.user_id)
     if row and hdrs.IF_NONE_MATCH in request.headers:
         tag = etags.of_task(row.version)
         if etags.matches(request.headers.getall(hdrs.IF_NONE_MATCH), tag):
@@ -99,12 +102,11 @@ async def insert_task(db: Connection, request: web.Request, body: TaskCreate) ->
     """
     caller, limit = request[CALLER], request.app[SETTINGS].max_tasks_per_user
     task = body.new_task()
-    if caller.kind is Kind.ACCOUNT:
+    inserted = await tasks.insert(db, owner_id=caller.user_id, max_tasks=limit, task=task)
+    if inserted is None:  # at the limit, or without a row, which another request may be making
+        if await clocks.select_version(db, owner_id=caller.user_id) is None:
+            await make_owner(db, caller)
         inserted = await tasks.insert(db, owner_id=caller.user_id, max_tasks=limit, task=task)
-        if inserted is None and await clocks.select_version(db, owner_id=caller.user_id) is None:
-            raise Unauthenticated(GONE)
-    else:
-        inserted = await tasks.insert_first(db, owner_id=caller.user_id, email=caller.email, max_tasks=limit, task=task)
     if inserted is None:
         raise QuotaExceeded(f"You may hold at most {limit:,} tasks. {QuotaExceeded.remedy}")
     if inserted.is_new:
@@ -144,10 +146,9 @@ def _if_versions(request: web.Request) -> list[int] | None:
 
 def _audit_entry(request: web.Request, task_id: UUID) -> AuditEntry | None:
     """The audit log's entry for a change of another user's task, which only an administrator can make."""
-    actor_id = request[CALLER].user_id
-    if actor_id == request[OWNER]:
+    if request[CALLER].user_id == request[OWNER]:
         return None
-    return AuditEntry("task_changed", actor_id, request[REQUEST_ID], f"{request.method} {task_id}")
+    return audit.entry_of(request, "task_changed", f"{request.method} {task_id}")
 
 
 def _task_id(request: web.Request) -> UUID:

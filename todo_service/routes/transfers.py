@@ -10,7 +10,7 @@ from todo_service.auth.access import Access
 from todo_service.auth.accounts import lock_tasks
 from todo_service.auth.caller import CALLER, OWNER
 from todo_service.config.settings import SETTINGS
-from todo_service.errors import QuotaExceeded
+from todo_service.errors import Overloaded, QuotaExceeded
 from todo_service.limits.fair_share import PerUserByteBudget
 from todo_service.postgres.connection import Connection
 from todo_service.postgres.database import DATABASE
@@ -23,10 +23,10 @@ from todo_service.routes.idempotency import run_idempotent
 from todo_service.routes.responses import StreamedResponse
 from todo_service.routes.strict_handling import STRICT
 from todo_service.routes.table import Route
+from todo_service.wire.import_reader import IMPORT_READER
 from todo_service.wire.transfers import (
     BY_MEDIA_TYPE,
     FORMATS,
-    IMPORT_READER,
     ExportQuery,
     Imported,
     ImportQuery,
@@ -60,9 +60,15 @@ async def import_tasks(request: web.Request, query: ImportQuery) -> web.Response
     max_size = request.app[SETTINGS].max_import_bytes
     length = request.content_length
     size = max_size if length is None else min(length, max_size)
-    with request.app[IMPORT_BYTES].reserve(request[CALLER].user_id, size):
+    user_id = request[CALLER].user_id
+
+    def evict() -> None:
+        request.content.set_exception(Overloaded())
+
+    with request.app[IMPORT_BYTES].reserve(user_id, size, evict) as reservation:
         body = await request_bodies.read(request, max_size=max_size, accepted=BY_MEDIA_TYPE)
-        file = await request.app[IMPORT_READER].read(body, request.content_type, query)
+        reservation.evict = None  # from here on it takes the machine's time, not the client's
+        file = await request.app[IMPORT_READER].read(body, request.content_type, query, user_id=user_id)
         if STRICT in request:
             check_nothing_ignored(file)
         return await run_idempotent(request, _import, file, transactional=True)

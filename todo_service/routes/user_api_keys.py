@@ -1,19 +1,22 @@
 """Users' API keys for AI providers: store, test, read, delete. Only a service, for the owner, reads one in clear."""
 
+import asyncpg
 import structlog
 from aiohttp import web
 
 from todo_service.ai_providers import API_KEY_VALIDATOR, PROVIDERS, Provider, Verdict
+from todo_service.auth import audit
 from todo_service.auth.access import Access
-from todo_service.auth.accounts import GONE
+from todo_service.auth.accounts import GONE, make_owner
 from todo_service.auth.api_key_encryption import API_KEY_CIPHER, ApiKeyCipher, KeyContext
-from todo_service.auth.caller import CALLER, OWNER, REQUEST_ID, Kind
+from todo_service.auth.caller import CALLER, OWNER, Kind
 from todo_service.auth.rate_limiting import spend_for_user
 from todo_service.errors import (
     ApiKeyRejected,
     EncryptionNotConfigured,
     InvalidApiKey,
     NotFound,
+    Overloaded,
     ProviderUnreachable,
     Unauthenticated,
 )
@@ -21,8 +24,7 @@ from todo_service.limits.load import LOAD
 from todo_service.limits.rate import Limit
 from todo_service.observability.metrics import METRICS
 from todo_service.postgres.database import DATABASE
-from todo_service.queries import user_api_keys
-from todo_service.queries.audit_log import AuditEntry
+from todo_service.queries import audit_log, standbys, user_api_keys, users
 from todo_service.queries.user_api_keys import ApiKeyRow
 from todo_service.routes import responses
 from todo_service.routes.descriptions import describe
@@ -91,9 +93,9 @@ async def delete_api_key(request: web.Request, query: ApiKeyQuery) -> web.Respon
     """Delete the stored key."""
     _cipher(request)
     async with request.app[DATABASE].connection() as db:
-        was_there = await user_api_keys.delete(db, owner_id=request[OWNER], provider=query.provider)
-    if not was_there:
-        raise NotFound(NO_KEY)
+        if not await user_api_keys.delete(db, owner_id=request[OWNER], provider=query.provider):
+            await standbys.wait(db)  # it may have been deleted a moment ago
+            raise NotFound(NO_KEY)
     log.info("api_key_deleted", user_id=request[OWNER], provider=query.provider)
     return responses.json(deleted(), headers=responses.SECRET)
 
@@ -126,10 +128,16 @@ async def _store(request: web.Request, context: KeyContext, ciphertext: str, ver
     caller = request[CALLER]
     columns = {"owner_id": context.user_id, "provider": context.provider, "ciphertext": ciphertext}
     async with request.app[DATABASE].connection() as db:
-        if caller.kind is not Kind.ACCOUNT:
-            await user_api_keys.upsert_first(db, **columns, validation_status=verdict.value, email=caller.email)
-        elif not await user_api_keys.upsert(db, **columns, validation_status=verdict.value):
-            raise Unauthenticated(GONE)
+        if await users.select(db, user_id=caller.user_id) is None:
+            if caller.kind is not Kind.ACCOUNT and await audit_log.is_deleted(db, subject_id=caller.user_id):
+                raise Overloaded  # the verdict arrives after the end of the account, which is not created again
+            await make_owner(db, caller)
+        try:
+            await user_api_keys.upsert(db, **columns, validation_status=verdict.value)
+        except asyncpg.ForeignKeyViolationError:
+            if caller.kind is Kind.ACCOUNT:
+                raise Unauthenticated(GONE) from None
+            raise
 
 
 async def _select(request: web.Request, provider: str) -> ApiKeyRow | None:
@@ -138,7 +146,7 @@ async def _select(request: web.Request, provider: str) -> ApiKeyRow | None:
     async with request.app[DATABASE].connection() as db:
         if not _is_service(request):
             return await user_api_keys.select(db, owner_id=owner_id, provider=provider)
-        entry = AuditEntry("api_key_read", SERVICE, request[REQUEST_ID], provider)
+        entry = audit.entry_of(request, "api_key_read", provider, actor_id=SERVICE)
         return await user_api_keys.select_audited(db, entry, owner_id=owner_id, provider=provider)
 
 

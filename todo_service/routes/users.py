@@ -2,31 +2,48 @@
 
 from aiohttp import hdrs, web
 
-from todo_service.auth import administration
+from todo_service.auth import administration, audit
 from todo_service.auth.access import Access
 from todo_service.auth.administration import NO_SUCH_USER
-from todo_service.auth.caller import CALLER, REQUEST_ID
-from todo_service.errors import AdminNeedsPassword, LastAdmin, NotFound
+from todo_service.errors import AdminNeedsPassword, LastAdmin, NotFound, invalid
 from todo_service.postgres.database import DATABASE
-from todo_service.queries import users
+from todo_service.queries import audit_log, user_lists, users
+from todo_service.queries.user_lists import Position
 from todo_service.routes import responses
 from todo_service.routes.descriptions import describe
 from todo_service.routes.public_paths import public_path
 from todo_service.routes.table import Route
 from todo_service.routes.task_lists import TOTAL
+from todo_service.wire import cursors
 from todo_service.wire.users import Accounts, Profile, UserQuery, UserUpdate, profile
 
 
 @describe({200: Accounts}, response_headers=(hdrs.LINK, TOTAL))
 async def list_users(request: web.Request, query: UserQuery) -> web.Response:
-    """Answer a page of accounts."""
+    """Answer a page of accounts, newest first."""
+    try:
+        after = query.position()
+    except ValueError:
+        message = "is not the `next_cursor` of a list with these filters: start again without it"
+        raise invalid("cursor", message, "cursor") from None
     async with request.app[DATABASE].connection() as db:
-        rows, total = await users.select_page(db, query.filter(), skip=query.skip, limit=query.limit)
-    headers = responses.PRIVATE | {TOTAL: str(total)}
-    if query.skip + query.limit < total:
-        next_page = request.rel_url.update_query(skip=query.skip + query.limit, limit=query.limit)
+        entry = audit.entry_of(request, "users_listed", f"skip {query.skip}, limit {query.limit}")
+        await audit_log.insert(db, entry, subject_id=audit.EVERYONE)
+        page = await user_lists.select_page(db, query.filter(), after=after, skip=query.skip, limit=query.limit)
+    headers, cursor = responses.PRIVATE | {TOTAL: str(page.total)}, None
+    if page.has_more:
+        last = Position(page.users[-1].created_at, page.users[-1].id)
+        cursor = cursors.write_user(last, digest=query.digest())
+        next_page = request.rel_url.without_query_params("skip").update_query(cursor=cursor, limit=query.limit)
         headers[hdrs.LINK] = f'<{public_path(request, next_page.raw_path_qs)}>; rel="next"'
-    document = {"users": [profile(row) for row in rows], "total": total, "skip": query.skip, "limit": query.limit}
+    document = {
+        "users": [profile(row) for row in page.users],
+        "total": page.total,
+        "total_is_estimate": page.is_estimate,
+        "skip": query.skip,
+        "limit": query.limit,
+        "next_cursor": cursor,
+    }
     return responses.json(document, headers=headers)
 
 
@@ -35,8 +52,9 @@ async def read_user(request: web.Request) -> web.Response:
     """Answer one account."""
     async with request.app[DATABASE].connection() as db:
         user = await users.select(db, user_id=_account_id(request))
-    if user is None:
-        raise NotFound(NO_SUCH_USER)
+        if user is None:
+            raise NotFound(NO_SUCH_USER)
+        await audit_log.insert(db, audit.entry_of(request, "user_read"), subject_id=user.id)
     return responses.json(profile(user), headers=responses.PRIVATE)
 
 
@@ -47,8 +65,7 @@ async def update_user(request: web.Request, body: UserUpdate) -> web.Response:
         request.app[DATABASE],
         _account_id(request),
         body.changes(),
-        actor_id=request[CALLER].user_id,
-        request_id=request[REQUEST_ID],
+        audit.entry_of(request, "user_updated"),
     )
     return responses.json(profile(user), headers=responses.PRIVATE)
 
@@ -59,8 +76,7 @@ async def delete_user(request: web.Request) -> web.Response:
     await administration.delete(
         request.app[DATABASE],
         _account_id(request),
-        actor_id=request[CALLER].user_id,
-        request_id=request[REQUEST_ID],
+        audit.entry_of(request, "account_deleted"),
     )
     return responses.no_content()
 

@@ -1,8 +1,4 @@
-"""The HTTP server: one listener, time limits for slow clients, a graceful shutdown.
-
-aiohttp answers broken HTTP before any application code runs, in plain text that repeats the bytes and names its
-version. Here those answers are problem documents as well.
-"""
+"""The HTTP server: one listener, time limits for slow clients, a graceful shutdown."""
 
 import asyncio
 import os
@@ -10,109 +6,35 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterable
-from http import HTTPStatus
 from typing import Any
 
 import structlog
 import uvloop
 from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
-from aiohttp.web_protocol import RequestHandler
 
-from todo_service import errors
-from todo_service.auth.caller import REQUEST_ID
 from todo_service.config.settings import SETTINGS
 from todo_service.limits.load import LOAD
-from todo_service.middleware.errors import problem_response, to_api_error
 from todo_service.middleware.hosts import with_readable_host
 from todo_service.middleware.load_limit import LoadShedder
-from todo_service.middleware.request_id import begin_record
-from todo_service.middleware.response_headers import RESPONSE_HEADERS
 from todo_service.observability import lines, logs
-from todo_service.observability.metrics import METRICS
-from todo_service.observability.tallies import UNMATCHED
+from todo_service.server.connections import MAX_HEADER, MAX_LINE, SCRAPES, Connections, HttpServer
 
 KEEPALIVE_SECONDS = 30  # also how long a client may take to send its headers
 SHUTDOWN_SECONDS = 10  # how long a request in flight may go on after the listener is closed
 LINGER_SECONDS = 1  # how long a client may take to notice that it has to go
 LINGER_POLL_SECONDS = 0.02
 BACKLOG = 1024
-MAX_LINE, MAX_HEADER = 8 * 1024 - 2, 8 * 1024  # bytes of a request line, of one header; they tell the two errors apart
 
 Others = Iterable[tuple[web.Application, socket.socket]]
 
 log = structlog.get_logger()
 
 
-class _Protocol(RequestHandler):
-    """One connection. Overrides aiohttp's answers to requests that never reach the application."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
-            raise ConnectionError("the client has gone, or a part of an answer is sent already")
-        self._begin(request)
-        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            error: errors.ApiError = _refusal(exc)
-            log.info("bad_request", status=error.status)
-            self._count(request, error.status)
-        else:
-            error = to_api_error(exc if isinstance(exc, Exception) else RuntimeError("a request without an answer"))
-        response = self._problem(request, error)
-        response.force_close()
-        return response
-
-    async def finish_response(self, request: web.BaseRequest, resp: Any, start_time: float | None) -> Any:
-        if isinstance(resp, web.HTTPException):
-            self._begin(request)
-            resp = self._problem(request, to_api_error(resp))
-            self._count(request, resp.status)
-        return await super().finish_response(request, resp, start_time)
-
-    def _begin(self, request: web.BaseRequest) -> None:
-        if REQUEST_ID not in request:  # it has not reached the application
-            begin_record(request)
-
-    def _count(self, request: web.BaseRequest, status: int) -> None:
-        assert isinstance(self._manager, _Server)
-        self._manager.app[METRICS].count_answer(request.method, UNMATCHED, status)
-
-    def _problem(self, request: web.BaseRequest, error: errors.ApiError) -> web.Response:
-        response = problem_response(error, request_id=request[REQUEST_ID])
-        assert isinstance(self._manager, _Server)
-        self._manager.app[RESPONSE_HEADERS].complete(response.headers, request[REQUEST_ID])
-        return response
-
-
-def _refusal(error: BaseException | None) -> errors.ApiError:
-    """Return the refusal of a request that the HTTP parser did not take."""
-    match error:
-        case LineTooLong(args=(_, limit, *_)):
-            return errors.UriTooLong() if str(limit) == str(MAX_LINE) else errors.HeadersTooLarge()
-        case BadHttpMessage(message=str(text)) if "Too many headers" in text:
-            return errors.HeadersTooLarge()
-        case _:
-            return errors.BadRequest()
-
-
-class _Server(web.Server):
-    """Creates a `_Protocol` for each connection."""
-
-    app: web.Application
-
-    def __call__(self) -> RequestHandler:
-        return _Protocol(self, loop=self._loop, **self._kwargs)
-
-
 class _LimitedRunner(web.AppRunner):
     """An application ready to listen, with the limits of this service."""
+
+    most: int | None = SCRAPES  # connections at once
+    _watch: asyncio.Task[None] | None = None
 
     def __init__(self, app: web.Application) -> None:
         super().__init__(
@@ -128,11 +50,18 @@ class _LimitedRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        server.__class__ = _Server  # aiohttp has no parameter for it
-        assert isinstance(server, _Server)
+        server.__class__ = HttpServer  # aiohttp has no parameter for it
+        assert isinstance(server, HttpServer)
         server.app = self.app
+        server.open_connections = Connections(trusted=self.app[SETTINGS].trusted_proxies, most=self.most)
+        self._watch = asyncio.create_task(server.open_connections.watch(), name="connections")
         server.request_handler = LoadShedder(self.app, with_readable_host(server.request_handler))
         return server
+
+    async def cleanup(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        await super().cleanup()
 
 
 class Runner(_LimitedRunner):
@@ -141,6 +70,8 @@ class Runner(_LimitedRunner):
     Args:
         others: Applications on listeners of their own, served until the end of the shutdown.
     """
+
+    most = None
 
     def __init__(self, app: web.Application, *, others: Others = ()) -> None:
         super().__init__(app)

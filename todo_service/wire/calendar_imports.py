@@ -19,6 +19,7 @@ from todo_service.wire.tasks import parse_task_id
 from todo_service.wire.time_zones import Zones
 
 MAX_LINES = 500_000  # a line takes 2 µs; 10,000 tasks of 16 MiB have 350,000
+MAX_VALUES = 1000  # of a property; the library takes 5 µs for each, far beyond the number of tags
 UID_NAMESPACE = UUID("5d0c2f0e-6f0b-5c7e-9a41-3d6f1e2b7a90")  # ids of UIDs that are not UUIDs; it never changes
 FIELDS = {
     "UID": "id",
@@ -110,6 +111,8 @@ class _Reader:
         """Return the reason why the library must not see the lines of a property."""
         if len(lines) > 1 and name != "CATEGORIES":
             return UnreadableError("is there more than once", "repeated")
+        if sum(line.count(",") for line in lines) > MAX_VALUES and name == "CATEGORIES":
+            return UnreadableError(f"has more than {MAX_VALUES} values", "too_many")
         if self._todo.lengths[name] > LONGEST:
             return UnreadableError(f"is longer than {LONGEST:,} characters", "too_long")
         return None

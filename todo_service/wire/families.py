@@ -3,7 +3,7 @@
 Data; no handler asks for its family.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from aiohttp import web
 from pydantic import ConfigDict, Field
 
 from todo_service.queries.task_lists import ListSpec, Page
-from todo_service.wire import task_examples, tasks
+from todo_service.queries.task_rows import TaskRow
+from todo_service.wire import codec, task_examples, tasks
 from todo_service.wire.codec import Naming, Output
 from todo_service.wire.tasks import Task
 
@@ -49,7 +50,19 @@ class Family:
 
     async def task_list(self, page: Page, spec: ListSpec, next_cursor: str | None) -> object:
         """Return the JSON value of a list."""
-        return self.envelope(await tasks.array(page.tasks, self.naming), page.total, spec, next_cursor)
+        document = self.envelope(await tasks.array(page.tasks, self.naming), page.total, spec, next_cursor)
+        if page.is_estimate and isinstance(document, dict):
+            document["total_is_estimate"] = True
+        return document
+
+    async def chunks(self, pages: AsyncIterator[list[TaskRow]], total: int, spec: ListSpec) -> AsyncIterator[bytes]:
+        """Yield the JSON of a list page by page, none of them empty."""
+        head, _, tail = codec.dump(self.envelope(orjson.Fragment(b"[]"), total, spec, None)).partition(b"[]")
+        before = head + b"["
+        async for page in pages:
+            yield before + codec.dump(await tasks.array(page, self.naming))[1:-1]
+            before = b","
+        yield b"]" + tail
 
 
 class TaskPage(Output):
@@ -63,6 +76,9 @@ class TaskPage(Output):
 
     tasks: list[Task]
     total: int = Field(ge=0, description="How many tasks match, on all pages.")
+    total_is_estimate: bool = Field(
+        False, description="Of all users' tasks, for administrators: more than 10,000, and `total` is estimated."
+    )
     skip: int = Field(ge=0)
     limit: int = Field(ge=1)
     next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null if there is none.")

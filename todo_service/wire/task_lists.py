@@ -1,6 +1,5 @@
 """Lists of tasks: their query."""
 
-import hashlib
 import re
 import unicodedata
 from datetime import datetime
@@ -34,6 +33,13 @@ def _moment(value: object, info: ValidationInfo) -> datetime:
 def _snake(value: object) -> object:
     """Return a name in snake_case."""
     return re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", value) if isinstance(value, str) else value
+
+
+def begins_once(value: str, info: ValidationInfo) -> str:
+    """Return a cursor, which begins a page as `skip` does."""
+    if value and info.data.get("skip"):
+        raise PydanticCustomError("cursor_with_skip", "must not come together with `skip`: send one of the two")
+    return value
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema(due_dates.DESCRIBED)]
@@ -101,12 +107,7 @@ class ListQuery(Input):
         description="For the next page: `next_cursor` or `Link` of this one, with the same filters and `sort`.",
     )
 
-    @field_validator("cursor")
-    @classmethod
-    def _begins_once(cls, value: str, info: ValidationInfo) -> str:
-        if value and info.data.get("skip"):
-            raise PydanticCustomError("cursor_with_skip", "must not come together with `skip`: send one of the two")
-        return value
+    _begins_once = field_validator("cursor")(begins_once)
 
     def filter(self) -> Filter:
         return Filter(
@@ -135,13 +136,9 @@ class ListQuery(Input):
 
     def digest(self, owner_id: str | None) -> str:
         """Return the digest that binds a cursor to its list: the owner (None for every owner), order and filters."""
-        return _digest("cursor", owner_id, self.sort, self.filter())
+        return cursors.digest("cursor", owner_id, self.sort, self.filter())
 
 
 def tag_digest(family: str, owner_id: str, spec: ListSpec) -> str:
     """Return the digest that binds a tag to its list and to the release, which may render the list differently."""
-    return _digest(__version__, family, owner_id, spec)
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.blake2b(repr(parts).encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    return cursors.digest(__version__, family, owner_id, spec)

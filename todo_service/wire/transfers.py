@@ -1,17 +1,15 @@
-"""The file formats of export and import, and the thread that reads imported files."""
+"""The file formats of export and import."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from aiohttp import web
 from pydantic import ConfigDict, Field, JsonValue
 
 from todo_service import errors
 from todo_service.config.settings import Settings
-from todo_service.errors import FieldError, Overloaded, ValidationFailed
+from todo_service.errors import FieldError, ValidationFailed
 from todo_service.queries import transfers
 from todo_service.queries.task_rows import TaskRow
 from todo_service.queries.transfers import ImportFile, ImportResult
@@ -31,8 +29,6 @@ from todo_service.wire.problems import FieldProblem
 from todo_service.wire.tasks import Task
 from todo_service.wire.time_zones import TimeZone
 
-THREADS = 1
-MAX_WAITING = 8  # files
 NO_TASK = "There is no task in this file."
 
 FILE: JsonValue = {"tasks": [{"title": "Write to Charles", "due_date": "2026-12-24"}]}
@@ -218,33 +214,3 @@ def answer(result: ImportResult, file: ReadFile) -> dict[str, object]:
         "ignored": file.ignored.document(),
         "note": None if imported or file.skipped else NO_TASK,
     }
-
-
-class ImportReader:
-    """Reads files in a thread with a bounded queue, so that the event loop is free."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="import")
-        self._waiting = 0
-
-    async def read(self, raw: bytes, media_type: str, query: ImportQuery) -> ReadFile:
-        """Read a file as `read` does. Raises also `Overloaded`, when the queue is full."""
-        if self._waiting == MAX_WAITING:
-            raise Overloaded("Too many imports at once. Wait as long as `Retry-After` says and try again.")
-        self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, read, raw, media_type, query, self._settings)
-        finally:
-            self._waiting -= 1
-
-    async def open(self) -> None:
-        """Do nothing: the thread starts with the first file."""
-
-    async def close(self) -> None:
-        """Let the current file be read to its end and drop the waiting ones."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-IMPORT_READER = web.AppKey("import_reader", ImportReader)

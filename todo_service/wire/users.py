@@ -16,14 +16,15 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
-from todo_service.queries.users import Filter, UserChanges, UserRow
+from todo_service.queries.user_lists import COUNTED, Filter, Position
+from todo_service.queries.users import UserChanges, UserRow
+from todo_service.wire import cursors
 from todo_service.wire.codec import Input, Output
 from todo_service.wire.emails import Email, EmailIfOne
 from todo_service.wire.new_passwords import NewPassword
-from todo_service.wire.task_lists import Switch
+from todo_service.wire.task_lists import MAX_TEXT, Switch, begins_once
 from todo_service.wire.text import (
     ENCODABLE,
-    MAX_WHOLE_NUMBER,
     STORABLE,
     WITHOUT_NUL,
     Written,
@@ -97,13 +98,26 @@ class Accounts(Output):
     """A page of accounts."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"users": [EXAMPLE], "total": 1, "skip": 0, "limit": 100}]}
+        json_schema_extra={
+            "examples": [
+                {
+                    "users": [EXAMPLE],
+                    "total": 1,
+                    "total_is_estimate": False,
+                    "skip": 0,
+                    "limit": 100,
+                    "next_cursor": None,
+                }
+            ]
+        }
     )
 
     users: list[Profile]
     total: int = Field(ge=0, description="How many accounts match, on all pages.")
+    total_is_estimate: bool = Field(description=f"Whether `total` is estimated, since there are more than {COUNTED:,}.")
     skip: int = Field(ge=0)
     limit: int = Field(ge=1)
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null if there is none.")
 
 
 def profile(user: UserRow) -> dict[str, object]:
@@ -174,21 +188,35 @@ class UserUpdate(Input):
 
 
 class UserQuery(Input):
-    """The filters of a list of accounts: `q` is a case-insensitive substring of email or name."""
+    """The filters of a list of accounts, and its page."""
 
-    q: Annotated[str, STORABLE] | None = Field(
+    q: Annotated[str, StringConstraints(max_length=MAX_TEXT), STORABLE] | None = Field(
         None,
-        description="Only accounts with this text in email or name, letter case aside.",
+        description="Only accounts with this text in email or name, letter case aside; one or two characters begin it.",
         json_schema_extra=WITHOUT_NUL,
     )
     role: Role | None = Field(None, description="Only accounts with this role.")
     is_active: Switch | None = Field(None, description="Only active accounts, or only the others.")
-    skip: Annotated[int, Field(ge=0, le=MAX_WHOLE_NUMBER), BeforeValidator(whole_number)] = Field(
-        0, description="Leave out this many."
+    skip: Annotated[int, Field(ge=0, le=COUNTED), BeforeValidator(whole_number)] = Field(
+        0, description="Leave out this many. It does not go with `cursor`, which has no bound."
     )
     limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole_number)] = Field(
         100, description="How many at most."
     )
+    cursor: str = Field("", description="For the next page: `next_cursor` or `Link` of this one, with these filters.")
+
+    _begins_once = field_validator("cursor")(begins_once)
 
     def filter(self) -> Filter:
-        return Filter(self.q, self.role, None if self.is_active is None else self.is_active == "true")
+        return Filter(self.q or None, self.role, None if self.is_active is None else self.is_active == "true")
+
+    def position(self) -> Position | None:
+        """Return the end of the last page, None without a cursor. Raises `ValueError` for a cursor of another list."""
+        position = cursors.read_user(self.cursor, digest=self.digest()) if self.cursor else None
+        if self.cursor and position is None:
+            raise ValueError
+        return position
+
+    def digest(self) -> str:
+        """Return the digest that binds a cursor to its list."""
+        return cursors.digest("users", self.filter())
