@@ -59,12 +59,29 @@ CREATE TABLE public.idempotency_keys (
     body bytea
 );
 
+CREATE TABLE public.personal_tokens (
+    user_id text NOT NULL,
+    id uuid NOT NULL,
+    token_hash bytea NOT NULL,
+    name text NOT NULL,
+    scopes text[] NOT NULL,
+    is_strict boolean NOT NULL,
+    last_four text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    last_used_at timestamp with time zone,
+    CONSTRAINT personal_tokens_hash_length CHECK ((octet_length(token_hash) = 32)),
+    CONSTRAINT personal_tokens_name_length CHECK (((char_length(name) >= 1) AND (char_length(name) <= 255)))
+);
+
 CREATE TABLE public.refresh_tokens (
     token_hash bytea NOT NULL,
     user_id text NOT NULL,
     family_id uuid NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     used_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    user_agent text,
     CONSTRAINT refresh_tokens_hash_length CHECK ((octet_length(token_hash) = 32))
 );
 
@@ -166,6 +183,9 @@ ALTER TABLE ONLY public.ended_sessions
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, key);
 
+ALTER TABLE ONLY public.personal_tokens
+    ADD CONSTRAINT personal_tokens_pkey PRIMARY KEY (user_id, id);
+
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash, user_id);
 
@@ -209,6 +229,10 @@ CREATE INDEX audit_log_subject ON public.audit_log USING btree (subject_id, id);
 CREATE INDEX ended_sessions_ended ON public.ended_sessions USING btree (ended_at);
 
 CREATE INDEX idempotency_keys_created ON public.idempotency_keys USING btree (created_at);
+
+CREATE INDEX personal_tokens_expires ON public.personal_tokens USING btree (expires_at);
+
+CREATE INDEX personal_tokens_hash ON public.personal_tokens USING btree (token_hash);
 
 CREATE INDEX refresh_tokens_expires ON public.refresh_tokens USING btree (expires_at);
 
@@ -255,6 +279,9 @@ ALTER TABLE ONLY public.ended_sessions
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.personal_tokens
+    ADD CONSTRAINT personal_tokens_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;

@@ -1,6 +1,7 @@
 """The routes of the application, as its router has them: a route that escaped the table is among them."""
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 from aiohttp import web
 
@@ -35,3 +36,10 @@ def rows() -> list[Route]:
 def private_rows() -> Iterator[Route]:
     """The rows that need a credential."""
     return (row for row in rows() if row.access.value != "public")
+
+
+def path_of(template: str, user_id: str, **values: object) -> str:
+    """A path of a row: a user's, or with ids of nothing where it needs others, unless they are given."""
+    ids = {name: uuid4() for name in ("task_id", "token_id", "session_id")}
+    others = {"user_id": user_id, "account_id": user_id, "name": "not-found", "digest": "0"}
+    return template.format(**{**ids, **others, **values})

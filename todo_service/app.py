@@ -16,6 +16,7 @@ from todo_service.auth.external_jwts import EXTERNAL_JWTS, ExternalJwts
 from todo_service.auth.external_sessions import EXTERNAL_SESSIONS, ExternalSessions
 from todo_service.auth.jwks import JWKS, JwksClient
 from todo_service.auth.passwords import BCRYPT_POOL, BcryptPool
+from todo_service.auth.personal_tokens import PERSONAL_TOKENS, PersonalTokens
 from todo_service.auth.refresh_tokens import SESSIONS, Sessions
 from todo_service.auth.revocations import REVOCATIONS, Revocations
 from todo_service.auth.token_cache import SERVICE_USERS, TOKEN_CACHE, TokenCache
@@ -88,8 +89,8 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     if settings.encryption_keys:
         app[API_KEY_CIPHER] = ApiKeyCipher(settings.encryption_keys)
     add_auth(app)
-    app.cleanup_ctx.extend([opened(DATABASE), opened(REVOCATIONS)])
-    app.cleanup_ctx.extend([background(watch_event_loop), background(follow_revocations)])
+    app.cleanup_ctx.extend([opened(DATABASE), opened(REVOCATIONS), opened(PERSONAL_TOKENS)])
+    app.cleanup_ctx.extend(map(background, (watch_event_loop, follow_revocations, record_token_uses)))
     app.cleanup_ctx.extend(opened(key) for key in (JWKS, RATE_LIMITER, API_KEY_VALIDATOR, BCRYPT_POOL, IMPORT_READER))
     if settings.audit_keys:
         app[AUDIT_SEALER] = AuditSealer(app[DATABASE], key=settings.audit_keys[0])
@@ -141,6 +142,7 @@ def add_auth(app: web.Application) -> None:
     cache = app[TOKEN_CACHE] = TokenCache()
     service_users = app[SERVICE_USERS] = TokenCache()
     app[REVOCATIONS] = Revocations(database, lifetime=MAX_LIFETIME, caches=(cache, service_users))
+    app[PERSONAL_TOKENS] = PersonalTokens(database, app[REVOCATIONS])
     app[BCRYPT_POOL] = BcryptPool(rounds=settings.bcrypt_rounds)
     app[TOKENS] = AccessTokens(
         settings.signing_keys, algorithm=settings.algorithm, lifetime=settings.access_token_expire_minutes * MINUTE
@@ -182,6 +184,11 @@ async def watch_event_loop(app: web.Application) -> None:
 async def follow_revocations(app: web.Application) -> None:
     """Read the feed of revoked access tokens for ever."""
     await app[REVOCATIONS].follow()
+
+
+async def record_token_uses(app: web.Application) -> None:
+    """Record the uses of personal access tokens for ever."""
+    await app[PERSONAL_TOKENS].follow()
 
 
 async def seal_audit_log(app: web.Application) -> None:

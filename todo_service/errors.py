@@ -161,6 +161,30 @@ class AdminOnly(ApiError):
     headers: Mapping[str, str] = {"WWW-Authenticate": f'Bearer realm="{REALM}", error="insufficient_scope"'}
 
 
+class InsufficientScope(ApiError):
+    """The credential is limited to scopes (RFC 6750 section 3.1), and has none of those that are allowed."""
+
+    status = 403
+    name = "insufficient-scope"
+    title = "The token lacks a scope"
+    meaning = "The token is limited to scopes, and this is outside of them."
+    when = (
+        "A personal access token or a service asks for something that its scopes do not contain. Administration, "
+        "passwords, sessions, tokens and API keys are outside of every scope of a personal access token."
+    )
+    remedy = "Make a token with the scope that `WWW-Authenticate` names, or sign in."
+
+    def __init__(self, allowed: Collection[str] = ()) -> None:
+        names = " or ".join(f"`{scope}`" for scope in allowed)
+        super().__init__(
+            f"This needs the scope {names}, which the token does not have. Make a token that has it, or sign in."
+            if allowed
+            else "No token that is limited to scopes may do this, and no service. Sign in and use the access token."
+        )
+        scope = f', scope="{" ".join(allowed)}"' if allowed else ""
+        self.headers = {"WWW-Authenticate": f'Bearer realm="{REALM}", error="insufficient_scope"{scope}'}
+
+
 class PreflightRefused(ApiError):
     status = 403
     name = "preflight-refused"
@@ -186,9 +210,9 @@ class QuotaExceeded(ApiError):
     meaning = "You hold as much as one user may."
     when = (
         "Creating or importing more tasks than `MAX_TASKS_PER_USER` allows (by default 10,000), or having more than "
-        "64 MiB of answers stored for an `Idempotency-Key`."
+        "64 MiB of answers stored for an `Idempotency-Key`, or making more than 50 personal access tokens."
     )
-    remedy = "Delete tasks you no longer need, then try again."
+    remedy = "Delete tasks or tokens you no longer need, then try again."
 
 
 class NoPasswordAccount(ApiError):

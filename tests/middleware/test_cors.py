@@ -1,7 +1,6 @@
 """What pages of other origins may read and send: those of `CORS_ORIGINS`, on every kind of answer; nobody else."""
 
 from collections.abc import AsyncIterator, Iterator
-from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -10,6 +9,7 @@ from multidict import CIMultiDict
 
 from tests.client import Answer, Api, User
 from tests.conftest import make_settings, run_sql, running_service, template_name, temporary_database
+from tests.rows import path_of
 from tests.sockets import connect
 from todo_service.middleware.cors import ACCEPTED, EXPOSED
 from todo_service.routes.all_routes import ROUTES
@@ -45,7 +45,7 @@ def paths(user: User) -> Iterator[tuple[str, set[str]]]:
         if route.method == hdrs.METH_GET:
             methods[route.path].add(hdrs.METH_HEAD)
     for path, known in methods.items():
-        yield path.format(user_id=user.id, task_id=uuid4(), name="not-found", account_id=user.id), known
+        yield path_of(path, user.id), known
 
 
 def preflight(origin: str, method: str = "PATCH", headers: str = "authorization,content-type") -> dict[str, str]:

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from tests.client import PASSWORD, Answer, Api, User
 from tests.conftest import make_settings, run_sql, running_service, template_name, temporary_database
+from tests.rows import path_of
 from tests.sockets import connect
 from todo_service.auth.access import Access
 from todo_service.routes.all_routes import ROUTES
@@ -39,7 +40,7 @@ async def production(database_url: str) -> AsyncIterator[Api]:
 def paths(user: User) -> Iterator[str]:
     """Every path, and some that are none; ending the account is left to others."""
     for path in sorted({route.path for route in ROUTES} - {"/api/v1/auth/me"}):
-        yield path.format(user_id=user.id, task_id=uuid4(), name="not-found", account_id=user.id)
+        yield path_of(path, user.id)
     yield from ("/nope", "/api/v1/tasks/not-an-id", "//", "/api/v1/tasks/")
 
 

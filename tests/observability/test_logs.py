@@ -21,6 +21,7 @@ from tests.commands.test_users import run
 from tests.conftest import run_sql, template_name, temporary_database
 from tests.process import served
 from tests.provider import BAD, GOOD, KEYS, OTHER_GOOD, SPENT, AiProvider, ai_provider, always
+from tests.rows import path_of
 from todo_service.config.settings import ROOT
 from todo_service.routes.all_routes import ROUTES
 
@@ -146,7 +147,7 @@ async def walk(api: Api, user: User, tokens: list[str]) -> None:
     for route in ROUTES:
         if route.path.endswith("/users/{account_id}") and route.method != "GET":
             continue
-        path = route.path.format(user_id=user.id, task_id=uuid4(), name="canary-query", account_id=user.id)
+        path = path_of(route.path, user.id, name="canary-query")
         for token in tokens:
             headers = {"Cookie": "token=canary-cookie", "X-User-ID": "somebody", "If-Match": '"canary-query"'}
             await api.send(route.method, path + "?token=canary-query%0a%1b[31m", token=token, headers=headers)

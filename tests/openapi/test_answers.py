@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
+import jwt
 import pytest
 import pytest_asyncio
 from multidict import CIMultiDict
@@ -19,6 +20,7 @@ from tests.conftest import make_settings, running_service
 from tests.openapi.described import Operation, described
 from tests.provider import GOOD, ai_provider
 from tests.routes.test_sessions import only_administrators, sign_in
+from tests.rows import path_of
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 DESCRIBED = described()
@@ -65,7 +67,10 @@ async def asked(api: Api, operation: Operation, admin: User, **others: Any) -> A
     task = (await api.post("/api/v1/tasks", {"title": "t"}, as_=somebody)).body
     if operation.path.startswith("/api/user-api-keys"):
         await api.post("/api/user-api-keys", {"api_key": GOOD}, as_=somebody)
-    path = operation.path.format(user_id=somebody.id, task_id=task["id"], account_id=somebody.id, name="not-found")
+    token = await api.post("/api/v1/auth/tokens", {"name": "n", "scopes": ["tasks:read"]}, as_=somebody)
+    session = jwt.decode(somebody.token, options={"verify_signature": False})["sid"]
+    ids = {"task_id": task["id"], "token_id": token.body["id"], "session_id": session}
+    path = path_of(operation.path, somebody.id, **ids)
     body = example(operation, caller)
     if FORM in operation.about.get("requestBody", {}).get("content", {}):
         headers = {"Content-Type": FORM}

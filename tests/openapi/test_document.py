@@ -182,8 +182,9 @@ def types(described: Described, name: str, status: int) -> set[str]:
 
 
 def test_the_problem_types_of_a_status(described: Described) -> None:
-    assert types(described, "create_task", 403) == {"account-inactive", "quota-exceeded"}
-    assert types(described, "owner_create_task", 403) == {"account-inactive", "quota-exceeded", "forbidden"}
+    assert types(described, "create_task", 403) == {"account-inactive", "quota-exceeded", "insufficient-scope"}
+    assert types(described, "owner_create_task", 403) - {"forbidden"} == types(described, "create_task", 403)
+    assert "forbidden" in types(described, "owner_create_task", 403)
     assert types(described, "owner_create_task", 400) == {"bad-request", "malformed-body", "validation-error"}
     assert types(described, "create_task", 422) == {"validation-error", "idempotency-key-reused"}
     assert types(described, "read_task", 409) == {"ambiguous-task"}
@@ -193,11 +194,12 @@ def test_the_problem_types_of_a_status(described: Described) -> None:
     assert "issuer-unavailable" not in types(described, "log_in", 503)
 
 
-def test_only_who_lacks_a_role_is_told_so_in_a_header_of_a_403(described: Described) -> None:
+def test_only_a_lack_of_a_role_or_a_scope_is_in_a_header_of_a_403(described: Described) -> None:
     for found in described.operations:
         refusal = described.response(found, 403)
         if refusal:
-            assert ("WWW-Authenticate" in refusal["headers"]) == ("admin-only" in types(described, found.id, 403))
+            is_told = "insufficient-scope" in types(described, found.id, 403)
+            assert ("WWW-Authenticate" in refusal["headers"]) == is_told
 
 
 def test_every_problem_type_that_a_row_can_meet_is_there(described: Described) -> None:

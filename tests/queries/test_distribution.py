@@ -20,6 +20,7 @@ NAMES = {name: sql for sql, name in statement_names().items()}
 WITH_SECOND_FORM = {
     "clocks.select_stamps", "external_sessions.select_user", "idempotency_keys.claim",
     "idempotency_keys.delete_expired", "refresh_tokens.delete_expired", "refresh_tokens.rotate",
+    "personal_tokens.delete_expired",
     "revocations.delete_expired", "tasks.delete", "tasks.delete_audited", "tasks.insert", "tasks.select",
     "tasks.update_audited", "tombstones.delete_expired",
 }  # fmt: skip
@@ -28,10 +29,12 @@ OF_ONE_SHARD = [
     "account_emails.delete", "account_emails.insert", "account_emails.select", "changes.select_page",
     "clocks.lock", "clocks.select_stamp", "clocks.select_version", "idempotency_keys.claim_row",
     "idempotency_keys.lock_user", "idempotency_keys.release", "idempotency_keys.store",
+    "personal_tokens.count", "personal_tokens.delete", "personal_tokens.insert", "personal_tokens.select_all",
+    "personal_tokens.update_used",
     "refresh_tokens.delete_family", "refresh_tokens.delete_others", "refresh_tokens.insert",
-    "refresh_tokens.insert_ended", "refresh_tokens.insert_successor", "refresh_tokens.lock_generation",
+    "revocations.insert_ended", "refresh_tokens.insert_successor", "refresh_tokens.lock_generation",
     "refresh_tokens.lock_active", "refresh_tokens.select_current_family", "refresh_tokens.select_family",
-    "refresh_tokens.select_successor", "refresh_tokens.update_used",
+    "refresh_tokens.select_sessions", "refresh_tokens.select_successor", "refresh_tokens.update_used",
     *(name for name in NAMES if name.startswith("task_lists.")),
     *(name for name in NAMES if name.startswith("task_steps.")), "tasks.select_one", "tasks.update",
     "transfers.select_page",

@@ -331,3 +331,31 @@ async def test_another_worker_notices_within_5_seconds(api: Api, ada: User, data
         await until_refused(other, ada.token)
     async with running_service(make_settings(database_url)) as restarted:
         await until_refused(restarted, ada.token)
+
+
+# The list of sessions.
+
+
+async def test_a_user_sees_the_sessions_and_ends_one(api: Api, ada: User, bob: User, database_url: str) -> None:
+    path, credentials = "/api/v1/auth/sessions", {"email": ada.email, "password": PASSWORD}
+    browser = "Mozilla/5.0 (caf\u00e9) " + "x" * 300
+    phone = await api.post("/api/v1/auth/login", credentials, headers={"User-Agent": browser})
+    await asyncio.sleep(0.01)
+    await refresh(api, phone.body["refresh_token"])
+    listed = (await api.get(path, as_=ada)).body["sessions"]
+    other, own = listed
+    assert set(own) == {"id", "created_at", "last_used_at", "expires_at", "user_agent", "current"}
+    assert (own["current"], other["current"]) == (True, False)
+    assert own["created_at"] == own["last_used_at"] < other["created_at"] < other["last_used_at"] < other["expires_at"]
+    assert other["user_agent"] == browser[:255]
+    assert (await api.delete(f"{path}/{other['id']}", as_=bob)).status == 404
+    assert (await api.delete(f"{path}/nonsense", as_=ada)).status == 404
+    assert (await api.delete(f"{path}/{other['id']}", as_=ada)).status == 204
+    assert (await refresh(api, phone.body["refresh_token"])).status == 401
+    await until_refused(api, phone.body["access_token"])
+    assert [entry["id"] for entry in (await api.get(path, as_=ada)).body["sessions"]] == [own["id"]]
+    assert (await api.delete(f"{path}/{other['id']}", as_=ada)).status == 404
+    acts = await rows(
+        database_url, "SELECT detail FROM audit_log WHERE action = 'session_ended' AND actor_id = $1", ada.id
+    )
+    assert [row["detail"] for row in acts] == [f"session {other['id']}"]

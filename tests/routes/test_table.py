@@ -10,7 +10,7 @@ from aiohttp import hdrs
 from tests.client import Api, User
 from tests.conftest import SECRET_KEY
 from tests.families import DIALECTS
-from tests.rows import private_rows, rows
+from tests.rows import path_of, private_rows, rows
 from todo_service.auth.access import Access
 from todo_service.routes.table import Route
 
@@ -19,7 +19,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
 
 
 def concrete(route: Route, user: User) -> str:
-    return route.path.format(user_id=user.id, task_id=uuid4(), name="not-found", account_id=user.id, digest="0")
+    return path_of(route.path, user.id)
 
 
 def test_no_row_is_there_twice_and_each_says_what_it_does() -> None:
@@ -106,7 +106,7 @@ async def test_every_wrong_method_is_405_with_allow(api: Api, ada: User) -> None
         methods = {route.method} | ({hdrs.METH_HEAD} if route.method == hdrs.METH_GET else set())
         allowed.setdefault(route.path, set()).update(methods)
     for path, methods in allowed.items():
-        url = path.format(user_id=ada.id, task_id=uuid4(), name="not-found", account_id=ada.id, digest="0")
+        url = path_of(path, ada.id)
         for method in {*METHODS, "TRACE", "PROPFIND"} - methods:
             for slash in ("", "/") if path != "/" else ("",):
                 answer = await api.send(method, url + slash)

@@ -5,8 +5,10 @@ from uuid import UUID
 
 from aiohttp import web
 
+from todo_service.auth.caller import Caller, Kind
 from todo_service.auth.tokens import USER_ID
-from todo_service.errors import NO_SUCH_TASK, AmbiguousTask, NotFound
+from todo_service.config.scopes import PERSONAL, Scope
+from todo_service.errors import NO_SUCH_TASK, AmbiguousTask, InsufficientScope, NotFound
 from todo_service.postgres.database import DATABASE
 from todo_service.queries import tasks
 
@@ -16,14 +18,26 @@ NO_OWNER = ""  # an id that no user has
 class Access(Enum):
     """The callers that a route lets in.
 
-    PUBLIC: everyone, without a look at credentials. USER: any authenticated caller. ACCOUNT: a caller with an access
-    token of a sign-in here. ADMIN: an administrator.
+    PUBLIC: everyone, without a look at credentials. USER: any authenticated caller. PERSON: a user with a sign-in here
+    or at the auth server, so no service and no personal access token. ACCOUNT: a caller with an access token of a
+    sign-in here. ADMIN: an administrator.
     """
 
     PUBLIC = "public"
     USER = "user"
+    PERSON = "person"
     ACCOUNT = "account"
     ADMIN = "admin"
+
+
+def check_scope(caller: Caller, *allowed: Scope) -> None:
+    """Check that the caller's credential has one of these scopes, if it is limited to some.
+
+    Raises:
+        InsufficientScope: It has none of them; with none allowed, every limited credential is refused.
+    """
+    if caller.scopes is not None and caller.scopes.isdisjoint(allowed):
+        raise InsufficientScope([scope for scope in allowed if scope in PERSONAL or caller.kind is not Kind.TOKEN])
 
 
 async def owner_for_admin(request: web.Request, task_id: UUID, admin_id: str) -> str:

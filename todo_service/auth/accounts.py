@@ -113,6 +113,6 @@ async def make_owner(db: Connection, caller: Caller) -> None:
     Raises:
         Unauthenticated: The account is gone; it is not created again.
     """
-    if caller.kind is Kind.ACCOUNT:
+    if caller.kind in (Kind.ACCOUNT, Kind.TOKEN):
         raise Unauthenticated(GONE)
     await users.insert_newcomer(db, user_id=caller.user_id, email=caller.email)

@@ -6,15 +6,20 @@ from uuid import UUID
 
 from aiohttp import web
 
+from todo_service.config.scopes import Scopes
+
 ADMIN = "admin"
 
 
 class Kind(StrEnum):
-    """The origin of a caller: a sign-in here, a credential of a trusted auth server, or a service acting for a user."""
+    """The origin of a caller: a sign-in here, a credential of a trusted auth server, a service acting for a user, or a
+    personal access token.
+    """
 
     ACCOUNT = "account"
     OUTSIDE = "outside"
     SERVICE = "service"
+    TOKEN = "token"  # noqa: S105 - a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,9 @@ class Caller:
         user_id: Opaque; a UUID only for accounts made here.
         role: `user` or `admin`; only an account made here can be an administrator.
         session_id: The session of the access token; None for callers from elsewhere.
+        scopes: The scopes that the credential is limited to; None for no limit.
+        token_id: The id of the personal access token.
+        is_strict: Whether unknown names in a body or a query are errors for this caller.
     """
 
     kind: Kind
@@ -32,6 +40,9 @@ class Caller:
     email: str | None = None
     role: str = "user"
     session_id: UUID | None = None
+    scopes: Scopes = None
+    token_id: UUID | None = None
+    is_strict: bool = False
 
 
 REQUEST_ID = web.RequestKey("request_id", str)

@@ -1,8 +1,8 @@
 """Credentials of a request, and the caller that they prove.
 
 A service identifies itself in `X-Service-Auth`, every other caller in `Authorization: Bearer` (RFC 6750 section 2.1):
-with an access token of ours, a JWT of a trusted auth server, or the token of a session that such a server keeps in a
-table.
+with an access token of ours, a personal access token, a JWT of a trusted auth server, or the token of a session that
+such a server keeps in a table.
 """
 
 import hmac
@@ -14,9 +14,11 @@ from todo_service.auth.caller import Caller, Kind
 from todo_service.auth.external_jwts import EXTERNAL_JWTS, is_external
 from todo_service.auth.external_sessions import EXTERNAL_SESSIONS
 from todo_service.auth.jose import split_jwt
+from todo_service.auth.personal_tokens import PERSONAL_TOKENS, PREFIX
 from todo_service.auth.revocations import REVOCATIONS
 from todo_service.auth.token_cache import SERVICE_USERS, TOKEN_CACHE
 from todo_service.auth.tokens import USER_ID, AccessTokens, TokenError
+from todo_service.config.scopes import limited_to
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import AccountInactive, BadRequest, Unauthenticated
 from todo_service.postgres.database import DATABASE
@@ -47,10 +49,14 @@ async def identify(request: web.Request) -> Caller:
         return await _on_behalf(request)
     token = _bearer_token(request)
     if (caller := request.app[TOKEN_CACHE].get(token)) is not None:
+        if caller.token_id is not None:
+            request.app[PERSONAL_TOKENS].note_use(caller)
         return caller
     if _is_service(request, token):
         return await _on_behalf(request)
     try:
+        if token.startswith(PREFIX):
+            return await _by_personal_token(request, token)
         return await (_by_jwt(request, token) if token.count(".") == 2 else _by_session(request, token))
     except TokenError as error:
         raise Unauthenticated(str(error)) from None
@@ -86,7 +92,7 @@ async def _on_behalf(request: web.Request) -> Caller:
     if not request.app[REVOCATIONS].is_valid(user_ids[0], None):
         raise AccountInactive
     if seen is None:
-        seen = Caller(Kind.SERVICE, user_ids[0])
+        seen = Caller(Kind.SERVICE, user_ids[0], scopes=limited_to(request.app[SETTINGS].service_auth_scopes))
         request.app[SERVICE_USERS].add(user_ids[0], seen, int(time.time()) + REMEMBER_SECONDS)
     return seen
 
@@ -113,6 +119,14 @@ async def _by_jwt(request: web.Request, token: str) -> Caller:
             raise Unauthenticated(REVOKED)
         caller, expires_at = Caller(Kind.ACCOUNT, own.user_id, own.email, own.role, own.session_id), own.expires_at
     request.app[TOKEN_CACHE].add(token, caller, expires_at)
+    return caller
+
+
+async def _by_personal_token(request: web.Request, token: str) -> Caller:
+    """Look up a personal access token and remember it. The revocations evict it when it ends before its expiry."""
+    caller, expires_at = await request.app[PERSONAL_TOKENS].verify(token)
+    request.app[TOKEN_CACHE].add(token, caller, expires_at)
+    request.app[PERSONAL_TOKENS].note_use(caller)
     return caller
 
 

@@ -62,7 +62,7 @@ class Sessions:
         self._reuse_seconds = reuse_seconds
         self._metrics = metrics
 
-    async def start(self, user: UserRow, audit: AuditEntry) -> Session:
+    async def start(self, user: UserRow, audit: AuditEntry, *, user_agent: str | None = None) -> Session:
         """Start a session. Raises `WrongPassword` if the user's sessions were ended since `user` was read."""
         async with self._database.transaction() as db:
             session = Session(uuid4(), user, _token(db, user.id, secrets.token_bytes(32)))
@@ -73,6 +73,7 @@ class Sessions:
                 family_id=session.id,
                 lifetime=self._lifetime,
                 generation=user.generation,
+                user_agent=user_agent,
             )
             if not started:
                 raise WrongPassword
@@ -118,12 +119,14 @@ class Sessions:
             )
             return rotation, successors
 
-    async def end(self, user_id: str, session_id: UUID, audit: AuditEntry) -> None:
-        """End one session with its access tokens."""
+    async def end(self, user_id: str, session_id: UUID, audit: AuditEntry) -> bool:
+        """End one session with its access tokens; False if it is over, or no session of this user."""
         async with self._database.transaction() as db:
-            await refresh_tokens.delete_family(db, user_id=user_id, family_id=session_id)
+            if not await refresh_tokens.delete_family(db, user_id=user_id, family_id=session_id):
+                return False
             await audit_log.insert(db, audit._replace(detail=f"session {session_id}"), subject_id=user_id)
         log.info("session_ended", user_id=user_id, session=str(session_id))
+        return True
 
     async def end_all(self, user_id: str, audit: AuditEntry) -> None:
         """End every session and every access token of a user."""

@@ -82,6 +82,12 @@ class Revocations:
             return generation >= revocation.generation
         return generation > revocation.generation  # issued since, so the account must be active again
 
+    def is_ended(self, session_id: UUID) -> bool:
+        """Return whether a session or a personal access token has ended. Raises `DatabaseUnavailable` as `is_valid`."""
+        if self._read_until is None:
+            raise DatabaseUnavailable
+        return session_id in self._ended
+
     @property
     def is_loaded(self) -> bool:
         """Whether the revocations have been read."""

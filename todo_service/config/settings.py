@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from todo_service.config import allowlists, secret_guesses, secret_values, secrets
+from todo_service.config import allowlists, scopes, secret_guesses, secret_values, secrets
 from todo_service.config.secrets import plain_text
 from todo_service.config.settings_checks import SettingsChecks
 from todo_service.config.trusted_proxies import Network, networks, path_prefix
@@ -120,6 +120,7 @@ class Settings(SettingsChecks):
     session_token_storage: Literal["hashed", "plain"] = "hashed"  # noqa: S105
     session_hash_secret: SecretStr | None = None
     service_auth_token: SecretStr | None = None
+    service_auth_scopes: Annotated[Names, AfterValidator(scopes.check)] = (scopes.ALL,)
 
     audit_key: SecretStr | None = None
     audit_retention_days: int = Field(365, ge=0, le=36_500)

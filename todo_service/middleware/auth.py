@@ -8,11 +8,19 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from todo_service.auth.access import Access
+from todo_service.auth.access import Access, check_scope
 from todo_service.auth.caller import ADMIN, CALLER, OWNER, Caller, Kind
 from todo_service.auth.credentials import identify
 from todo_service.auth.rate_limiting import spend_for_address, spend_for_user
-from todo_service.errors import AdminOnly, ApiError, Forbidden, InternalError, NoPasswordAccount, Unauthenticated
+from todo_service.errors import (
+    AdminOnly,
+    ApiError,
+    Forbidden,
+    InsufficientScope,
+    InternalError,
+    NoPasswordAccount,
+    Unauthenticated,
+)
 from todo_service.limits.rate import Limit
 from todo_service.middleware.cors import answer_options
 from todo_service.observability.metrics import METRICS
@@ -32,7 +40,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         InternalError: The route has no row, which is a defect.
         Unauthenticated, BadRequest, IssuerUnavailable, AccountInactive: From `identify`.
         RateLimited: The caller has used up the limit of the row.
-        NoPasswordAccount, AdminOnly: The row does not let the caller in.
+        InsufficientScope, NoPasswordAccount, AdminOnly: The row does not let the caller in.
         Forbidden: The path names another user; this holds for administrators too.
     """
     if request.match_info.http_exception is not None:
@@ -52,7 +60,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         raise
     request[CALLER] = caller
     if (record := RECORD.get()) is not None:
-        record.user_id, record.caller = caller.user_id, caller.kind
+        record.user_id, record.caller, record.source = caller.user_id, caller.kind, caller.token_id
         record.owners = None if caller.role == ADMIN else frozenset((caller.user_id,))
     await spend_for_user(request, limit, caller.user_id)
     _check_access(request, row, caller)
@@ -61,6 +69,9 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 def _check_access(request: web.Request, row: Route, caller: Caller) -> None:
+    check_scope(caller, *row.scopes)
+    if row.access is Access.PERSON and caller.kind is Kind.SERVICE:
+        raise InsufficientScope
     if row.access is Access.ACCOUNT and caller.kind is not Kind.ACCOUNT:
         raise NoPasswordAccount
     if row.access is Access.ADMIN and caller.role != ADMIN:

@@ -215,9 +215,9 @@ class LineHandler(logging.Handler):
 
 def log_request(method: str, route: str, status: int, seconds: float, record: RequestRecord) -> None:
     """Log a request that has been answered, after the events that it has noted."""
-    if record.notes:
-        for event, fields in record.notes:
-            _write(event, fields, record)
+    source = {} if record.source is None else {"source": str(record.source)}
+    for event, fields in record.notes or ():
+        _write(event, fields | source, record)
     _write(
         "request",
         {
@@ -230,7 +230,8 @@ def log_request(method: str, route: str, status: int, seconds: float, record: Re
             "ms": int(seconds * 100_000) / 100,
             "database_ms": int(record.database_seconds * 100_000) / 100,
             "statements": record.statements,
-        },
+        }
+        | source,
         record,
     )
 

@@ -14,6 +14,7 @@ class RequestRecord:
     Attributes:
         user_id: The caller; None while the request is not authenticated.
         caller: The kind of the caller, a word for the log.
+        source: The id of the caller's personal access token.
         owners: The users with rows that it may see; None for all.
         problem: The name of the error that answers it.
         database_seconds: Spent waiting for statements.
@@ -24,6 +25,7 @@ class RequestRecord:
     request_id: str
     user_id: str | None = None
     caller: str | None = None
+    source: object = None
     owners: frozenset[str] | None = frozenset()
     problem: str | None = None
     database_seconds: float = 0.0

@@ -63,6 +63,8 @@ def _description(route: Route) -> str:
     """The handler's docstring, without the exceptions, which the answers show."""
     text = inspect.getdoc(route.handler) or ""
     text = " ".join(text.partition("Raises")[0].split())
+    if route.scopes:
+        text += f" Scope: {' or '.join(f'`{scope}`' for scope in route.scopes)}."
     return f"{text} {FOR_ADMINS}" if is_for_admins(route) else text
 
 

@@ -17,6 +17,8 @@ USER_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
 IN_PATH: dict[str, tuple[str, Schema]] = {
     "user_id": ("Your own id.", USER_ID),
     "task_id": ("The task's id.", {"type": "string", "format": "uuid"}),
+    "token_id": ("The token's id.", {"type": "string", "format": "uuid"}),
+    "session_id": ("The session's id.", {"type": "string", "format": "uuid"}),
     "account_id": ("The account's id.", USER_ID),
     "name": ("The last part of a problem's `type`.", {"type": "string", "enum": sorted(kind.name for kind in kinds())}),
 }

@@ -29,6 +29,7 @@ ANY_BODY = (errors.BodyTimeout, errors.BodyTooLarge, errors.UnsupportedMediaType
 BY_ACCESS: Mapping[Access, tuple[type[ApiError], ...]] = {
     Access.PUBLIC: (),
     Access.USER: (),
+    Access.PERSON: (),
     Access.ACCOUNT: (errors.NoPasswordAccount,),
     Access.ADMIN: (errors.AdminOnly,),
 }
@@ -79,6 +80,8 @@ def refusals_of(route: Route) -> Iterator[type[ApiError]]:
         yield errors.Overloaded
     if route.access is not Access.PUBLIC or route.description.may_identify:
         yield from OF_ANY_CALLER
+    if route.access is not Access.PUBLIC:
+        yield errors.InsufficientScope
     yield from BY_ACCESS[route.access]
     if route.access is not Access.PUBLIC or route.body:
         yield errors.DatabaseUnavailable
@@ -133,7 +136,7 @@ def _refusal(route: Route, status: int, kinds: list[type[ApiError]], schemas: Sc
     named_headers = headers.of_every_answer(route) | headers.refer(*OF_STATUS.get(status, ()))
     if status == 412 and hdrs.IF_MATCH in route.description.request_headers:
         named_headers |= headers.refer(hdrs.ETAG)
-    if errors.AdminOnly in kinds:
+    if errors.InsufficientScope in kinds:
         named_headers |= headers.refer(hdrs.WWW_AUTHENTICATE)
     titles = [*dict.fromkeys(kind.title for kind in kinds)]
     return {

@@ -23,7 +23,9 @@ SCHEMES: dict[str, Any] = {
         "scheme": "bearer",
         "bearerFormat": "JWT",
         "description": "The `access_token` of a sign-in here, a JWT of the auth server that the operator has named, or "
-        "the token of one of its sessions. A service that acts for a user sends its own token in "
+        "the token of one of its sessions, or a personal access token, which is limited to its scopes: each operation "
+        "names the one it needs, and an operation that names none is not open to it. A service that acts for a user "
+        "sends its own token in "
         f"`{SERVICE_AUTH}` instead, and the id of the user in `{USER_ID_HEADER}`.",
     },
 }

@@ -5,28 +5,37 @@ created at that moment.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from todo_service.postgres.connection import Connection, in_transaction, is_distributed
+from todo_service.queries import revocations
 from todo_service.queries.expiry import delete_up_to_moment, up_to_moment
 from todo_service.queries.users import USER_COLUMNS, UserRow
 
 LOCK_GENERATION = "SELECT true FROM users WHERE id = $1 AND generation = $2 AND is_active FOR SHARE"
 INSERT = """
-INSERT INTO refresh_tokens (token_hash, user_id, family_id, expires_at)
-VALUES ($1, $2, $3, statement_timestamp() + $4 * interval '1 s')"""
+INSERT INTO refresh_tokens (token_hash, user_id, family_id, expires_at, user_agent)
+VALUES ($1, $2, $3, statement_timestamp() + $4 * interval '1 s', $5)"""
 
 
 async def insert(
-    db: Connection, *, token_hash: bytes, user_id: str, family_id: UUID, lifetime: int, generation: int
+    db: Connection,
+    *,
+    token_hash: bytes,
+    user_id: str,
+    family_id: UUID,
+    lifetime: int,
+    generation: int,
+    user_agent: str | None = None,
 ) -> bool:
     """Start a session that ends `lifetime` seconds from now; False if the user's sessions were ended meanwhile. Needs a
     transaction.
     """
     if not await db.fetchval(LOCK_GENERATION, user_id, generation):
         return False
-    await db.execute(INSERT, token_hash, user_id, family_id, lifetime)
+    await db.execute(INSERT, token_hash, user_id, family_id, lifetime, user_agent)
     return True
 
 
@@ -137,15 +146,37 @@ async def _rotate_by_steps(
 
 LOCK_USER = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
 DELETE_FAMILY = "DELETE FROM refresh_tokens WHERE user_id = $1 AND family_id = $2 RETURNING true"
-INSERT_ENDED = "INSERT INTO ended_sessions (user_id, session_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 DELETE_OTHERS = "DELETE FROM refresh_tokens WHERE user_id = $1 AND family_id IS DISTINCT FROM $2"
 
 
-async def delete_family(db: Connection, *, user_id: str, family_id: UUID) -> None:
-    """End one session with its access tokens. Needs a transaction."""
+async def delete_family(db: Connection, *, user_id: str, family_id: UUID) -> bool:
+    """End one session with its access tokens; False if the user has none with this id. Needs a transaction."""
     await db.execute(LOCK_USER, user_id)
-    if await db.fetch(DELETE_FAMILY, user_id, family_id):
-        await db.execute(INSERT_ENDED, user_id, family_id)
+    is_there = bool(await db.fetch(DELETE_FAMILY, user_id, family_id))
+    if is_there:
+        await revocations.insert_ended(db, user_id=user_id, session_id=family_id)
+    return is_there
+
+
+class SessionRow(NamedTuple):
+    """One session. It was used last when its tokens were refreshed."""
+
+    id: UUID
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    user_agent: str | None
+
+
+SELECT_SESSIONS = """
+SELECT family_id, min(created_at), max(created_at), max(expires_at), max(user_agent)
+FROM refresh_tokens WHERE user_id = $1 AND expires_at > statement_timestamp()
+GROUP BY family_id ORDER BY 3 DESC, family_id LIMIT 1000"""
+
+
+async def select_sessions(db: Connection, *, user_id: str) -> list[SessionRow]:
+    """Return a user's sessions, the one used last first."""
+    return [SessionRow(*row) for row in await db.fetch(SELECT_SESSIONS, user_id)]
 
 
 async def delete_others(db: Connection, *, user_id: str, family_id: UUID | None) -> None:

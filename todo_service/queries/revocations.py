@@ -69,6 +69,14 @@ async def select_feed(db: Connection, *, since: datetime | None, at_most: float)
     )
 
 
+INSERT_ENDED = "INSERT INTO ended_sessions (user_id, session_id) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+
+
+async def insert_ended(db: Connection, *, user_id: str, session_id: UUID) -> None:
+    """Refuse the access tokens of a session, or a personal access token, from now on."""
+    await db.execute(INSERT_ENDED, user_id, session_id)
+
+
 UPDATE_EPOCH = """
 INSERT INTO token_epochs (epoch) VALUES (1 + floor(random() * (2::double precision ^ 53))::bigint)
 ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch"""

@@ -8,6 +8,7 @@ from aiohttp import web
 from todo_service.auth import accounts, audit
 from todo_service.auth.access import Access
 from todo_service.auth.caller import CALLER, OWNER, Kind
+from todo_service.config.scopes import Scope
 from todo_service.errors import LastAdmin, NotFound, Unauthenticated, WrongPassword, invalid
 from todo_service.limits.rate import Limit
 from todo_service.postgres.database import DATABASE
@@ -89,9 +90,10 @@ async def _user(request: web.Request) -> UserRow | None:
         return await users.select(db, user_id=request[OWNER])
 
 
+ACCOUNT_READ = (Scope.ACCOUNT_READ,)
 ACCOUNTS = (
-    Route("GET", f"{V1}/me", read_me, Access.USER, "Read my profile"),
-    Route("GET", f"{OLD}/me", read_me, Access.USER, f"Read my profile {OLDER}", name="app_read_me"),
+    Route("GET", f"{V1}/me", read_me, Access.USER, "Read my profile", ACCOUNT_READ),
+    Route("GET", f"{OLD}/me", read_me, Access.USER, f"Read my profile {OLDER}", ACCOUNT_READ, name="app_read_me"),
     Route("PATCH", f"{V1}/me", update_me, Access.ACCOUNT, "Change my profile", body=ProfileUpdate),
     Route("DELETE", f"{V1}/me", delete_me, Access.ACCOUNT, "Delete my account", body=Confirmation, limit=Limit.AUTH),
     Route(
@@ -103,5 +105,5 @@ ACCOUNTS = (
         body=PasswordChange,
         limit=Limit.AUTH,
     ),
-    Route("GET", f"{OLD}/verify", verify, Access.USER, "Check my token"),
+    Route("GET", f"{OLD}/verify", verify, Access.USER, "Check my token", ACCOUNT_READ),
 )

@@ -8,7 +8,9 @@ from todo_service.routes.batch import BATCH
 from todo_service.routes.docs import DOCS, FILES
 from todo_service.routes.oauth2 import OAUTH2
 from todo_service.routes.openapi import OPENAPI
+from todo_service.routes.personal_tokens import PERSONAL_TOKENS
 from todo_service.routes.problems import PROBLEMS
+from todo_service.routes.sessions import SESSIONS
 from todo_service.routes.sync import SYNC
 from todo_service.routes.system import METRICS_ROUTES, SYSTEM
 from todo_service.routes.table import Route, expand
@@ -22,6 +24,8 @@ ROUTES: tuple[Route, ...] = (
     *AUTH,
     *ACCOUNTS,
     *OAUTH2,
+    *SESSIONS,
+    *PERSONAL_TOKENS,
     *expand(TASKS),
     *BATCH,
     *SYNC,

@@ -6,7 +6,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from asyncpg import UniqueViolationError
 
 from todo_service.auth import audit, sign_in
@@ -36,6 +36,8 @@ from todo_service.wire.auth import OlderTokens, Refresh, SignOut, Tokens, older_
 from todo_service.wire.codec import Input
 from todo_service.wire.users import Profile, Registration, SignIn, profile
 
+MAX_USER_AGENT = 255  # characters
+
 
 @describe({201: Profile}, errors=(EmailAlreadyRegistered,))
 async def register(request: web.Request, body: Registration) -> web.Response:
@@ -48,8 +50,7 @@ async def sign_up(request: web.Request, body: Registration) -> web.Response:
     """Make an account and sign in to it. At `/api/auth/signup` the answer also has `token`, `user_id`, `email` and
     `created_at`, which older clients read.
     """
-    user = await _register(request, body)
-    return _tokens(request, await request.app[SESSIONS].start(user, audit.entry_of(request, "signed_in")), status=201)
+    return await _start_session(request, await _register(request, body), status=201)
 
 
 @describe({200: Tokens}, errors=(WrongPassword, AccountInactive))
@@ -67,7 +68,7 @@ async def log_in(request: web.Request, body: SignIn) -> web.Response:
             password=body.password,
             audit=audit.entry_of(request, "sign_in_failed"),
         )
-    return _tokens(request, await request.app[SESSIONS].start(user, audit.entry_of(request, "signed_in")))
+    return await _start_session(request, user)
 
 
 @describe({200: Tokens}, errors=(Unauthenticated,))
@@ -120,6 +121,17 @@ async def _register(request: web.Request, body: Registration) -> UserRow:
 
 def hasher(request: web.Request) -> PasswordHasher:
     return PasswordHasher(request.app[BCRYPT_POOL], lambda: request.transport is not None)
+
+
+async def _start_session(request: web.Request, user: UserRow, *, status: int = 200) -> web.Response:
+    entry, user_agent = audit.entry_of(request, "signed_in"), _user_agent(request)
+    return _tokens(request, await request.app[SESSIONS].start(user, entry, user_agent=user_agent), status=status)
+
+
+def _user_agent(request: web.Request) -> str | None:
+    """The browser of the request, in characters that any list can show."""
+    sent = request.headers.get(hdrs.USER_AGENT, "")[:MAX_USER_AGENT]
+    return "".join(letter if letter.isprintable() else "?" for letter in sent) or None
 
 
 def _tokens(request: web.Request, session: Session, *, status: int = 200) -> web.Response:

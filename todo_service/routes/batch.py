@@ -5,11 +5,20 @@ from typing import Any
 
 from aiohttp import web
 
-from todo_service.auth.access import Access
+from todo_service.auth.access import Access, check_scope
 from todo_service.auth.accounts import lock_tasks
 from todo_service.auth.caller import CALLER
+from todo_service.config.scopes import Scope
 from todo_service.config.settings import SETTINGS
-from todo_service.errors import NO_SUCH_TASK, ApiError, NotFound, PreconditionFailed, QuotaExceeded, TaskIdTaken
+from todo_service.errors import (
+    NO_SUCH_TASK,
+    ApiError,
+    InsufficientScope,
+    NotFound,
+    PreconditionFailed,
+    QuotaExceeded,
+    TaskIdTaken,
+)
 from todo_service.postgres.connection import Connection
 from todo_service.queries import tasks
 from todo_service.routes import responses, task_log
@@ -31,7 +40,18 @@ from todo_service.wire.batch import Batch, BatchResults, Change, Create, Delete,
 async def run_batch(request: web.Request, body: Batch) -> web.Response:
     """Carry out all operations in order, or none of them; the first that fails is named by its `index`."""
     operations = await asyncio.to_thread(batch.read, body.operations, request.app[SETTINGS])
+    _check_scopes(request, operations)
     return await run_idempotent(request, _run, operations, transactional=True)
+
+
+def _check_scopes(request: web.Request, operations: list[Operation]) -> None:
+    for index, operation in enumerate(operations):
+        try:
+            is_deletion = isinstance(operation, Delete)
+            check_scope(request[CALLER], Scope.TASKS_DELETE if is_deletion else Scope.TASKS_WRITE)
+        except InsufficientScope as error:
+            error.name_operation(index)
+            raise
 
 
 async def _run(db: Connection, request: web.Request, operations: list[Operation]) -> web.Response:
@@ -80,6 +100,7 @@ BATCH = (
         run_batch,
         Access.USER,
         "Change several tasks, all or nothing",
+        (Scope.TASKS_WRITE, Scope.TASKS_DELETE),
         body=Batch,
         max_body=LARGE_BODY,
     ),

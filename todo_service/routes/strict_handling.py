@@ -1,4 +1,6 @@
-"""`Prefer: handling=strict` (RFC 7240 section 4.4): unknown names in a body or a query are validation errors."""
+"""Strict handling: unknown names in a body or a query are validation errors. A request asks for it by
+`Prefer: handling=strict` (RFC 7240 section 4.4), or comes with a personal access token that was made so.
+"""
 
 import re
 from collections.abc import Collection, Iterator
@@ -6,6 +8,7 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
+from todo_service.auth.caller import CALLER
 from todo_service.errors import ValidationFailed
 from todo_service.wire import strict_names
 from todo_service.wire.codec import Input, Naming
@@ -15,13 +18,18 @@ STRICT = web.RequestKey("strict", bool)  # of requests that are handled strictly
 _STRICT = re.compile(r"\s*handling\s*=\s*\"?strict\"?\s*(;.*)?", re.IGNORECASE)
 
 
-def prefers_strict(request: web.Request) -> bool:
-    """Return whether the request prefers strict handling, and note it."""
+def is_strict(request: web.Request) -> bool:
+    """Return whether the request is handled strictly, and note it: it prefers to be, or its token was made so."""
+    caller = request.get(CALLER)
+    if (caller is not None and caller.is_strict) or (PREFER in request.headers and _prefers_strict(request)):
+        request[STRICT] = True
+        return True
+    return False
+
+
+def _prefers_strict(request: web.Request) -> bool:
     preferences = ",".join(request.headers.getall(PREFER)).split(",")
-    if not any(_STRICT.fullmatch(preference) for preference in preferences):
-        return False
-    request[STRICT] = True
-    return True
+    return any(_STRICT.fullmatch(preference) for preference in preferences)
 
 
 def check_query(request: web.Request, model: type[Input], status: int, accepted: Collection[str] = ()) -> None:

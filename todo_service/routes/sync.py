@@ -5,6 +5,7 @@ from multidict import CIMultiDict
 
 from todo_service.auth.access import Access
 from todo_service.auth.caller import OWNER
+from todo_service.config.scopes import Scope
 from todo_service.errors import CursorExpired
 from todo_service.observability.metrics import METRICS
 from todo_service.postgres.database import DATABASE
@@ -49,4 +50,14 @@ async def _read_page(request: web.Request, cursor: Cursor, limit: int) -> Change
         )
 
 
-SYNC = (Route("GET", "/api/v1/sync", sync_tasks, Access.USER, "Read the changes since a cursor", query=SyncQuery),)
+SYNC = (
+    Route(
+        "GET",
+        "/api/v1/sync",
+        sync_tasks,
+        Access.USER,
+        "Read the changes since a cursor",
+        (Scope.TASKS_READ,),
+        query=SyncQuery,
+    ),
+)

@@ -14,13 +14,14 @@ from aiohttp.typedefs import Handler
 
 from todo_service.auth.access import Access, owner_for_admin
 from todo_service.auth.caller import ADMIN, CALLER, OWNER
+from todo_service.config.scopes import Scope
 from todo_service.config.settings import SETTINGS
 from todo_service.limits.rate import Limit
 from todo_service.observability.metrics import METRICS
 from todo_service.observability.tallies import UNMATCHED
 from todo_service.routes import request_bodies
 from todo_service.routes.descriptions import Description, HandlerFunction, description_of
-from todo_service.routes.strict_handling import PREFER, STRICT, check_query, prefers_strict, strictly
+from todo_service.routes.strict_handling import STRICT, check_query, is_strict, strictly
 from todo_service.wire import codec
 from todo_service.wire.codec import Input, Naming
 from todo_service.wire.families import FAMILIES, FAMILY, Family
@@ -48,6 +49,7 @@ class Route:
         handler: Called with the request, then the validated body if `body` names a model (None for an absent one if it
             `may_be_absent`) or the bytes if it is `bytes`, then the validated query if `query` names a model.
         access: The callers that it lets in.
+        scopes: A credential that is limited to scopes needs one of these; without any it is refused.
         limit: The rate limit; by default a GET counts as a read and every other method as a write.
         max_body: Bytes.
         reads_body: Whether the handler reads the body itself; `body` and `media` describe it then.
@@ -65,6 +67,7 @@ class Route:
     handler: HandlerFunction
     access: Access
     summary: str
+    scopes: tuple[Scope, ...] = ()
     body: type[Input] | type[bytes] | None = None
     may_be_absent: bool = False
     max_body: int = request_bodies.MAX_BODY
@@ -149,7 +152,7 @@ def _endpoint(route: Route) -> Handler:
     async def endpoint(request: web.Request) -> web.StreamResponse:
         if route.family:
             request[FAMILY] = route.family
-        if PREFER in request.headers and prefers_strict(request):
+        if is_strict(request):
             accepted = {"user_id"} if route.any_owner else set[str]()
             check_query(request, route.query or Input, route.invalid_status, accepted)
         inputs: list[Input | bytes | None] = []

@@ -8,6 +8,7 @@ from todo_service.auth import audit
 from todo_service.auth.access import Access
 from todo_service.auth.accounts import make_owner
 from todo_service.auth.caller import CALLER, OWNER
+from todo_service.config.scopes import Scope
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import NO_SUCH_TASK, NotFound, QuotaExceeded, TaskIdTaken
 from todo_service.postgres.batched_reads import BatchedReads
@@ -170,30 +171,33 @@ def _respond(
 TASK_READS: web.AppKey[BatchedReads[tuple[str, UUID], TaskRow]] = web.AppKey("task_reads", BatchedReads)
 
 ONE = "/tasks/{task_id}"
+READ, WRITE, DELETE = (Scope.TASKS_READ,), (Scope.TASKS_WRITE,), (Scope.TASKS_DELETE,)
 TASKS = (
-    Route("GET", "/tasks", list_tasks, Access.USER, "List tasks", query=ListQuery, admin_handler=list_any_tasks),
-    Route("POST", "/tasks", create_task, Access.USER, "Create a task", body=TaskCreate),
-    Route("GET", ONE, read_task, Access.USER, "Read one task", any_owner=True),
+    Route("GET", "/tasks", list_tasks, Access.USER, "List tasks", READ, query=ListQuery, admin_handler=list_any_tasks),
+    Route("POST", "/tasks", create_task, Access.USER, "Create a task", WRITE, body=TaskCreate),
+    Route("GET", ONE, read_task, Access.USER, "Read one task", READ, any_owner=True),
     Route(
         "PUT",
         ONE,
         update_task,
         Access.USER,
         "Update a task, with PUT",
+        WRITE,
         body=TaskUpdate,
         any_owner=True,
         name="put_task",
     ),
-    Route("PATCH", ONE, update_task, Access.USER, "Update a task", body=TaskUpdate, any_owner=True),
+    Route("PATCH", ONE, update_task, Access.USER, "Update a task", WRITE, body=TaskUpdate, any_owner=True),
     Route(
         "PATCH",
         f"{ONE}/complete",
         complete_task,
         Access.USER,
         "Complete, reopen or toggle a task",
+        WRITE,
         body=TaskCompletion,
         may_be_absent=True,
         any_owner=True,
     ),
-    Route("DELETE", ONE, delete_task, Access.USER, "Delete a task", any_owner=True),
+    Route("DELETE", ONE, delete_task, Access.USER, "Delete a task", DELETE, any_owner=True),
 )

@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from todo_service.auth.access import Access
 from todo_service.auth.accounts import lock_tasks
 from todo_service.auth.caller import CALLER, OWNER
+from todo_service.config.scopes import Scope
 from todo_service.config.settings import SETTINGS
 from todo_service.errors import Overloaded, QuotaExceeded
 from todo_service.limits.fair_share import PerUserByteBudget
@@ -98,13 +99,16 @@ async def _page(request: web.Request, after: tuple[datetime, UUID]) -> list[Task
 
 
 TRANSFERS = (
-    Route("GET", "/api/v1/export", export_tasks, Access.USER, "Export your tasks", query=ExportQuery),
+    Route(
+        "GET", "/api/v1/export", export_tasks, Access.USER, "Export your tasks", (Scope.TASKS_READ,), query=ExportQuery
+    ),
     Route(
         "POST",
         "/api/v1/import",
         import_tasks,
         Access.USER,
         "Import tasks",
+        (Scope.TASKS_WRITE,),
         body=bytes,
         reads_body=True,
         query=ImportQuery,

@@ -11,6 +11,7 @@ from todo_service.auth.accounts import GONE, make_owner
 from todo_service.auth.api_key_encryption import API_KEY_CIPHER, ApiKeyCipher, KeyContext
 from todo_service.auth.caller import CALLER, OWNER, Kind
 from todo_service.auth.rate_limiting import spend_for_user
+from todo_service.config.scopes import Scope
 from todo_service.errors import (
     ApiKeyRejected,
     EncryptionNotConfigured,
@@ -154,6 +155,6 @@ KEYS, CURRENT = "/api/user-api-keys", "/api/user-api-keys/current"
 USER_API_KEYS = (
     Route("POST", KEYS, store_api_key, Access.USER, "Store my API key", body=ApiKeyInput),
     Route("POST", f"{KEYS}/test", try_api_key, Access.USER, "Test an API key", body=ApiKeyInput, name="test_api_key"),
-    Route("GET", CURRENT, read_api_key, Access.USER, "Read my API key", query=ApiKeyQuery),
+    Route("GET", CURRENT, read_api_key, Access.USER, "Read my API key", (Scope.KEYS_READ,), query=ApiKeyQuery),
     Route("DELETE", CURRENT, delete_api_key, Access.USER, "Delete my API key", query=ApiKeyQuery),
 )

@@ -1,10 +1,12 @@
 """Sessions as JSON: the answer of a sign-in, and the bodies of refreshing and signing out."""
 
 from typing import ClassVar, Literal, Protocol, Self
+from uuid import UUID
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
+from todo_service.queries.refresh_tokens import SessionRow
 from todo_service.queries.users import UserRow
 from todo_service.wire.codec import Input, Output
 from todo_service.wire.emails import EmailIfOne
@@ -21,6 +23,15 @@ EXAMPLE: dict[str, JsonValue] = {
     "token_type": "bearer",
     "expires_in": 1800,
     "user": PROFILE,
+}
+
+SESSION: dict[str, JsonValue] = {
+    "id": "0b0e8a50-6f0a-4f0c-9d8e-2f6a1f3b9c11",
+    "created_at": "2026-11-21T13:16:15.767459Z",
+    "last_used_at": "2026-11-22T08:01:02.000000Z",
+    "expires_at": "2026-11-28T13:16:15.767459Z",
+    "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "current": True,
 }
 
 OLDER: dict[str, JsonValue] = {
@@ -110,6 +121,33 @@ class SignOut(Input):
         if self.refresh_token is None and not self.everywhere:
             raise PydanticCustomError("missing", "must hold a refresh_token, or everywhere: true")
         return self
+
+
+class SessionEntry(Output):
+    """One session of the account."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SESSION]})
+
+    id: str
+    created_at: Written
+    last_used_at: Written = Field(description="When its tokens were refreshed last.")
+    expires_at: Written
+    user_agent: str | None = Field(description="The `User-Agent` of its sign-in.")
+    current: bool = Field(description="Whether it is the session of this request.")
+
+
+class SessionList(Output):
+    """The sessions of the account, the one used last first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"sessions": [SESSION]}]})
+
+    sessions: list[SessionEntry]
+
+
+def session_entry(row: SessionRow, *, current: UUID | None) -> dict[str, object]:
+    """Return a session for its user, whose request belongs to the session `current`."""
+    moments = {name: format_moment(getattr(row, name)) for name in ("created_at", "last_used_at", "expires_at")}
+    return {"id": str(row.id), **moments, "user_agent": row.user_agent, "current": row.id == current}
 
 
 class TokenAnswer(Protocol):

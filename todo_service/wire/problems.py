@@ -7,6 +7,7 @@ from pydantic.config import JsonDict
 
 from todo_service.errors import (
     ApiError,
+    InsufficientScope,
     NotFound,
     PreconditionFailed,
     QuotaExceeded,
@@ -24,7 +25,7 @@ def _without_default(schema: JsonDict) -> None:
     del schema["default"]
 
 
-OF_OPERATIONS = (NotFound, PreconditionFailed, QuotaExceeded, TaskIdTaken, Unauthenticated)
+OF_OPERATIONS = (InsufficientScope, NotFound, PreconditionFailed, QuotaExceeded, TaskIdTaken, Unauthenticated)
 INDEX = Field(
     0,
     ge=0,
