@@ -19,11 +19,12 @@ setup(
     packages=[*find_packages(include=["todo_service*"]), "todo_service.sql"],
     package_dir={"todo_service.sql": "sql"},
     package_data={
-        "todo_service": ["py.typed", "static/*", "static/vendor/SHA256SUMS", "static/vendor/*/*"],
+        "todo_service": ["py.typed", "mail_templates/*", "static/*", "static/vendor/SHA256SUMS", "static/vendor/*/*"],
         "todo_service.sql": ["*.sql"],
     },
     install_requires=[
         "aiohttp>=3.14.5,<4",
+        "aiosmtplib>=5.1.3,<6",
         "aiohttp-cors>=0.8.1,<0.9",
         "asyncpg>=0.32,<0.33",
         "bcrypt>=5,<6",
@@ -48,6 +49,7 @@ setup(
         "serve": SERVE,
         "sentry": SENTRY,
         "dev": [
+            "aiosmtpd>=1.4.6,<2",
             "asyncpg-stubs>=0.32,<0.33",
             *SERVE,
             *SENTRY,

@@ -59,6 +59,17 @@ CREATE TABLE public.idempotency_keys (
     body bytea
 );
 
+CREATE TABLE public.one_time_tokens (
+    user_id text NOT NULL,
+    token_hash bytea NOT NULL,
+    purpose text NOT NULL,
+    basis bytea NOT NULL,
+    new_email text,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT one_time_tokens_hash_length CHECK ((octet_length(token_hash) = 32)),
+    CONSTRAINT one_time_tokens_purpose_known CHECK ((purpose = ANY (ARRAY['password'::text, 'email'::text])))
+);
+
 CREATE TABLE public.personal_tokens (
     user_id text NOT NULL,
     id uuid NOT NULL,
@@ -165,6 +176,7 @@ CREATE TABLE public.users (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     revoked_at timestamp with time zone,
+    email_verified boolean DEFAULT false NOT NULL,
     CONSTRAINT users_full_name_length CHECK ((char_length(full_name) <= 255)),
     CONSTRAINT users_id_length CHECK (((char_length(id) >= 1) AND (char_length(id) <= 255))),
     CONSTRAINT users_password_account CHECK (((email_key IS NULL) = (password_hash IS NULL))),
@@ -182,6 +194,9 @@ ALTER TABLE ONLY public.ended_sessions
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, key);
+
+ALTER TABLE ONLY public.one_time_tokens
+    ADD CONSTRAINT one_time_tokens_pkey PRIMARY KEY (user_id, token_hash);
 
 ALTER TABLE ONLY public.personal_tokens
     ADD CONSTRAINT personal_tokens_pkey PRIMARY KEY (user_id, id);
@@ -229,6 +244,10 @@ CREATE INDEX audit_log_subject ON public.audit_log USING btree (subject_id, id);
 CREATE INDEX ended_sessions_ended ON public.ended_sessions USING btree (ended_at);
 
 CREATE INDEX idempotency_keys_created ON public.idempotency_keys USING btree (created_at);
+
+CREATE INDEX one_time_tokens_expires ON public.one_time_tokens USING btree (expires_at);
+
+CREATE INDEX one_time_tokens_hash ON public.one_time_tokens USING btree (token_hash);
 
 CREATE INDEX personal_tokens_expires ON public.personal_tokens USING btree (expires_at);
 
@@ -279,6 +298,9 @@ ALTER TABLE ONLY public.ended_sessions
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.one_time_tokens
+    ADD CONSTRAINT one_time_tokens_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.personal_tokens
     ADD CONSTRAINT personal_tokens_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;

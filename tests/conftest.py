@@ -34,6 +34,7 @@ SERVER = "TEST_POSTGRES_URL"
 ENCRYPTION_KEY = "b4k6YlVhTqYQxWq8yZ0b1QmVbq0cKk1mX3y5jv7hR9A="
 SECRET_KEY = "for-tests-only-0123456789-abcdefghijk"
 SERVING_ROLE = "todo_app"
+DATA_DIR = Path(tempfile.gettempdir()) / f"todo-test-data-{os.getpid()}"  # of the messages that are not sent
 FIGURE = "figure"
 Figure = Callable[[str], None]
 
@@ -156,7 +157,13 @@ def make_settings(database_url: str, **others: object) -> Settings:
     """Settings as a development environment would give them, with the cheapest bcrypt and without rate limits. API keys
     are kept, but no provider is there.
     """
-    usual = {"secret_key": SECRET_KEY, "bcrypt_rounds": 4, "rate_limit_enabled": False, "drain_seconds": 0}
+    usual: dict[str, object] = {
+        "secret_key": SECRET_KEY,
+        "bcrypt_rounds": 4,
+        "rate_limit_enabled": False,
+        "drain_seconds": 0,
+    }
+    usual |= {"data_dir": DATA_DIR}
     usual |= {"encryption_key": ENCRYPTION_KEY, "gemini_base_url": "https://127.0.0.1:1"}
     return Settings.model_validate({"database_url": database_url, **usual, **others})
 

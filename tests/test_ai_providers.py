@@ -1,7 +1,6 @@
 """What an AI provider's answers mean, and that none of them costs more than its seconds and its 64 KiB."""
 
 import asyncio
-import subprocess
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests import provider as misbehaviour
+from tests.certificates import certificate_for
 from tests.conftest import make_settings
 from tests.provider import BAD, GOOD, KEYS, PATH, REFUSED, SPENT, AiProvider, ai_provider, always, problem
 from tests.proxy import refusing_port
@@ -180,12 +180,8 @@ async def test_a_proxy_of_the_environment_is_used(provider: AiProvider, monkeypa
 
 
 async def test_a_certificate_that_is_not_trusted_ends_it(tmp_path: Path) -> None:
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    made = ["-nodes", "-days", "1", "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert")]
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", *subject, *made]
-    subprocess.run(command, check=True, capture_output=True)
     context = SSLContext(PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    context.load_cert_chain(*certificate_for(tmp_path, "127.0.0.1"))
     asked = []
 
     async def answer(request: web.Request) -> web.Response:

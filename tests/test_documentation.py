@@ -34,7 +34,7 @@ READ = {"console", "json", "js", "ts", "yaml", "text"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SCRIPT = re.compile(r"(?<!venv/)\bbin/([a-z-]+)((?: +[^\s|;&<>#)]+)*)")
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-VARYING = {"id", "user_id", "userId", "request_id", "version"}
+VARYING = {"id", "user_id", "userId", "request_id", "version", "last_four"}
 
 
 def shape(value: Any) -> Any:
@@ -54,11 +54,11 @@ def blocks(document: Path, *kinds: str) -> list[str]:
 
 
 @asynccontextmanager
-async def own_service(postgres_url: str) -> AsyncIterator[tuple[Api, str]]:
+async def own_service(postgres_url: str, **settings: object) -> AsyncIterator[tuple[Api, str]]:
     """The service on a database of its own, whose URL is the second, with a provider that takes every API key."""
     async with temporary_database(postgres_url, template=template_name()) as url, ai_provider() as provider:
         provider.answer = always(200)
-        async with running_service(make_settings(url, gemini_base_url=provider.url)) as api:
+        async with running_service(make_settings(url, gemini_base_url=provider.url, **settings)) as api:
             yield api, url
 
 
@@ -74,12 +74,13 @@ async def said_by(script: str, **environment: str) -> str:
 
 @needs_curl
 @pytest.mark.parametrize("document", ["README.md", "docs/tutorial.md"])
-async def test_a_conversation_goes_as_printed(document: str, postgres_url: str) -> None:
+async def test_a_conversation_goes_as_printed(document: str, postgres_url: str, tmp_path: Path) -> None:
     said, script = [], []
-    async with own_service(postgres_url) as (api, _):
+    async with own_service(postgres_url, data_dir=tmp_path) as (api, _):
         for kind, text in BLOCK.findall((ROOT / document).read_text()):
             if kind == "sh":
-                script.append(text.replace("http://127.0.0.1:8000", api.base))
+                text = text.replace("http://127.0.0.1:8000", api.base).replace("token.json", f"{tmp_path}/token.json")
+                script.append(text.replace(".data/mail", f"{tmp_path}/mail"))
             elif kind == "json":
                 script.append("echo; echo =====")
                 said.append(json.loads(text))

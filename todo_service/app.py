@@ -11,16 +11,12 @@ from todo_service import __version__
 from todo_service.ai_providers import API_KEY_VALIDATOR, ApiKeyValidator
 from todo_service.auth.api_key_encryption import API_KEY_CIPHER, ApiKeyCipher
 from todo_service.auth.audit import AUDIT_SEALER, AuditSealer
-from todo_service.auth.credentials import TOKENS
-from todo_service.auth.external_jwts import EXTERNAL_JWTS, ExternalJwts
-from todo_service.auth.external_sessions import EXTERNAL_SESSIONS, ExternalSessions
-from todo_service.auth.jwks import JWKS, JwksClient
-from todo_service.auth.passwords import BCRYPT_POOL, BcryptPool
-from todo_service.auth.personal_tokens import PERSONAL_TOKENS, PersonalTokens
-from todo_service.auth.refresh_tokens import SESSIONS, Sessions
-from todo_service.auth.revocations import REVOCATIONS, Revocations
-from todo_service.auth.token_cache import SERVICE_USERS, TOKEN_CACHE, TokenCache
-from todo_service.auth.tokens import MAX_LIFETIME, AccessTokens
+from todo_service.auth.composition import add_auth, add_mail
+from todo_service.auth.jwks import JWKS
+from todo_service.auth.passwords import BCRYPT_POOL
+from todo_service.auth.personal_tokens import PERSONAL_TOKENS
+from todo_service.auth.reset_requests import RESET_REQUESTS
+from todo_service.auth.revocations import REVOCATIONS
 from todo_service.config.database_options import database_options
 from todo_service.config.secrets import plain_text
 from todo_service.config.settings import SETTINGS, Settings
@@ -29,6 +25,7 @@ from todo_service.limits.load import LOAD, Load
 from todo_service.limits.rate import RATE_LIMITER, RateLimiter, quotas
 from todo_service.limits.rate_redis import Observer
 from todo_service.limits.searches import SEARCHES, Searches
+from todo_service.mail import MAILER
 from todo_service.middleware import cors, metrics_middlewares, middlewares
 from todo_service.middleware.response_headers import RESPONSE_HEADERS, ResponseHeaders
 from todo_service.middleware.streaming import MAX_UNSENT, MAX_UNSENT_PER_USER, UNSENT
@@ -52,7 +49,7 @@ from todo_service.wire import codec
 from todo_service.wire.import_reader import IMPORT_READER, ImportReader
 from todo_service.wire.new_passwords import common_passwords
 
-MINUTE, DAY = 60, 24 * 60 * 60  # seconds
+OPENED_LAST = (JWKS, RATE_LIMITER, API_KEY_VALIDATOR, BCRYPT_POOL, IMPORT_READER, MAILER, RESET_REQUESTS)
 
 log = structlog.get_logger()
 
@@ -89,9 +86,10 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     if settings.encryption_keys:
         app[API_KEY_CIPHER] = ApiKeyCipher(settings.encryption_keys)
     add_auth(app)
+    add_mail(app)
     app.cleanup_ctx.extend([opened(DATABASE), opened(REVOCATIONS), opened(PERSONAL_TOKENS)])
     app.cleanup_ctx.extend(map(background, (watch_event_loop, follow_revocations, record_token_uses)))
-    app.cleanup_ctx.extend(opened(key) for key in (JWKS, RATE_LIMITER, API_KEY_VALIDATOR, BCRYPT_POOL, IMPORT_READER))
+    app.cleanup_ctx.extend(opened(key) for key in OPENED_LAST)
     if settings.audit_keys:
         app[AUDIT_SEALER] = AuditSealer(app[DATABASE], key=settings.audit_keys[0])
         app.cleanup_ctx.append(background(seal_audit_log))
@@ -133,41 +131,6 @@ def rate_limiter(settings: Settings, observer: Observer) -> RateLimiter:
         secret=settings.signing_keys[0],
         observer=observer,
         redis_url=plain_text(settings.redis_url),
-    )
-
-
-def add_auth(app: web.Application) -> None:
-    """Add everything that checks or issues credentials."""
-    settings, database = app[SETTINGS], app[DATABASE]
-    cache = app[TOKEN_CACHE] = TokenCache()
-    service_users = app[SERVICE_USERS] = TokenCache()
-    app[REVOCATIONS] = Revocations(database, lifetime=MAX_LIFETIME, caches=(cache, service_users))
-    app[PERSONAL_TOKENS] = PersonalTokens(database, app[REVOCATIONS])
-    app[BCRYPT_POOL] = BcryptPool(rounds=settings.bcrypt_rounds)
-    app[TOKENS] = AccessTokens(
-        settings.signing_keys, algorithm=settings.algorithm, lifetime=settings.access_token_expire_minutes * MINUTE
-    )
-    app[SESSIONS] = Sessions(
-        database,
-        keys=settings.signing_keys,
-        lifetime=settings.refresh_token_expire_days * DAY,
-        reuse_seconds=settings.refresh_reuse_seconds,
-        metrics=app[METRICS],
-    )
-    if settings.jwks_url is not None:
-        app[JWKS] = JwksClient(settings.jwks_url, on_withdrawal=cache.clear)
-    app[EXTERNAL_JWTS] = ExternalJwts(
-        shared_secret=plain_text(settings.better_auth_secret),
-        jwks=app.get(JWKS),
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience,
-    )
-    app[EXTERNAL_SESSIONS] = ExternalSessions(
-        database,
-        table=settings.session_table,
-        storage=settings.session_token_storage,
-        hash_secret=plain_text(settings.session_hash_secret),
-        signing_secret=plain_text(settings.better_auth_secret),
     )
 
 

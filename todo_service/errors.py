@@ -117,6 +117,18 @@ class EmailAlreadyRegistered(ApiError):
         super().__init__(self.meaning)
 
 
+class InvalidOneTimeToken(ApiError):
+    status = 400
+    name = "invalid-one-time-token"
+    title = "The link is not valid"
+    meaning = "The token of this link is unknown, used, expired or void."
+    when = (
+        "Using a link from a message a second time, too late, with changed characters, or after another change of "
+        "password or email; the answer is the same for all of them."
+    )
+    remedy = "Ask for a new link, and use the newest one."
+
+
 class Unauthenticated(ApiError):
     """No credential was shown, or the one shown does not hold (RFC 6750 section 3: only then an `error` is named)."""
 
@@ -201,6 +213,15 @@ class AccountInactive(ApiError):
     meaning = "This account has been deactivated."
     when = "Signing in to such an account, or a service acting for its user."
     remedy = "Ask an administrator to activate it."
+
+
+class EmailNotVerified(ApiError):
+    status = 403
+    name = "email-not-verified"
+    title = "Email not confirmed"
+    meaning = "The email of this account has not been confirmed yet."
+    when = "Signing in, or registering with a sign-in, where the operator has set `REQUIRE_VERIFIED_EMAIL`."
+    remedy = "Use the link in the message that was sent to the address just now, then sign in."
 
 
 class QuotaExceeded(ApiError):
@@ -433,6 +454,16 @@ class EncryptionNotConfigured(ApiError):
     meaning = "This service has no key to encrypt API keys with, and keeps none in clear."
     when = "Any request about API keys where `ENCRYPTION_KEY` is not set."
     remedy = "Ask the operator to set `ENCRYPTION_KEY`."
+    headers: Mapping[str, str] = {"Retry-After": "3600"}
+
+
+class MailNotConfigured(ApiError):
+    status = 503
+    name = "mail-not-configured"
+    title = "No mail is sent here"
+    meaning = "This service has no mail server, or no address for such links."
+    when = "Asking for a link by mail where `SMTP_URL`, `PASSWORD_RESET_URL` or `EMAIL_VERIFY_URL` is not set."
+    remedy = "Ask the operator, who can make a link with `bin/users reset-link`."
     headers: Mapping[str, str] = {"Retry-After": "3600"}
 
 

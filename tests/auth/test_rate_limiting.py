@@ -53,7 +53,8 @@ def test_every_row_is_counted_and_only_health_and_metrics_are_not() -> None:
     assert {path for (_, path), limit in by_path.items() if limit is Limit.AUTH} == {
         "/api/v1/auth/register", "/api/auth/register", "/api/auth/signup", "/api/v1/auth/login", "/api/auth/login",
         "/api/auth/signin", "/api/v1/auth/refresh", "/api/auth/refresh", "/api/v1/auth/password", "/api/v1/auth/me",
-        "/api/v1/auth/token",
+        "/api/v1/auth/token", "/api/v1/auth/password/forgot", "/api/v1/auth/password/reset", "/api/v1/auth/email",
+        "/api/v1/auth/email/verify",
     }  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """`bin/new-epoch`: every user's history begins anew."""
 
+import json
+
 from tests.commands.test_users import run
 from tests.conftest import as_serving_role, make_settings, run_sql, running_service, template_name, temporary_database
-from tests.routes.test_sessions import rows
+from tests.routes.test_sessions import rows, until_refused
 from todo_service.commands import epochs
 
 EPOCHS = "SELECT user_id, epoch, version, task_count, sync_floor FROM task_clocks ORDER BY user_id"
@@ -39,3 +41,19 @@ async def test_without_the_right_nothing_ends(postgres_url: str) -> None:
         refused = await run("new-epoch", "--yes", DATABASE_URL=as_serving_role(url))
         assert (refused.returncode, "token_epochs" in refused.stderr) == (1, True)
         assert len(await rows(url, "SELECT FROM refresh_tokens")) == 1
+
+
+async def test_personal_tokens_and_links_end(postgres_url: str) -> None:
+    async with (
+        temporary_database(postgres_url, template=template_name()) as url,
+        running_service(make_settings(url)) as api,
+    ):
+        ada = await api.new_user()
+        body = {"name": "n", "scopes": ["tasks:read"]}
+        token = (await api.post("/api/v1/auth/tokens", body, as_=ada)).body["token"]
+        link = json.loads((await run("users", "reset-link", "--json", ada.id, DATABASE_URL=url)).stdout)["link"]
+        assert (await api.get("/api/v1/tasks", token=token)).status == 200
+        assert (await run("new-epoch", "--yes", DATABASE_URL=url)).returncode == 0
+        await until_refused(api, token)
+        used = await api.post("/api/v1/auth/password/reset", {"token": link, "new_password": "better horse 10"})
+        assert used.problem() == "invalid-one-time-token"

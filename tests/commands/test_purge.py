@@ -1,6 +1,7 @@
 """`bin/purge`: what has expired goes, what holds stays, also with two at once and with rows that are in use."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -14,6 +15,7 @@ from tests.routes.test_sessions import rows
 from todo_service.queries import idempotency_keys
 
 NOTHING = "0 expired refresh tokens deleted\n0 tombstones of tasks deleted\n0 ended sessions deleted\n"
+NOTHING += "0 expired links deleted\n0 expired personal tokens deleted\n"
 NOTHING += "0 idempotency keys deleted\n0 audit log entries deleted\n"
 
 
@@ -53,6 +55,30 @@ async def test_only_what_has_expired_is_deleted(own_url: str) -> None:
     await db.close()
 
 
+async def test_links_are_deleted_when_they_expire_and_tokens_30_days_later(own_url: str) -> None:
+    db = await asyncpg.connect(own_url)
+    bob = await new_user(db)
+    await db.execute(
+        """INSERT INTO one_time_tokens (token_hash, user_id, purpose, basis, expires_at)
+        SELECT sha256(n::text::bytea), $1, 'email', '', now() + CASE n WHEN 0 THEN 1 ELSE -1 END * interval '1 h'
+        FROM generate_series(0, 20) AS n""",
+        bob,
+    )
+    await db.execute(
+        """INSERT INTO personal_tokens (token_hash, user_id, id, name, scopes, is_strict, last_four, expires_at)
+        SELECT sha256(n::text::bytea), $1, gen_random_uuid(), 'n', '{}', false, 'abcd', now() - n * interval '10 days'
+        FROM generate_series(-1, 5) AS n""",
+        bob,
+    )
+    done = await run("purge", "--json", DATABASE_URL=own_url)
+    told = json.loads(done.stdout)
+    assert told["expired_links"] == {"deleted": 20, "passed_over": 0}
+    assert told["expired_personal_tokens"] == {"deleted": 3, "passed_over": 0}
+    assert await db.fetchval("SELECT count(*) FROM one_time_tokens") == 1
+    assert await db.fetchval("SELECT count(*) FROM personal_tokens") == 4
+    await db.close()
+
+
 async def test_tombstones_of_30_days_and_keys_of_24_hours_are_deleted(own_url: str) -> None:
     db = await asyncpg.connect(own_url)
     ada, bob = await new_user(db), await new_user(db)
@@ -63,7 +89,7 @@ async def test_tombstones_of_30_days_and_keys_of_24_hours_are_deleted(own_url: s
     done = await asyncio.gather(*(run("purge", "--batch", "20", DATABASE_URL=own_url) for _ in range(2)))
     assert [one.returncode for one in done] == [0, 0]
     counts = [[int(line.split()[0]) for line in one.stdout.splitlines()] for one in done]
-    assert [sum(both) for both in zip(*counts, strict=True)] == [0, 250, 0, 150, 0]
+    assert [sum(both) for both in zip(*counts, strict=True)] == [0, 250, 0, 0, 0, 150, 0]
     assert (await left(db, ada), await left(db, bob)) == ((250, [251, 252]), (0, [1]))
     assert await idempotency_keys.count_expired(db) == 0
     assert len(await rows(own_url, "SELECT FROM idempotency_keys")) == 3
@@ -86,12 +112,14 @@ async def test_rows_in_use_are_passed_over_and_named(own_url: str) -> None:
         "0 expired refresh tokens deleted",
         "5 tombstones of tasks deleted, 5 passed over because they are in use: run bin/purge again",
         "0 ended sessions deleted",
+        "0 expired links deleted",
+        "0 expired personal tokens deleted",
         "3 idempotency keys deleted, 1 passed over because they are in use: run bin/purge again",
         "0 audit log entries deleted",
     ]
     assert (await left(db, ada), await left(db, bob)) == ((0, [1, 2, 3, 4, 5]), (5, []))
     again = await run("purge", DATABASE_URL=own_url)
-    assert [int(line.split()[0]) for line in again.stdout.splitlines()] == [0, 5, 0, 1, 0]
+    assert [int(line.split()[0]) for line in again.stdout.splitlines()] == [0, 5, 0, 0, 0, 1, 0]
     assert await left(db, ada) == (5, [])
     await db.close()
 

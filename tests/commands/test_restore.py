@@ -148,7 +148,7 @@ async def test_what_is_there_is_replaced_only_when_told_to(full_url: str, tmp_pa
     done = await run("restore", file, "--replace", "--yes", "--json", DATABASE_URL=full_url)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
-        "file": file, "users": 2, "tasks": 3, "tables_dropped": 13, "migrations_applied": 0, "missing": []
+        "file": file, "users": 2, "tasks": 3, "tables_dropped": 15, "migrations_applied": 0, "missing": []
     }  # fmt: skip
     assert {row["user_id"] for row in await rows(full_url, EVERYTHING)} == {"ada", "bob"}
     assert {row[0] for row in await rows(full_url, "SELECT version / 1000000 FROM task_clocks")} == {1}

@@ -45,6 +45,7 @@ async def make_one_and_see(api: Api, database_url: str, tmp_path: Path) -> None:
     assert "root@example.com is an administrator" in done.stdout
     signed_in = await api.post("/api/v1/auth/login", {"email": "root@example.com", "password": PASSWORD})
     assert (signed_in.body["user"]["role"], signed_in.body["user"]["full_name"]) == ("admin", "Root")
+    assert signed_in.body["user"]["email_verified"] is True
     assert (await api.get("/api/v1/users", token=signed_in.body["access_token"])).status == 200
     again = await run("create-admin", *options, DATABASE_URL=database_url)
     assert (again.returncode, again.stderr) == (1, "Email already registered\n")
@@ -157,6 +158,30 @@ async def test_a_forgotten_password_is_set_and_its_sessions_end(api: Api, databa
             "users", "set-password", ada.id, "--password-file", str(tmp_path / "new"), DATABASE_URL=database_url
         )
         assert (refused.returncode, reason in refused.stderr, len(refused.stderr.splitlines())) == (2, True, 1)
+
+
+async def test_a_link_is_printed_without_mail(api: Api, database_url: str) -> None:
+    ada = await api.new_user()
+    url = {"PASSWORD_RESET_URL": "https://app.example.com/reset?token={token}", "DATABASE_URL": database_url}
+    done = await run("users", "reset-link", ada.email, **url)
+    assert (done.returncode, done.stderr) == (0, "")
+    link, _, token = done.stdout.strip().partition("=")
+    assert (link, len(token)) == ("https://app.example.com/reset?token", 43)
+    body = {"token": token, "new_password": "a better horse 10"}
+    assert (await api.post("/api/v1/auth/password/reset", body)).status == 204
+    bare = await run("users", "reset-link", "--json", ada.id, DATABASE_URL=database_url)
+    assert len(json.loads(bare.stdout)["link"]) == 43
+    told = await run("users", "reset-link", ada.id, DATABASE_URL=database_url)
+    assert "PASSWORD_RESET_URL is not set" in told.stdout
+    for _ in range(3):
+        assert (await run("users", "reset-link", ada.id, DATABASE_URL=database_url)).returncode == 0
+    many = await run("users", "reset-link", ada.id, DATABASE_URL=database_url)
+    assert (many.returncode, "valid already" in many.stderr) == (1, True)
+    await run_sql(database_url, f"INSERT INTO users (id) VALUES ('elsewhere-{ada.id}')")
+    outside = await run("users", "reset-link", f"elsewhere-{ada.id}", DATABASE_URL=database_url)
+    assert (outside.returncode, "signs in elsewhere" in outside.stderr) == (1, True)
+    acts = "SELECT count(*) FROM audit_log WHERE action = 'password_reset_requested' AND actor_id = 'bin/users'"
+    assert (await rows(database_url, f"{acts} AND subject_id = $1", ada.id))[0][0] == 6
 
 
 @pytest.mark.parametrize("name", ["users", "migrate", "backup", "serve"])

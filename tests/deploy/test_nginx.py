@@ -7,18 +7,14 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from aiohttp import ClientConnectorError, ClientSession, TCPConnector
 from aiohttp.web import BaseRequest, Response, Server, ServerRunner, SockSite
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.certificates import certificate_for
 from tests.client import Answer, Api
 from tests.conftest import fill, template_name, temporary_database
 from tests.deploy.programs import DEPLOY, program, run, running
@@ -47,22 +43,9 @@ def free_port() -> int:
     return port
 
 
-def write_certificate(folder: Path) -> None:
-    """A certificate for 127.0.0.1 that signs itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
-    pem = serialization.Encoding.PEM
-    (folder / "fullchain.pem").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(pem))
-    plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "privkey.pem").write_bytes(plain)
-
-
 def write_configuration(folder: Path, upstream: int, *replaced: tuple[str, str]) -> tuple[int, int]:
     """The file as it is, but for addresses and folders; the ports of HTTP and HTTPS."""
-    write_certificate(folder)
+    certificate_for(folder, "127.0.0.1")
     plain, encrypted = free_port(), free_port()
     text = FILE.read_text()
     for old, new in (

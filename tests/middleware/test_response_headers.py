@@ -86,7 +86,7 @@ async def test_what_belongs_to_a_user_is_private_everywhere(production: Api, ada
             path = route.path.format(user_id=ada.id, task_id=created.body["id"])
             for method in ("GET", "HEAD"):
                 answer = await production.send(method, path, as_=ada)
-                kept = "no-store" if "api-keys" in route.path else "private, no-cache"
+                kept = "no-store" if "api-keys" in route.path or route.path.endswith("/tokens") else "private, no-cache"
                 assert (answer.status, answer.headers["Cache-Control"]) == (200, kept), route
                 assert_complete(answer)
                 if tag := answer.headers.get("ETag"):
@@ -104,7 +104,11 @@ async def test_credentials_are_never_stored(production: Api, ada: User) -> None:
     known = {"email": ada.email, "password": PASSWORD}
     refresh_token = ada.refresh_token
     for route in ROUTES:
-        if route.access is not Access.PUBLIC or route.method == "GET" or route.path.endswith("logout"):
+        if (
+            route.access is not Access.PUBLIC
+            or route.method == "GET"
+            or route.path.endswith(("logout", "reset", "verify"))
+        ):
             continue
         body = known if route.path.endswith(("login", "signin")) else {"refresh_token": refresh_token}
         if not route.path.endswith(("login", "signin", "refresh")):
@@ -115,7 +119,7 @@ async def test_credentials_are_never_stored(production: Api, ada: User) -> None:
             answer = await production.post(route.path, raw=form, headers=media)
         else:
             answer = await production.post(route.path, body)
-        assert answer.status in {200, 201}, route
+        assert answer.status in {200, 201, 202}, route
         refresh_token = answer.body.get("refresh_token", refresh_token)
         assert (answer.headers["Cache-Control"], answer.headers["Pragma"]) == ("no-store", "no-cache")
         assert_complete(answer)

@@ -20,7 +20,7 @@ NAMES = {name: sql for sql, name in statement_names().items()}
 WITH_SECOND_FORM = {
     "clocks.select_stamps", "external_sessions.select_user", "idempotency_keys.claim",
     "idempotency_keys.delete_expired", "refresh_tokens.delete_expired", "refresh_tokens.rotate",
-    "personal_tokens.delete_expired",
+    "one_time_tokens.delete_expired", "personal_tokens.delete_expired",
     "revocations.delete_expired", "tasks.delete", "tasks.delete_audited", "tasks.insert", "tasks.select",
     "tasks.update_audited", "tombstones.delete_expired",
 }  # fmt: skip
@@ -29,6 +29,8 @@ OF_ONE_SHARD = [
     "account_emails.delete", "account_emails.insert", "account_emails.select", "changes.select_page",
     "clocks.lock", "clocks.select_stamp", "clocks.select_version", "idempotency_keys.claim_row",
     "idempotency_keys.lock_user", "idempotency_keys.release", "idempotency_keys.store",
+    "one_time_tokens.count", "one_time_tokens.delete", "one_time_tokens.insert",
+    "users.update_email_verified", "users.select_email_key", "users.update_email",
     "personal_tokens.count", "personal_tokens.delete", "personal_tokens.insert", "personal_tokens.select_all",
     "personal_tokens.update_used",
     "refresh_tokens.delete_family", "refresh_tokens.delete_others", "refresh_tokens.insert",

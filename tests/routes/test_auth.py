@@ -112,7 +112,16 @@ async def test_a_registration_is_never_more_than_a_user(api: Api) -> None:
     answer = await api.post(REGISTER[0], {"email": fresh_email(), "password": PASSWORD, **forged})
     assert (answer.body["role"], answer.body["is_active"]) == ("user", True)
     assert answer.body["full_name"] == "Ada"
-    assert set(answer.body) == {"id", "email", "full_name", "role", "is_active", "created_at", "updated_at"}
+    assert set(answer.body) == {
+        "id",
+        "email",
+        "email_verified",
+        "full_name",
+        "role",
+        "is_active",
+        "created_at",
+        "updated_at",
+    }
 
 
 @pytest.mark.parametrize("path", SIGN_IN)

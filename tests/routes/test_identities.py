@@ -218,6 +218,8 @@ async def test_every_row_of_the_table_answers_as_it_says(
             assert (answer.status, answer.problem()) == (403, "no-password-account"), route
         elif route.access is Access.ADMIN:
             assert (answer.status, answer.problem()) == (403, "admin-only"), route
+        elif route.access is Access.PERSON and "X-User-ID" in headers:
+            assert (answer.status, answer.problem()) == (403, "insufficient-scope"), route
         else:
             assert answer.status in {200, 400, 404}, route
         foreign = await open_api.send(route.method, concrete(route, named("other")), raw=b"{", headers=headers)

@@ -49,7 +49,7 @@ async def test_accounts_are_listed_filtered_and_paged(api: Api, admin: User, ada
     assert listed.headers["X-Total-Count"] == str(listed.body["total"])
     assert f"cursor={listed.body['next_cursor']}" in listed.headers["Link"]
     assert set(listed.body["users"][0]) == {
-        "id", "email", "full_name", "role", "is_active", "created_at", "updated_at",
+        "id", "email", "email_verified", "full_name", "role", "is_active", "created_at", "updated_at",
     }  # fmt: skip
     for query, found in (
         (f"q={ada.email.upper()}", True), ("q=100%25_%5C LOVE", True), ("q=nobody-has-this", False),

@@ -38,7 +38,7 @@ async def change_password(
     audit: AuditEntry,
 ) -> None:
     """Change the password, and end every other session and every access token. Raises `WrongPassword`, `Overloaded`."""
-    stored = await _confirm(database, hasher, user, current, audit)
+    stored = await confirm(database, hasher, user, current, audit)
     hashed = await hasher.hash(new)
     async with database.transaction() as db:
         if not await users.update_password(db, user_id=user.id, old=stored, new=hashed):
@@ -58,7 +58,7 @@ async def delete(
         LastAdmin: The account is the only active administrator.
         Overloaded: The queue of checks is full.
     """
-    stored = await _confirm(database, hasher, user, password, audit)
+    stored = await confirm(database, hasher, user, password, audit)
     async with database.transaction() as db:
         await lock_leaving(db, user.id)
         if not await users.delete(db, user_id=user.id, password_hash=stored):
@@ -67,8 +67,13 @@ async def delete(
     log.info("account_deleted", user_id=user.id)
 
 
-async def _confirm(database: Database, hasher: PasswordHasher, user: UserRow, password: str, audit: AuditEntry) -> str:
-    """Return the stored hash if the password matches it; a wrong one is recorded as the failure of this act."""
+async def confirm(database: Database, hasher: PasswordHasher, user: UserRow, password: str, audit: AuditEntry) -> str:
+    """Return the stored hash if the password matches it; a wrong one is recorded as the failure of this act.
+
+    Raises:
+        WrongPassword: It does not match.
+        Overloaded: The queue of checks is full.
+    """
     if not await hasher.check(password, user.password_hash) or user.password_hash is None:
         log.info("password_refused", user_id=user.id)
         failure = audit._replace(action="password_refused", detail=audit.action)

@@ -49,6 +49,12 @@ class AuditSettings(CommandSettings):
     needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS | {"audit_key", "audit_retention_days"}
 
 
+class LinkSettings(CommandSettings):
+    """The settings of a command that prints a link."""
+
+    needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS | {"password_reset_url"}
+
+
 class EncryptionSettings(CommandSettings):
     """The settings of a command that encrypts: the keys are required."""
 

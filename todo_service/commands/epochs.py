@@ -1,5 +1,5 @@
 """A new epoch of the database, for `bin/new-epoch` and `bin/restore`: every user's history of changes begins anew, and
-every session and access token ends.
+every session, token and link ends.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from todo_service.postgres.connection import Connection
-from todo_service.queries import clocks, refresh_tokens, revocations
+from todo_service.queries import clocks, one_time_tokens, personal_tokens, refresh_tokens, revocations
 
 BATCH = 10_000
 
@@ -25,6 +25,8 @@ async def renew(connection: Callable[[], AbstractAsyncContextManager[Connection]
         async with db.transaction():
             await revocations.update_epoch(db)
             await refresh_tokens.delete_all(db)
+            await personal_tokens.delete_all(db)  # one that was ended since the backup would be valid again
+            await one_time_tokens.delete_all(db)
         total = await clocks.count_clocks(db)
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("epochs", total=total)

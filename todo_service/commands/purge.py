@@ -16,7 +16,15 @@ from todo_service.commands.command_settings import AuditSettings
 from todo_service.config.settings import Settings
 from todo_service.postgres.connection import Connection
 from todo_service.postgres.database import Database
-from todo_service.queries import audit_log, idempotency_keys, personal_tokens, refresh_tokens, revocations, tombstones
+from todo_service.queries import (
+    audit_log,
+    idempotency_keys,
+    one_time_tokens,
+    personal_tokens,
+    refresh_tokens,
+    revocations,
+    tombstones,
+)
 
 BATCH = 1000
 CONNECTIONS, MAX_CONNECTIONS = 2, 16
@@ -45,6 +53,7 @@ KINDS = (
     Kind("expired refresh tokens", refresh_tokens.count_expired, refresh_tokens.delete_expired),
     Kind("tombstones of tasks", tombstones.count_expired, tombstones.delete_expired),
     Kind("ended sessions", revocations.count_expired, revocations.delete_expired),
+    Kind("expired links", one_time_tokens.count_expired, one_time_tokens.delete_expired),
     Kind("expired personal tokens", personal_tokens.count_expired, personal_tokens.delete_expired),
     Kind("idempotency keys", idempotency_keys.count_expired, idempotency_keys.delete_expired),
 )

@@ -22,6 +22,7 @@ from todo_service.postgres.embedded import EmbeddedError
 from todo_service.postgres.migrations import MigrationError
 from todo_service.server import runner
 from todo_service.server.connections import raise_file_limit
+from todo_service.wire.mails import MailTemplates, TemplateError
 
 BANNER = """
 Todo Service {version} is ready.
@@ -37,7 +38,6 @@ Try it:
 
 Ctrl-C ends it.
 """
-
 
 NO_ADDRESS = "Set SERVER_HOST to an address of this machine."
 REMEDIES = {
@@ -58,8 +58,9 @@ def main() -> int:
     count = parser.parse_args().workers
     try:
         settings = Settings.load(**({} if count is None else {"web_concurrency": count}))
+        MailTemplates(app_name=settings.app_name, folder=settings.mail_templates)
         logs.configure(settings)
-    except SettingsError as error:
+    except (SettingsError, TemplateError) as error:
         return _fail(str(error), status=2)
     try:
         return _run(settings)

@@ -7,14 +7,16 @@ import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from todo_service.auth import administration
+from todo_service.auth import administration, recovery
 from todo_service.auth.passwords import BcryptPool, PasswordHasher
 from todo_service.commands import command
 from todo_service.commands.command import CommandError
+from todo_service.commands.command_settings import LinkSettings
 from todo_service.config.settings import Settings
-from todo_service.errors import NotFound
+from todo_service.config.smtp_url import PLACE
+from todo_service.errors import NoPasswordAccount, NotFound
 from todo_service.postgres.database import Database
-from todo_service.queries import user_lists, users
+from todo_service.queries import audit_log, user_lists, users
 from todo_service.queries.user_lists import Filter, Position
 from todo_service.queries.users import UserChanges, UserRow
 from todo_service.wire import codec
@@ -28,6 +30,7 @@ EXAMPLES = (
     "bin/users list --inactive --json",
     "bin/users deactivate ada@example.com",
     "bin/users set-role ada@example.com admin",
+    "bin/users reset-link ada@example.com",
     "bin/users set-password ada@example.com --password-file /run/secrets/ada",
 )
 
@@ -36,7 +39,7 @@ def main() -> int:
     """Return 0 when done, 1 for a failure, 2 for misuse."""
     arguments = _parser().parse_args()
     act: Callable[[argparse.Namespace, Settings, Database], Awaitable[int]] = arguments.act
-    return command.run_with_database(partial(act, arguments))
+    return command.run_with_database(partial(act, arguments), needed=LinkSettings)
 
 
 def _parser() -> command.Parser:
@@ -61,6 +64,8 @@ def _parser() -> command.Parser:
     password = _of_one(actions.add_parser("set-password", help="set a password, typed or from a file; sessions end"))
     password.add_password_file()
     password.set_defaults(act=_set_password)
+    link = _of_one(actions.add_parser("reset-link", help="print a link for a new password, valid for 30 minutes"))
+    link.set_defaults(act=_reset_link)
     revoke = _of_one(actions.add_parser("revoke-sessions", help="end every session and access token"))
     revoke.set_defaults(act=_revoke)
     return parser
@@ -112,6 +117,23 @@ async def _set_password(arguments: argparse.Namespace, settings: Settings, datab
     await pool.close()
     await administration.set_password(database, user_id, hashed, command.audit_entry("password_set", ACTOR))
     command.report({"id": user_id}, f"{user_id}  has a new password; its sessions have ended", as_json=arguments.json)
+    return 0
+
+
+async def _reset_link(arguments: argparse.Namespace, settings: Settings, database: Database) -> int:
+    user_id = await _user_id(database, arguments)
+    async with database.transaction() as db:
+        user = await users.lock(db, user_id=user_id)
+        if user is None or user.password_hash is None:
+            raise NoPasswordAccount("This user signs in elsewhere and has no password here.")
+        token = await recovery.make_token(db, user, recovery.PASSWORD)
+        if token is None:
+            raise CommandError(f"{recovery.MAX_LINKS} links of this account are valid already. Try again later.")
+        await audit_log.insert(db, command.audit_entry("password_reset_requested", ACTOR), subject_id=user_id)
+    url = settings.password_reset_url
+    link = url.replace(PLACE, token) if url else token
+    about = "" if url else "PASSWORD_RESET_URL is not set: this is the token, for POST /api/v1/auth/password/reset\n"
+    command.report({"id": user_id, "link": link}, f"{about}{link}", as_json=arguments.json)
     return 0
 
 

@@ -23,7 +23,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from todo_service.config import allowlists, scopes, secret_guesses, secret_values, secrets
 from todo_service.config.secrets import plain_text
-from todo_service.config.settings_checks import SettingsChecks
+from todo_service.config.settings_checks import SENDER, SettingsChecks
 from todo_service.config.trusted_proxies import Network, networks, path_prefix
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -110,6 +110,13 @@ class Settings(SettingsChecks):
     allow_reserved_email_domains: bool = False
     password_min_length: int = Field(8, ge=8, le=128)
     bcrypt_rounds: int = Field(12, ge=4, le=16)
+
+    smtp_url: SecretStr | None = None
+    mail_from: str = SENDER
+    mail_templates: Path | None = None
+    password_reset_url: str | None = None
+    email_verify_url: str | None = None
+    require_verified_email: bool = False
 
     jwks_url: str | None = None
     jwt_issuer: str | None = Field(None, max_length=1000)

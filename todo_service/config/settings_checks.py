@@ -5,11 +5,12 @@ import re
 from pydantic import SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
-from todo_service.config import allowlists, database_tls, database_url, redis_url, secrets
+from todo_service.config import allowlists, database_tls, database_url, redis_url, secrets, smtp_url
 from todo_service.config.http_url import is_http_url
 from todo_service.config.secrets import SIGNING_SECRETS, UNIQUE_SECRETS, plain_text
 
 MIN_BCRYPT_ROUNDS = 12  # in production
+SENDER = "Todo Service <todo-service@localhost>"  # of development; with a mail server it must be another one
 DSN_ADVICE = "must be a DSN such as https://key@sentry.example.com/42"
 DSN = re.compile("https?://[!-.0-~]+@[!-.0-~]+(/[!-~]*)?/[0-9]+")
 URL_EXAMPLES = {
@@ -109,6 +110,28 @@ class SettingsChecks(BaseSettings):
     def _fits_in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.fullmatch("[!-~]+", value.get_secret_value()):
             raise ValueError("must be of visible ASCII characters, for it is sent in a header")
+        return value
+
+    @field_validator("smtp_url", "mail_from", check_fields=False)
+    @classmethod
+    def _can_send(cls, value: SecretStr | str | None, info: ValidationInfo) -> SecretStr | str | None:
+        if isinstance(value, SecretStr):
+            smtp_url.parse(value.get_secret_value(), allow_plain=info.data.get("environment") == "development")
+        elif value is not None and (value != SENDER or info.data.get("smtp_url") is not None):
+            return smtp_url.check_sender("" if value == SENDER else value)
+        return value
+
+    @field_validator("password_reset_url", "email_verify_url", check_fields=False)
+    @classmethod
+    def _is_link(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return value and smtp_url.check_link(value, in_production=_in_production(info))
+
+    @field_validator("require_verified_email", check_fields=False)
+    @classmethod
+    def _can_verify(cls, value: bool, info: ValidationInfo) -> bool:
+        can_send = info.data.get("smtp_url") is not None and info.data.get("email_verify_url") is not None
+        if value and not can_send and info.data.get("environment") != "development":
+            raise ValueError("needs SMTP_URL and EMAIL_VERIFY_URL")
         return value
 
     @field_validator("sentry_dsn", check_fields=False)

@@ -85,6 +85,7 @@ class Metrics(RequestTallies):
             "todo_key_validations", "API keys that a provider was asked about.", ["provider", "outcome"]
         )
         self._lists = self._counter("todo_list_cache_requests", "Lists answered, by their source.", ["outcome"])
+        self._mails = self._counter("todo_mails", "Messages to users, by what became of each try.", ["kind", "outcome"])
         self.sync_resets = self._counter("todo_sync_resets", "Clients of delta sync that had to start over.")
 
     def auth_event(self, event: str, outcome: str) -> None:
@@ -117,6 +118,10 @@ class Metrics(RequestTallies):
     def key_validated(self, provider: str, outcome: str) -> None:
         """Count the verdict of a provider on an API key: `valid`, `invalid`, `quota_exceeded` or `unreachable`."""
         self._word(self._validations, provider, outcome).inc()
+
+    def mail_ended(self, kind: str, outcome: str) -> None:
+        """Count a try to send a message: `sent`, `postponed`, or given up as `failed` or `dropped`."""
+        self._word(self._mails, kind, outcome).inc()
 
     def redis_error(self) -> None:
         """Count a late answer of Redis, or a failed connection."""

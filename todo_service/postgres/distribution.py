@@ -15,7 +15,8 @@ from todo_service.postgres.migrations import MigrationError
 COLUMNS: Mapping[str, str | None] = {
     "users": "id", "task_clocks": "user_id", "tasks": "user_id", "task_tombstones": "user_id",
     "idempotency_keys": "user_id", "user_api_keys": "user_id", "refresh_tokens": "user_id",
-    "ended_sessions": "user_id", "personal_tokens": "user_id", "account_emails": "email_key", "audit_log": None,
+    "ended_sessions": "user_id", "personal_tokens": "user_id", "one_time_tokens": "user_id",
+    "account_emails": "email_key", "audit_log": None,
 }  # fmt: skip
 OWN_GROUP = {"account_emails", "audit_log"}
 # Several servers cannot keep these: no value is unique over all shards unless the table is spread by it.

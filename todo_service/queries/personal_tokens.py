@@ -105,6 +105,14 @@ async def delete(db: Connection, *, user_id: str, token_id: UUID) -> bool:
     return True
 
 
+DELETE_ALL = "DELETE FROM personal_tokens WHERE user_id IS NOT NULL"
+
+
+async def delete_all(db: Connection) -> None:
+    """End every token of every user; those that a process remembers need a new epoch besides."""
+    await db.execute(DELETE_ALL)
+
+
 UPDATE_USED = """
 UPDATE personal_tokens SET last_used_at = greatest(last_used_at, $3) WHERE user_id = $1 AND id = $2"""
 

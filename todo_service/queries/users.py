@@ -21,6 +21,7 @@ class UserRow:
     generation: int
     created_at: datetime
     updated_at: datetime
+    email_verified: bool
     password_hash: str | None = field(repr=False)
 
 
@@ -106,6 +107,32 @@ RETURNING true"""
 async def update_password(db: Connection, *, user_id: str, old: str, new: str) -> bool:
     """Change the password and end every access token; False if it was changed meanwhile."""
     return await db.fetchval(UPDATE_PASSWORD, user_id, old, new) is True
+
+
+UPDATE_EMAIL_VERIFIED = "UPDATE users SET email_verified = true, updated_at = now() WHERE id = $1"
+
+
+async def update_email_verified(db: Connection, *, user_id: str) -> None:
+    """Record that the email of an account was shown to be its user's."""
+    await db.execute(UPDATE_EMAIL_VERIFIED, user_id)
+
+
+SELECT_EMAIL_KEY = "SELECT email_key FROM users WHERE id = $1"
+UPDATE_EMAIL = "UPDATE users SET email = $2, email_key = $3, updated_at = now() WHERE id = $1"
+
+
+async def update_email(db: Connection, *, user_id: str, email: str, email_key: str) -> None:
+    """Give an account another email. Needs a transaction that has locked the user's row.
+
+    Raises:
+        asyncpg.UniqueViolationError: The email is taken (`account_emails_pkey`).
+    """
+    old = await db.fetchval(SELECT_EMAIL_KEY, user_id)
+    if old != email_key:
+        await account_emails.insert(db, email_key=email_key, user_id=user_id)
+    await db.execute(UPDATE_EMAIL, user_id, email, email_key)
+    if old != email_key:
+        await account_emails.delete(db, email_key=old)
 
 
 RAISE_GENERATION = """

@@ -10,6 +10,7 @@ from todo_service.routes.oauth2 import OAUTH2
 from todo_service.routes.openapi import OPENAPI
 from todo_service.routes.personal_tokens import PERSONAL_TOKENS
 from todo_service.routes.problems import PROBLEMS
+from todo_service.routes.recovery import RECOVERY_ROUTES
 from todo_service.routes.sessions import SESSIONS
 from todo_service.routes.sync import SYNC
 from todo_service.routes.system import METRICS_ROUTES, SYSTEM
@@ -24,6 +25,7 @@ ROUTES: tuple[Route, ...] = (
     *AUTH,
     *ACCOUNTS,
     *OAUTH2,
+    *RECOVERY_ROUTES,
     *SESSIONS,
     *PERSONAL_TOKENS,
     *expand(TASKS),

@@ -15,11 +15,14 @@ from todo_service.auth.caller import Kind
 from todo_service.auth.credentials import TOKENS, identify
 from todo_service.auth.passwords import BCRYPT_POOL, PasswordHasher
 from todo_service.auth.rate_limiting import spend_for_email
+from todo_service.auth.recovery import RECOVERY
 from todo_service.auth.refresh_tokens import SESSIONS, Session
 from todo_service.auth.revocations import REVOCATIONS
+from todo_service.config.settings import SETTINGS
 from todo_service.errors import (
     AccountInactive,
     EmailAlreadyRegistered,
+    EmailNotVerified,
     NoPasswordAccount,
     Overloaded,
     Unauthenticated,
@@ -42,18 +45,24 @@ MAX_USER_AGENT = 255  # characters
 @describe({201: Profile}, errors=(EmailAlreadyRegistered,))
 async def register(request: web.Request, body: Registration) -> web.Response:
     """Make an account and answer its profile."""
-    return responses.json(profile(await _register(request, body)), status=201, headers=responses.SECRET)
+    user = await _register(request, body)
+    if _verifies_newcomers(request):
+        await _send_verification(request, user)
+    return responses.json(profile(user), status=201, headers=responses.SECRET)
 
 
-@describe({201: Tokens}, errors=(EmailAlreadyRegistered,))
+@describe({201: Tokens}, errors=(EmailAlreadyRegistered, EmailNotVerified))
 async def sign_up(request: web.Request, body: Registration) -> web.Response:
     """Make an account and sign in to it. At `/api/auth/signup` the answer also has `token`, `user_id`, `email` and
     `created_at`, which older clients read.
     """
-    return await _start_session(request, await _register(request, body), status=201)
+    user = await _register(request, body)
+    if _verifies_newcomers(request) and not request.app[SETTINGS].require_verified_email:
+        await _send_verification(request, user)
+    return await _start_session(request, user, status=201)
 
 
-@describe({200: Tokens}, errors=(WrongPassword, AccountInactive))
+@describe({200: Tokens}, errors=(WrongPassword, AccountInactive, EmailNotVerified))
 async def log_in(request: web.Request, body: SignIn) -> web.Response:
     """Sign in with email and password. Send the answer's `access_token` as `Authorization: Bearer` from then on. At
     `/api/auth/signin` the answer also has `token`, `user_id`, `email` and `created_at`, which older clients read.
@@ -124,8 +133,23 @@ def hasher(request: web.Request) -> PasswordHasher:
 
 
 async def _start_session(request: web.Request, user: UserRow, *, status: int = 200) -> web.Response:
+    if request.app[SETTINGS].require_verified_email and not user.email_verified:
+        await _send_verification(request, user)
+        raise EmailNotVerified
     entry, user_agent = audit.entry_of(request, "signed_in"), _user_agent(request)
     return _tokens(request, await request.app[SESSIONS].start(user, entry, user_agent=user_agent), status=status)
+
+
+def _verifies_newcomers(request: web.Request) -> bool:
+    """Whether a new account gets a link: where it must be used, or a mail server is there to send it."""
+    settings = request.app[SETTINGS]
+    has_server = settings.smtp_url is not None and settings.email_verify_url is not None
+    return settings.require_verified_email or has_server
+
+
+async def _send_verification(request: web.Request, user: UserRow) -> None:
+    entry = audit.entry_of(request, "email_verification_requested", actor_id=user.id)
+    await request.app[RECOVERY].send_verification(user, entry)
 
 
 def _user_agent(request: web.Request) -> str | None:

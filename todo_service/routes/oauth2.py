@@ -7,7 +7,7 @@ from multidict import MultiDict
 
 from todo_service.auth.access import Access
 from todo_service.config.settings import SETTINGS
-from todo_service.errors import AccountInactive, MalformedBody, WrongPassword
+from todo_service.errors import AccountInactive, EmailNotVerified, MalformedBody, WrongPassword
 from todo_service.limits.rate import Limit
 from todo_service.routes.auth import log_in
 from todo_service.routes.descriptions import describe
@@ -22,7 +22,7 @@ MAX_FIELDS = 20
 TOKEN_PATH = "/api/v1/auth/token"  # noqa: S105
 
 
-@describe({200: Tokens}, errors=(MalformedBody, WrongPassword, AccountInactive))
+@describe({200: Tokens}, errors=(MalformedBody, WrongPassword, AccountInactive, EmailNotVerified))
 async def issue_token(request: web.Request, body: bytes) -> web.Response:
     """Sign in with a form, as OAuth 2.0 clients do: the password grant (RFC 6749 section 4.3). The answers are those of
     the other sign-in.

@@ -26,7 +26,9 @@ async def list_sessions(request: web.Request) -> web.Response:
     async with request.app[DATABASE].connection() as db:
         rows = await token_rows.select_sessions(db, user_id=request[OWNER])
     current = request[CALLER].session_id
-    return responses.json({"sessions": [session_entry(row, current=current) for row in rows]}, headers=responses.SECRET)
+    return responses.json(
+        {"sessions": [session_entry(row, current=current) for row in rows]}, headers=responses.PRIVATE
+    )
 
 
 @describe({204: None}, errors=(NotFound,))

@@ -5,7 +5,16 @@ from aiohttp import hdrs, web
 from todo_service.auth import administration, audit
 from todo_service.auth.access import Access
 from todo_service.auth.administration import NO_SUCH_USER
-from todo_service.errors import AdminNeedsPassword, LastAdmin, NotFound, invalid
+from todo_service.auth.recovery import RECOVERY
+from todo_service.errors import (
+    AccountInactive,
+    AdminNeedsPassword,
+    LastAdmin,
+    MailNotConfigured,
+    NoPasswordAccount,
+    NotFound,
+    invalid,
+)
 from todo_service.postgres.database import DATABASE
 from todo_service.queries import audit_log, user_lists, users
 from todo_service.queries.user_lists import Position
@@ -15,6 +24,7 @@ from todo_service.routes.public_paths import public_path
 from todo_service.routes.table import Route
 from todo_service.routes.task_lists import TOTAL
 from todo_service.wire import cursors
+from todo_service.wire.recovery import MailAccepted
 from todo_service.wire.users import Accounts, Profile, UserQuery, UserUpdate, profile
 
 
@@ -81,6 +91,17 @@ async def delete_user(request: web.Request) -> web.Response:
     return responses.no_content()
 
 
+@describe({202: MailAccepted}, errors=(MailNotConfigured, NoPasswordAccount, AccountInactive))
+async def send_password_reset(request: web.Request) -> web.Response:
+    """Send a link for a new password to the email of an account."""
+    async with request.app[DATABASE].connection() as db:
+        user = await users.select(db, user_id=_account_id(request))
+    if user is None:
+        raise NotFound(NO_SUCH_USER)
+    await request.app[RECOVERY].send_reset(user, audit.entry_of(request, "password_reset_requested"))
+    return responses.json({"message": ON_ITS_WAY}, status=202, headers=responses.SECRET)
+
+
 def _account_id(request: web.Request) -> str:
     """The id in the path; an id that the database cannot store has no user."""
     account_id = request.match_info["account_id"]
@@ -89,10 +110,12 @@ def _account_id(request: web.Request) -> str:
     return account_id
 
 
+ON_ITS_WAY = "A link is on its way to the account's email. It is valid for 30 minutes."
 ONE = "/api/v1/users/{account_id}"
 USERS = (
     Route("GET", "/api/v1/users", list_users, Access.ADMIN, "List accounts", query=UserQuery),
     Route("GET", ONE, read_user, Access.ADMIN, "Read an account"),
     Route("PATCH", ONE, update_user, Access.ADMIN, "Change an account", body=UserUpdate),
     Route("DELETE", ONE, delete_user, Access.ADMIN, "Delete an account"),
+    Route("POST", f"{ONE}/password-reset", send_password_reset, Access.ADMIN, "Send an account a link"),
 )

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
+import idna
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from todo_service.config.settings import Settings
-from todo_service.wire.text import STORABLE, WITHOUT_NUL
+from todo_service.wire.text import STORABLE, WITHOUT_NUL, folded
 
 MAX_EMAIL = 254  # characters, RFC 5321
 STAND_IN = ".example.com"  # behind a reserved domain, which the library would refuse whatever is right about it
@@ -27,6 +28,12 @@ def normalized(value: str) -> str:
     except EmailNotValidError:
         raise PydanticCustomError("email", "must be an email address such as ada@example.com") from None
     return valid.normalized.removesuffix(stand_in)
+
+
+def key(address: str) -> str:
+    """Return a normalized address in the form in which it is compared; an empty one for no address."""
+    local, _, domain = address.rpartition("@")
+    return f"{folded(local)}@{idna.encode(domain).decode()}" if domain else ""
 
 
 def is_reserved(address: str) -> bool:

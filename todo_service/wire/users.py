@@ -2,7 +2,6 @@
 
 from typing import Annotated, ClassVar, Literal
 
-import idna
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -18,7 +17,7 @@ from typing_extensions import TypeAliasType
 
 from todo_service.queries.user_lists import COUNTED, Filter, Position
 from todo_service.queries.users import UserChanges, UserRow
-from todo_service.wire import cursors
+from todo_service.wire import cursors, emails
 from todo_service.wire.codec import Input, Output
 from todo_service.wire.emails import Email, EmailIfOne
 from todo_service.wire.new_passwords import NewPassword
@@ -28,7 +27,6 @@ from todo_service.wire.text import (
     STORABLE,
     WITHOUT_NUL,
     Written,
-    folded,
     format_moment,
     whole_number,
 )
@@ -36,6 +34,7 @@ from todo_service.wire.text import (
 EXAMPLE: dict[str, JsonValue] = {
     "id": "01a1fe40-1817-7619-88f5-225fab816885",
     "email": "ada@example.com",
+    "email_verified": False,
     "full_name": "Ada",
     "role": "user",
     "is_active": True,
@@ -56,8 +55,7 @@ class _Credentials(Input):
     @property
     def email_key(self) -> str:
         """The email in the form in which it is compared."""
-        local, _, domain = self.email.rpartition("@")
-        return f"{folded(local)}@{idna.encode(domain).decode()}" if domain else ""
+        return emails.key(self.email)
 
 
 class Registration(_Credentials):
@@ -87,6 +85,7 @@ class Profile(Output):
 
     id: str
     email: str | None = Field(description="Null for some users of an auth server.")
+    email_verified: bool = Field(description="Whether a link that was sent there has been used.")
     full_name: str | None
     role: Role
     is_active: bool
@@ -125,6 +124,7 @@ def profile(user: UserRow) -> dict[str, object]:
     return {
         "id": user.id,
         "email": user.email,
+        "email_verified": user.email_verified,
         "full_name": user.full_name,
         "role": user.role,
         "is_active": user.is_active,
