@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -44,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in Settings.model_fields:
         os.environ.pop(name.upper(), None)
     _handle_ignored_signals()
+    config.add_cleanup(partial(shutil.rmtree, DATA_DIR, ignore_errors=True))
     if hasattr(config, "workerinput") or config.option.collectonly:
         return
     resources = ExitStack()

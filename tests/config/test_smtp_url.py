@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.conftest import make_settings
 from todo_service.config import smtp_url
 from todo_service.config.settings import Settings, SettingsError
 from todo_service.config.smtp_url import SmtpServer
@@ -83,4 +82,5 @@ def test_a_server_needs_a_sender(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "must be all alone" in wrong(monkeypatch, SERVICE_AUTH_SCOPES="all,tasks:read")
-    assert make_settings("postgresql://h/db").service_auth_scopes == ("all",)
+    monkeypatch.delenv("SERVICE_AUTH_SCOPES")
+    assert Settings.load().service_auth_scopes == ("all",)

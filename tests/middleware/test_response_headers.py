@@ -104,11 +104,9 @@ async def test_credentials_are_never_stored(production: Api, ada: User) -> None:
     known = {"email": ada.email, "password": PASSWORD}
     refresh_token = ada.refresh_token
     for route in ROUTES:
-        if (
-            route.access is not Access.PUBLIC
-            or route.method == "GET"
-            or route.path.endswith(("logout", "reset", "verify"))
-        ):
+        if route.access is not Access.PUBLIC or route.method == "GET":
+            continue
+        if route.path.endswith(("logout", "forgot", "reset", "verify")):  # none of these answers has a credential
             continue
         body = known if route.path.endswith(("login", "signin")) else {"refresh_token": refresh_token}
         if not route.path.endswith(("login", "signin", "refresh")):

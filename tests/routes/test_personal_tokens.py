@@ -184,6 +184,24 @@ async def test_a_token_seen_before_costs_no_query(api: Api, ada: User, monkeypat
     assert (await api.get("/api/v1/tasks", token=token)).status == 200
 
 
+async def test_requests_with_a_token_are_marked(
+    database_url: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_service(make_settings(database_url)) as own:
+        ada = await own.new_user()
+        token = await make(own, ada)
+        token_id = await id_of(own, ada, token)
+        capfd.readouterr()
+        assert (await own.post("/api/v1/tasks", {"title": "t"}, token=token)).status == 201
+        lines = [line for line in "".join(capfd.readouterr()).splitlines() if token_id in line]
+        assert len(lines) == 2, "of the change and of the request"
+        assert all(f"source={token_id}" in line for line in lines)
+        assert "caller=token" in "".join(lines)
+        assert token not in "".join(lines)
+        metrics = (await own.get("/metrics")).raw.decode()
+        assert 'todo_authenticated_requests_total{caller="token"} 1.0' in metrics
+
+
 async def test_an_ended_token_is_refused_by_every_worker(api: Api, ada: User, bob: User, database_url: str) -> None:
     token, other = await make(api, ada), await make(api, ada)
     token_id = await id_of(api, ada, token)

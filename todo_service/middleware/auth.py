@@ -59,6 +59,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         await _count_refused(request, limit, error)
         raise
     request[CALLER] = caller
+    request.app[METRICS].count_caller(caller.kind)
     if (record := RECORD.get()) is not None:
         record.user_id, record.caller, record.source = caller.user_id, caller.kind, caller.token_id
         record.owners = None if caller.role == ADMIN else frozenset((caller.user_id,))

@@ -53,6 +53,7 @@ class Metrics(RequestTallies):
             statements=self._histogram(
                 "todo_database_statement_duration_seconds", "One statement, by name.", STATEMENT_BUCKETS, ["statement"]
             ),
+            callers=self._counter("todo_authenticated_requests", "Requests by the kind of their caller.", ["caller"]),
             acquire=self._histogram(
                 "todo_database_acquire_duration_seconds", "The wait for a connection of the pool.", STATEMENT_BUCKETS
             ),

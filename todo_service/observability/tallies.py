@@ -102,7 +102,9 @@ class HistogramTally:
 class RequestTallies:
     """The counts of every request: its answer, its statements, its wait for a connection."""
 
-    def __init__(self, *, answers: Counter, seconds: Histogram, statements: Histogram, acquire: Histogram) -> None:
+    def __init__(
+        self, *, answers: Counter, seconds: Histogram, statements: Histogram, acquire: Histogram, callers: Counter
+    ) -> None:
         self._tallies = Tallies()
         self._answer_series = answers
         self._seconds_series = seconds
@@ -110,6 +112,8 @@ class RequestTallies:
         self._answers: dict[tuple[str, str, int], CounterTally] = {}
         self._durations: dict[tuple[str, str], HistogramTally] = {}
         self._statements: dict[str, HistogramTally] = {}
+        self._caller_series = callers
+        self._callers: dict[str, CounterTally] = {}
         self.acquire = HistogramTally(self._tallies, acquire)
         for method in METHODS:
             self._tally_answers(method, SHED, 503)
@@ -130,6 +134,13 @@ class RequestTallies:
             if (method, route) not in self._durations:
                 self.add_route(method, route)
             self._durations[method, route].observe(seconds)
+
+    def count_caller(self, kind: str) -> None:
+        """Count a request of an authenticated caller of this kind."""
+        tally = self._callers.get(kind)
+        if tally is None:
+            tally = self._callers[kind] = CounterTally(self._tallies, self._caller_series.labels(kind))
+        tally.inc()
 
     def statement(self, name: str, seconds: float) -> None:
         """Count a statement of this name."""
