@@ -11,10 +11,10 @@ from todo_service.config.settings import ROOT
 PACKAGE = ROOT / "todo_service"
 FLOORS = (
     "__main__ > commands > server > app > openapi > middleware > routes > auth > wire > queries > ai_providers > "
-    "mail > postgres > observability > limits > config > static_files > errors"
+    "postgres > observability > limits > config > static_files > errors"
 )
 LEVEL = {room: level for level, room in enumerate(FLOORS.split(" > "))}
-TOP = {"__init__", "__main__", "app", "errors", "ai_providers", "mail", "static_files"}
+TOP = {"__init__", "__main__", "app", "errors", "ai_providers", "static_files"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 MAX_LINES = 250  # but for the catalogue of errors
 

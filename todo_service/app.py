@@ -13,6 +13,7 @@ from todo_service.auth.api_key_encryption import API_KEY_CIPHER, ApiKeyCipher
 from todo_service.auth.audit import AUDIT_SEALER, AuditSealer
 from todo_service.auth.composition import add_auth, add_mail
 from todo_service.auth.jwks import JWKS
+from todo_service.auth.mailer import MAILER
 from todo_service.auth.passwords import BCRYPT_POOL
 from todo_service.auth.personal_tokens import PERSONAL_TOKENS
 from todo_service.auth.reset_requests import RESET_REQUESTS
@@ -25,7 +26,6 @@ from todo_service.limits.load import LOAD, Load
 from todo_service.limits.rate import RATE_LIMITER, RateLimiter, quotas
 from todo_service.limits.rate_redis import Observer
 from todo_service.limits.searches import SEARCHES, Searches
-from todo_service.mail import MAILER
 from todo_service.middleware import cors, metrics_middlewares, middlewares
 from todo_service.middleware.response_headers import RESPONSE_HEADERS, ResponseHeaders
 from todo_service.middleware.streaming import MAX_UNSENT, MAX_UNSENT_PER_USER, UNSENT

@@ -6,6 +6,7 @@ from todo_service.auth.credentials import TOKENS
 from todo_service.auth.external_jwts import EXTERNAL_JWTS, ExternalJwts
 from todo_service.auth.external_sessions import EXTERNAL_SESSIONS, ExternalSessions
 from todo_service.auth.jwks import JWKS, JwksClient
+from todo_service.auth.mailer import MAILER, Mailer
 from todo_service.auth.passwords import BCRYPT_POOL, BcryptPool
 from todo_service.auth.personal_tokens import PERSONAL_TOKENS, PersonalTokens
 from todo_service.auth.recovery import RECOVERY, Recovery
@@ -17,7 +18,6 @@ from todo_service.auth.tokens import MAX_LIFETIME, AccessTokens
 from todo_service.config import smtp_url
 from todo_service.config.secrets import plain_text
 from todo_service.config.settings import SETTINGS
-from todo_service.mail import MAILER, Mailer
 from todo_service.observability.metrics import METRICS
 from todo_service.postgres.database import DATABASE
 from todo_service.wire.mails import MailTemplates

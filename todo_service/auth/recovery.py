@@ -11,10 +11,10 @@ import secrets
 import structlog
 from aiohttp import web
 
+from todo_service.auth.mailer import Mailer
 from todo_service.auth.passwords import PasswordHasher
 from todo_service.config.smtp_url import PLACE
 from todo_service.errors import AccountInactive, InvalidOneTimeToken, MailNotConfigured, NoPasswordAccount
-from todo_service.mail import Mailer
 from todo_service.postgres.connection import Connection
 from todo_service.postgres.database import Database
 from todo_service.queries import audit_log, one_time_tokens, refresh_tokens, users

@@ -25,6 +25,7 @@ from todo_service.limits.rate import Limit
 from todo_service.middleware.cors import answer_options
 from todo_service.observability.metrics import METRICS
 from todo_service.observability.request_record import RECORD
+from todo_service.routes.strict_handling import STRICT
 from todo_service.routes.table import Route, matched_row
 
 log = structlog.get_logger()
@@ -59,6 +60,8 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         await _count_refused(request, limit, error)
         raise
     request[CALLER] = caller
+    if caller.is_strict:
+        request[STRICT] = True
     request.app[METRICS].count_caller(caller.kind)
     if (record := RECORD.get()) is not None:
         record.user_id, record.caller, record.source = caller.user_id, caller.kind, caller.token_id
@@ -70,7 +73,8 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 def _check_access(request: web.Request, row: Route, caller: Caller) -> None:
-    check_scope(caller, *row.scopes)
+    if caller.scopes is not None:
+        check_scope(caller, *row.scopes)
     if row.access is Access.PERSON and caller.kind is Kind.SERVICE:
         raise InsufficientScope
     if row.access is Access.ACCOUNT and caller.kind is not Kind.ACCOUNT:

@@ -4,7 +4,8 @@ A label is a route's template, a statement's name or a word from a fixed list, n
 series is bounded. Two applications of one process share nothing here. The hot path counts in tallies.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from aiohttp import web
@@ -119,6 +120,11 @@ class Metrics(RequestTallies):
     def key_validated(self, provider: str, outcome: str) -> None:
         """Count the verdict of a provider on an API key: `valid`, `invalid`, `quota_exceeded` or `unreachable`."""
         self._word(self._validations, provider, outcome).inc()
+
+    def expect_mails(self, kinds: Iterable[str], outcomes: Iterable[str]) -> None:
+        """Create the series of all kinds and outcomes, at zero: the first failure must show as an increase."""
+        for kind, outcome in itertools.product(kinds, outcomes):
+            self._word(self._mails, kind, outcome)
 
     def mail_ended(self, kind: str, outcome: str) -> None:
         """Count a try to send a message: `sent`, `postponed`, or given up as `failed` or `dropped`."""

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-from todo_service.auth.caller import CALLER
 from todo_service.errors import ValidationFailed
 from todo_service.wire import strict_names
 from todo_service.wire.codec import Input, Naming
@@ -18,18 +17,13 @@ STRICT = web.RequestKey("strict", bool)  # of requests that are handled strictly
 _STRICT = re.compile(r"\s*handling\s*=\s*\"?strict\"?\s*(;.*)?", re.IGNORECASE)
 
 
-def is_strict(request: web.Request) -> bool:
-    """Return whether the request is handled strictly, and note it: it prefers to be, or its token was made so."""
-    caller = request.get(CALLER)
-    if (caller is not None and caller.is_strict) or (PREFER in request.headers and _prefers_strict(request)):
-        request[STRICT] = True
-        return True
-    return False
-
-
-def _prefers_strict(request: web.Request) -> bool:
+def prefers_strict(request: web.Request) -> bool:
+    """Return whether the request prefers strict handling, and note it."""
     preferences = ",".join(request.headers.getall(PREFER)).split(",")
-    return any(_STRICT.fullmatch(preference) for preference in preferences)
+    if not any(_STRICT.fullmatch(preference) for preference in preferences):
+        return False
+    request[STRICT] = True
+    return True
 
 
 def check_query(request: web.Request, model: type[Input], status: int, accepted: Collection[str] = ()) -> None:

@@ -21,7 +21,7 @@ from todo_service.observability.metrics import METRICS
 from todo_service.observability.tallies import UNMATCHED
 from todo_service.routes import request_bodies
 from todo_service.routes.descriptions import Description, HandlerFunction, description_of
-from todo_service.routes.strict_handling import STRICT, check_query, is_strict, strictly
+from todo_service.routes.strict_handling import PREFER, STRICT, check_query, prefers_strict, strictly
 from todo_service.wire import codec
 from todo_service.wire.codec import Input, Naming
 from todo_service.wire.families import FAMILIES, FAMILY, Family
@@ -152,7 +152,7 @@ def _endpoint(route: Route) -> Handler:
     async def endpoint(request: web.Request) -> web.StreamResponse:
         if route.family:
             request[FAMILY] = route.family
-        if is_strict(request):
+        if STRICT in request or (PREFER in request.headers and prefers_strict(request)):
             accepted = {"user_id"} if route.any_owner else set[str]()
             check_query(request, route.query or Input, route.invalid_status, accepted)
         inputs: list[Input | bytes | None] = []

@@ -2,12 +2,9 @@
 
 import html
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-
-from aiohttp import web
-
-from todo_service.mail import Mail
 
 FOLDER = Path(__file__).resolve().parent.parent / "mail_templates"
 VARIABLES: Mapping[str, frozenset[str]] = {
@@ -16,6 +13,26 @@ VARIABLES: Mapping[str, frozenset[str]] = {
     "email-change": frozenset({"app", "link", "valid_for"}),
     "email-change-notice": frozenset({"app", "new_email"}),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One message.
+
+    Attributes:
+        kind: A word for metrics and the log.
+        user_id: The account that it is about.
+        to: The address.
+        link: The link in it, if there is one.
+    """
+
+    kind: str
+    user_id: str
+    to: str
+    subject: str
+    text: str
+    html: str
+    link: str | None = None
 
 
 class TemplateError(Exception):
@@ -76,6 +93,3 @@ def _refuse_unknown(folder: Path) -> None:
         raise TemplateError(f"MAIL_TEMPLATES: {folder} is not a folder")
     if unknown := sorted(path.name for path in folder.iterdir() if path.name not in known and path.name[0] != "."):
         raise TemplateError(f"MAIL_TEMPLATES: {', '.join(unknown)} is not one of {', '.join(sorted(known))}")
-
-
-MAIL_TEMPLATES = web.AppKey("mail_templates", MailTemplates)

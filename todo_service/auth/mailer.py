@@ -10,7 +10,6 @@ import email.utils
 import itertools
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
 from pathlib import Path
@@ -22,36 +21,18 @@ from aiohttp import web
 
 from todo_service.config.smtp_url import SmtpServer
 from todo_service.observability.metrics import Metrics
+from todo_service.wire.mails import VARIABLES, Mail
 
 PAUSES = (5.0, 15.0, 30.0, 60.0, 120.0, 180.0, 190.0)  # seconds before each further try: ten minutes in all
 MAX_WAITING = 1000  # messages
 _numbers = itertools.count()
+OUTCOMES = ("sent", "postponed", "failed", "dropped")
 MAX_LINE = 998  # characters
 SENDERS = 4
 SMTP_SECONDS = 20.0  # for one step of a conversation with the server
 CLOSE_SECONDS = 8.0  # in which the last messages are sent at the end
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """One message.
-
-    Attributes:
-        kind: A word for metrics and the log.
-        user_id: The account that it is about.
-        to: The address.
-        link: The link in it, if there is one.
-    """
-
-    kind: str
-    user_id: str
-    to: str
-    subject: str
-    text: str
-    html: str
-    link: str | None = None
 
 
 class Mailer:
@@ -67,6 +48,7 @@ class Mailer:
         self._sender = sender
         self._folder = folder
         self._metrics = metrics
+        metrics.expect_mails(VARIABLES, OUTCOMES)
         self._ready: asyncio.Queue[tuple[Mail, int]] = asyncio.Queue()
         self._waiting: dict[int, tuple[asyncio.TimerHandle, tuple[Mail, int]]] = {}
         self._open = 0  # accepted, and neither sent nor given up

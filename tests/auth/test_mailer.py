@@ -14,10 +14,11 @@ from structlog.testing import LogCapture
 from tests.certificates import certificate_for
 from tests.mailbox import html_of, mail_server, text_of
 from tests.proxy import refusing_port
-from todo_service import mail
+from todo_service.auth import mailer as mail
+from todo_service.auth.mailer import Mailer
 from todo_service.config import smtp_url
-from todo_service.mail import Mail, Mailer
 from todo_service.observability.metrics import Metrics
+from todo_service.wire.mails import Mail
 
 ADDRESS = "ada.canary@example.com"
 
