@@ -60,11 +60,12 @@ async def mailer_to(url: str, metrics: Metrics | None = None) -> AsyncIterator[M
 
 
 def outcomes(metrics: Metrics) -> dict[str, float]:
+    """What was counted, without what never happened."""
     return {
         sample.labels["outcome"]: sample.value
         for family in metrics.families()
         for sample in family.samples
-        if sample.name == "todo_mails_total"
+        if sample.name == "todo_mails_total" and sample.value
     }
 
 
