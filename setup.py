@@ -24,6 +24,7 @@ setup(
     },
     install_requires=[
         "aiohttp>=3.14.5,<4",
+        "aiohttp-sse>=3,<4",
         "aiosmtplib>=5.1.3,<6",
         "aiohttp-cors>=0.8.1,<0.9",
         "asyncpg>=0.32,<0.33",

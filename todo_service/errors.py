@@ -429,6 +429,16 @@ class RateLimited(ApiError):
         self.headers = {"Retry-After": str(seconds)}
 
 
+class TooManyStreams(ApiError):
+    status = 429
+    name = "too-many-streams"
+    title = "Too many requests that wait"
+    meaning = "You have as many requests waiting for changes as one user may: 10."
+    when = "Reading events or waiting for changes (`wait`) in more places at once."
+    remedy = "End one of them, or ask without waiting."
+    headers: Mapping[str, str] = {"Retry-After": "30"}
+
+
 class InternalError(ApiError):
     status = 500
     name = "internal-error"

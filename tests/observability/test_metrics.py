@@ -29,6 +29,7 @@ NAMES = {
     "todo_password_checks_waiting", "todo_auth_events", "todo_rate_limited", "todo_rate_limit_redis_errors",
     "todo_list_cache_requests", "todo_sync_resets", "todo_build_info", "todo_event_loop_lag_seconds",
     "todo_key_validations", "todo_mails", "todo_authenticated_requests",
+    "todo_event_streams_open", "todo_events_sent", "todo_event_lag_seconds",
     "process_cpu_seconds", "process_resident_memory_bytes", "process_virtual_memory_bytes",
     "process_start_time_seconds", "process_open_fds", "process_max_fds", "python_info",
 }  # fmt: skip

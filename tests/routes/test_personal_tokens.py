@@ -66,8 +66,9 @@ async def test_the_checksum_is_a_crc32_in_base62(api: Api, ada: User) -> None:
 
 
 NEEDED = {
-    **{("GET", path): "tasks:read" for path in ("/api/v1/sync", "/api/v1/export")},
+    **{("GET", path): "tasks:read" for path in ("/api/v1/sync", "/api/v1/export", "/api/v1/events")},
     ("POST", "/api/v1/import"): "tasks:write",
+    ("POST", "/api/v1/events/ticket"): "tasks:read",
     ("POST", "/api/v1/tasks/batch"): "tasks:write",
     **{("GET", path): "account:read" for path in ("/api/v1/auth/me", "/api/auth/me", "/api/auth/verify")},
 }

@@ -13,6 +13,7 @@ from todo_service.auth.recovery import RECOVERY, Recovery
 from todo_service.auth.refresh_tokens import SESSIONS, Sessions
 from todo_service.auth.reset_requests import RESET_REQUESTS, ResetRequests
 from todo_service.auth.revocations import REVOCATIONS, Revocations
+from todo_service.auth.tickets import TICKETS, Tickets
 from todo_service.auth.token_cache import SERVICE_USERS, TOKEN_CACHE, TokenCache
 from todo_service.auth.tokens import MAX_LIFETIME, AccessTokens
 from todo_service.config import smtp_url
@@ -36,6 +37,7 @@ def add_auth(app: web.Application) -> None:
     app[TOKENS] = AccessTokens(
         settings.signing_keys, algorithm=settings.algorithm, lifetime=settings.access_token_expire_minutes * MINUTE
     )
+    app[TICKETS] = Tickets(settings.signing_keys)
     app[SESSIONS] = Sessions(
         database,
         keys=settings.signing_keys,

@@ -16,6 +16,7 @@ from todo_service.auth.external_sessions import EXTERNAL_SESSIONS
 from todo_service.auth.jose import split_jwt
 from todo_service.auth.personal_tokens import PERSONAL_TOKENS, PREFIX
 from todo_service.auth.revocations import REVOCATIONS
+from todo_service.auth.tickets import TOKEN
 from todo_service.auth.token_cache import SERVICE_USERS, TOKEN_CACHE
 from todo_service.auth.tokens import USER_ID, AccessTokens, TokenError
 from todo_service.config.scopes import limited_to
@@ -47,7 +48,7 @@ async def identify(request: web.Request) -> Caller:
         if len(services) > 1 or not _is_service(request, services[0]):
             raise Unauthenticated("`X-Service-Auth` is not the token of a service here. Correct it or leave it out.")
         return await _on_behalf(request)
-    token = _bearer_token(request)
+    token = bearer_token(request)
     if (caller := request.app[TOKEN_CACHE].get(token)) is not None:
         if caller.token_id is not None:
             request.app[PERSONAL_TOKENS].note_use(caller)
@@ -62,8 +63,11 @@ async def identify(request: web.Request) -> Caller:
         raise Unauthenticated(str(error)) from None
 
 
-def _bearer_token(request: web.Request) -> str:
+def bearer_token(request: web.Request) -> str:
+    """Return the token of the request, or that of its ticket. Raises `Unauthenticated` if there is not one."""
     values = request.headers.getall(hdrs.AUTHORIZATION, ())
+    if not values and TOKEN in request:
+        return request[TOKEN]
     if not values:
         raise Unauthenticated(credential_sent=False)
     scheme, _, token = values[0].partition(" ")

@@ -85,6 +85,7 @@ class Settings(SettingsChecks):
     root_path: Annotated[str, AfterValidator(path_prefix)] = ""
     web_concurrency: int = Field(1, ge=1, le=64)
     max_requests_in_flight: int = Field(128, ge=1, le=10_000)
+    max_streams: int = Field(5000, ge=1, le=100_000)
     metrics_port: Annotated[int | None, BeforeValidator(_not_of_kubernetes)] = Field(None, ge=1, le=65535)
     docs_enabled: bool = True
     security_contact: str | None = None

@@ -12,6 +12,7 @@ from todo_service.auth.access import Access, check_scope
 from todo_service.auth.caller import ADMIN, CALLER, OWNER, Caller, Kind
 from todo_service.auth.credentials import identify
 from todo_service.auth.rate_limiting import spend_for_address, spend_for_user
+from todo_service.auth.tickets import TICKETS, TOKEN
 from todo_service.errors import (
     AdminOnly,
     ApiError,
@@ -55,6 +56,8 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         await spend_for_address(request, limit)
         return await handler(request)
     try:
+        if row.takes_ticket and (ticket := request.query.get("ticket")):
+            request[TOKEN] = request.app[TICKETS].open(ticket)
         caller = await identify(request)
     except ApiError as error:
         await _count_refused(request, limit, error)

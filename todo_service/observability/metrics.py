@@ -88,6 +88,11 @@ class Metrics(RequestTallies):
         )
         self._lists = self._counter("todo_list_cache_requests", "Lists answered, by their source.", ["outcome"])
         self._mails = self._counter("todo_mails", "Messages to users, by what became of each try.", ["kind", "outcome"])
+        self.open_streams = self._gauge("todo_event_streams_open", "Streams of events that are open.")
+        self._events = self._counter("todo_events_sent", "Events sent in streams.")
+        self._event_lag = self._histogram(
+            "todo_event_lag_seconds", "From a change to its event, by the two machines' clocks.", REQUEST_BUCKETS
+        )
         self.sync_resets = self._counter("todo_sync_resets", "Clients of delta sync that had to start over.")
 
     def auth_event(self, event: str, outcome: str) -> None:
@@ -129,6 +134,12 @@ class Metrics(RequestTallies):
     def mail_ended(self, kind: str, outcome: str) -> None:
         """Count a try to send a message: `sent`, `postponed`, or given up as `failed` or `dropped`."""
         self._word(self._mails, kind, outcome).inc()
+
+    def event_sent(self, lag: float | None) -> None:
+        """Count an event, and the seconds since its change if they are known."""
+        self._events.inc()
+        if lag is not None:
+            self._event_lag.observe(max(0.0, lag))
 
     def redis_error(self) -> None:
         """Count a late answer of Redis, or a failed connection."""

@@ -19,6 +19,7 @@ class RequestRecord:
         problem: The name of the error that answers it.
         database_seconds: Spent waiting for statements.
         statements: Their number.
+        waited: Seconds spent waiting for a change of tasks, which are no part of the request's duration.
         notes: Events that are logged when the request ends, each with its fields.
     """
 
@@ -30,6 +31,7 @@ class RequestRecord:
     problem: str | None = None
     database_seconds: float = 0.0
     statements: int = 0
+    waited: float = 0.0
     notes: list[tuple[str, dict[str, object]]] | None = None
 
 

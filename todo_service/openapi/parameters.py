@@ -8,6 +8,7 @@ from aiohttp import hdrs
 
 from todo_service.errors import kinds
 from todo_service.openapi import headers
+from todo_service.routes.events import LAST_EVENT_ID
 from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.idempotency import MAX_KEY
 from todo_service.routes.table import Route
@@ -24,6 +25,7 @@ IN_PATH: dict[str, tuple[str, Schema]] = {
 }
 IN_HEADERS: dict[str, tuple[str, Schema]] = {
     hdrs.IF_MATCH: ("Do it only if the task is at this `ETag`, else answer 412.", {"type": "string"}),
+    LAST_EVENT_ID: ("The id of the last event that arrived.", {"type": "string"}),
     hdrs.IF_NONE_MATCH: ("Answer 304 if the present state has this `ETag`.", {"type": "string"}),
     IDEMPOTENCY_KEY: (
         "The same for each try of one request, so that it is done once. Kept for 24 hours.",

@@ -12,6 +12,7 @@ from todo_service.auth.access import Access
 from todo_service.errors import ApiError
 from todo_service.openapi import headers
 from todo_service.openapi.headers import is_limited
+from todo_service.routes.events import LAST_EVENT_ID
 from todo_service.routes.idempotency import HEADER as IDEMPOTENCY_KEY
 from todo_service.routes.request_bodies import JSON
 from todo_service.routes.table import LIVENESS, Route
@@ -37,6 +38,7 @@ OF_ANY_CALLER = (errors.Unauthenticated, errors.AccountInactive, errors.IssuerUn
 BY_HEADER: Mapping[str, tuple[type[ApiError], ...]] = {
     hdrs.IF_MATCH: (errors.PreconditionFailed,),
     hdrs.IF_NONE_MATCH: (),
+    LAST_EVENT_ID: (),
     IDEMPOTENCY_KEY: (errors.IdempotencyKeyReused, errors.ValidationFailed),
 }
 OF_STATUS: Mapping[int, tuple[str, ...]] = {

@@ -6,6 +6,7 @@ from todo_service.routes.audit import AUDIT
 from todo_service.routes.auth import AUTH
 from todo_service.routes.batch import BATCH
 from todo_service.routes.docs import DOCS, FILES
+from todo_service.routes.events import EVENTS
 from todo_service.routes.oauth2 import OAUTH2
 from todo_service.routes.openapi import OPENAPI
 from todo_service.routes.personal_tokens import PERSONAL_TOKENS
@@ -31,6 +32,7 @@ ROUTES: tuple[Route, ...] = (
     *expand(TASKS),
     *BATCH,
     *SYNC,
+    *EVENTS,
     *TRANSFERS,
     *USER_API_KEYS,
     *USERS,

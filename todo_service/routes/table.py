@@ -57,6 +57,7 @@ class Route:
         any_owner: Whether an administrator reaches the tasks of every user, where the family is for administrators.
         admin_handler: Called instead of the handler for an administrator, under the same condition.
         vital: Whether it answers under overload, and to every `Host`.
+        takes_ticket: Whether `?ticket=` stands for a header with a token.
         render: Writes the handler's result, where rows of one handler differ.
         answers: The answers of success, where rows of one handler differ; else those of its description.
         name: The name of the operation, if it is not that of the handler.
@@ -79,6 +80,7 @@ class Route:
     any_owner: bool = False
     admin_handler: HandlerFunction | None = None
     vital: bool = False
+    takes_ticket: bool = False
     render: Callable[..., Any] | None = None
     answers: Mapping[int, Any] | None = None
     name: str = ""

@@ -19,6 +19,7 @@ from todo_service.wire.tasks import Task
 from todo_service.wire.text import whole_number
 
 PAGE_SIZE = 500
+MAX_WAIT = 30  # seconds
 NOTHING_YET = -1  # in the place of an epoch
 _FORM = struct.Struct(">2s4sqqq")
 _KIND = b"s1"
@@ -86,6 +87,22 @@ def _cursor(value: object) -> Cursor | None:
     raise PydanticCustomError("cursor", "must be a `cursor` that a sync answered, as it was")
 
 
+def _own(cursor: Cursor | None, owner_id: str) -> Cursor:
+    start = Cursor.start(owner_id)
+    if cursor is not None and cursor.owner != start.owner:
+        raise invalid("cursor", "must be a cursor of your own, not another user's", "cursor")
+    return cursor or start
+
+
+def parse_cursor(text: str, owner_id: str) -> Cursor | None:
+    """Return a cursor of this user; None if it is none, or another user's."""
+    try:
+        cursor = _cursor(text)
+    except PydanticCustomError:
+        return None
+    return cursor if cursor is not None and cursor.owner == Cursor.start(owner_id).owner else None
+
+
 class SyncQuery(Input):
     """The changes to return: those after `cursor` (without one: everything), at most `limit`."""
 
@@ -96,13 +113,35 @@ class SyncQuery(Input):
         PAGE_SIZE, description="How many changes at most."
     )
 
+    wait: Annotated[int, Field(ge=0, le=MAX_WAIT), BeforeValidator(whole_number)] = Field(
+        0, description="How many seconds an answer without changes may wait for one."
+    )
+
     def start(self, owner_id: str) -> Cursor:
         """Return the cursor to continue from. Raises `ValidationFailed` for another user's cursor."""
-        start = Cursor.start(owner_id)
-        cursor = self.cursor or start
-        if cursor.owner != start.owner:
-            raise invalid("cursor", "must be a cursor of your own, not another user's", "cursor")
-        return cursor
+        return _own(self.cursor, owner_id)
+
+
+class EventsQuery(Input):
+    """Where a stream of events begins."""
+
+    cursor: Annotated[Cursor | None, PlainValidator(_cursor), WithJsonSchema({"type": "string"})] = Field(
+        None, description="The id of the last event, or the `cursor` of a sync; without one: everything."
+    )
+    ticket: str = Field("", description="In the place of a header with a token, as `events/ticket` answered it.")
+
+    def start(self, owner_id: str) -> Cursor:
+        """Return the cursor to continue from. Raises `ValidationFailed` for another user's cursor."""
+        return _own(self.cursor, owner_id)
+
+
+class Ticket(Output):
+    """A ticket for a stream."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ticket": "gAAAAABnP2sF7Q", "expires_in": 60}]})
+
+    ticket: str
+    expires_in: int = Field(description="Seconds.")
 
 
 class TaskChanged(Output):
