@@ -12,6 +12,7 @@ async def test_the_whole_conversation(api: Api) -> None:
     profile = {
         "id": AN_ID,
         "email": "alan.turing@example.com",
+        "email_verified": False,
         "full_name": None,
         "role": "user",
         "is_active": True,

@@ -52,7 +52,7 @@ async def test_no_check_of_any_operation_fails(postgres_url: str, tmp_path: Path
                 FUZZ_ADMIN_TOKEN=(await sign_in(api, admin))["access_token"],
             )
     assert status == 0, said[-20_000:]
-    assert f"Tested: {len(ALL_ROUTES)}" in said, said[-20_000:]
+    assert f"Tested: {len(ALL_ROUTES) - 1}" in said, said[-20_000:]  # without the stream of events
     covered = re.search(r"API Links: +(\d+) covered / \d+ selected", said)
     assert covered is not None
     assert int(covered[1]) >= 10, said

@@ -27,7 +27,7 @@ async def test_a_user_of_an_auth_server_with_emails_for_ids(database_url: str, t
             assert (await api.post("/api/v1/tasks", {"title": "t"}, token=shared(sub=EMAIL))).status == 201
 
             async def is_logged() -> bool:
-                return '"event":"request"' in (tmp_path / "log").read_text()
+                return '"user_id":"hidden-' in (tmp_path / "log").read_text()
 
             await until(is_logged)
     text = (tmp_path / "log").read_text()

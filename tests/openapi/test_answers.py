@@ -25,7 +25,7 @@ from tests.rows import path_of
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 DESCRIBED = described()
-PAGES = {"text/html", "text/plain", "application/openmetrics-text"}
+PAGES = {"text/html", "text/plain", "application/openmetrics-text", "text/event-stream"}
 OPERATIONS = [pytest.param(operation, id=operation.id) for operation in DESCRIBED.operations]
 
 

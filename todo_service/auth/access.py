@@ -19,8 +19,8 @@ class Access(Enum):
     """The callers that a route lets in.
 
     PUBLIC: everyone, without a look at credentials. USER: any authenticated caller. PERSON: a user with a sign-in here
-    or at the auth server, so no service and no personal access token. ACCOUNT: a caller with an access token of a
-    sign-in here. ADMIN: an administrator.
+    or at the auth server, and a personal access token of the row's scopes, but no service. ACCOUNT: a caller with an
+    access token of a sign-in here. ADMIN: an administrator.
     """
 
     PUBLIC = "public"
