@@ -13,7 +13,7 @@ import schemathesis
 
 EXAMPLE_EMAIL, EXAMPLE_TOKEN = "ada@example.com", "Zk3mQ0b1yVw5h7X2c9R8tL6nD4sJ0fA_pGqUeKiHo-M"
 PASSWORD = "correct horse 9"
-SELF_DEFEATING = {"change_password", "delete_me", "log_out", "app_log_out"}
+SELF_DEFEATING = {"change_password", "delete_me", "log_out", "app_log_out", "end_session", "change_email"}
 REGISTERING = {"register", "register_signed_in", "sign_up"}
 EMPTY_IS_ABSENT = ("status", "priority", "completed")
 REGISTERED = {EXAMPLE_EMAIL}
@@ -32,9 +32,13 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         (case.query or {}).pop("cursor", None)  # opaque: only the service can make one that is accepted
         if "Idempotency-Key" in (case.headers or {}):
             case.headers["Idempotency-Key"] = str(uuid4())  # one that came with another request is refused
-        for one in dict(_items(case)).get("operations", []):
-            if isinstance(one.get("if_version"), float):  # JSON Schema takes 57.0 for an integer, the service does not:
-                one["if_version"] = int(one["if_version"])  # types are strict (section 1 of the contract)
+        if operation == "change_email":
+            case.body["new_email"] = _fresh()  # a reserved domain has no mail
+        body = dict(_items(case))
+        for one in (*body.get("operations", []), case.body if body else {}):
+            for name in ("if_version", "expires_in_days"):
+                if isinstance(one.get(name), float):  # JSON Schema takes 57.0 for an integer, the service does not:
+                    one[name] = int(one[name])  # types are strict (section 1 of the contract)
     if "account_id" in (case.path_parameters or {}) and _is_positive(case):
         case.path_parameters["account_id"] = _account()["user_id"]
 
