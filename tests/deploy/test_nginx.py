@@ -19,6 +19,7 @@ from tests.client import Answer, Api
 from tests.conftest import fill, template_name, temporary_database
 from tests.deploy.programs import DEPLOY, program, run, running
 from tests.process import START_SECONDS, served
+from tests.streams import stream
 from todo_service import errors
 from todo_service.middleware.response_headers import DEFAULTS, HTTPS_ONLY
 from todo_service.server import runner
@@ -165,6 +166,21 @@ async def test_an_export_comes_whole_and_begins_before_it_ends(web: Web) -> None
         pieces = [piece async for piece in answer.content.iter_any()]
     assert len(json.loads(b"".join(pieces))["tasks"]) == 4000
     assert len(pieces) > 10
+
+
+async def test_events_arrive_as_they_happen(web: Web) -> None:
+    front = web[0]
+    ada = await front.new_user()
+    async with stream(front, token=ada.token) as opened:
+        assert "Content-Encoding" not in opened.response.headers
+        task = (await front.post("/api/v1/tasks", {"title": "t"}, as_=ada)).body
+        event = await opened.next()
+        assert event is not None
+        assert event.body["changes"][0]["id"] == task["id"]
+        waiting = asyncio.create_task(front.get(f"/api/v1/sync?cursor={event.id}&wait=30", as_=ada))
+        await asyncio.sleep(0.5)
+        await front.delete(f"/api/v1/tasks/{task['id']}", as_=ada)
+        assert (await waiting).body["changes"] == [{"id": task["id"], "deleted": True}]
 
 
 async def test_bodies_that_are_too_large_are_refused_by_the_service(web: Web) -> None:

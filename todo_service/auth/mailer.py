@@ -88,7 +88,7 @@ class Mailer:
             mail, tries = await self._ready.get()
             try:
                 await self._deliver(mail)
-            except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
+            except Exception as error:  # a sender goes on, whatever a message does
                 self._on_failure(mail, tries, error)
             except asyncio.CancelledError:
                 self._metrics.mail_ended(mail.kind, "dropped")
@@ -170,11 +170,14 @@ def _encoding(text: str) -> str:
 
 
 def _is_final(error: Exception) -> bool:
-    """Return whether another try would end the same: the server has refused this message (RFC 5321, 5yz)."""
+    """Return whether another try would end the same: the server has refused this message (RFC 5321, 5yz), or it is not
+    the server's fault.
+    """
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         return all(refused.code >= 500 for refused in error.recipients)
     is_refusal = isinstance(error, (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPDataError))
-    return isinstance(error, ValueError) or (is_refusal and getattr(error, "code", 0) >= 500)
+    is_of_server = isinstance(error, (aiosmtplib.SMTPException, OSError, TimeoutError))
+    return not is_of_server or (is_refusal and getattr(error, "code", 0) >= 500)
 
 
 def _reason(error: Exception) -> str:
