@@ -32,6 +32,7 @@ class Caller:
         session_id: The session of the access token; None for callers from elsewhere.
         scopes: The scopes that the credential is limited to; None for no limit.
         token_id: The id of the personal access token.
+        source: The same as a text, for the log.
         is_strict: Whether unknown names in a body or a query are errors for this caller.
     """
 
@@ -42,6 +43,7 @@ class Caller:
     session_id: UUID | None = None
     scopes: Scopes = None
     token_id: UUID | None = None
+    source: str | None = None
     is_strict: bool = False
 
 

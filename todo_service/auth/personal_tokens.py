@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import secrets
 import string
+import time
 import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -69,7 +70,7 @@ class PersonalTokens:
     def __init__(self, database: Database, revocations: Revocations) -> None:
         self._database = database
         self._revocations = revocations
-        self._uses: dict[UUID, tuple[str, datetime]] = {}
+        self._uses: dict[UUID, tuple[str, float]] = {}  # the user of a token, and Unix seconds
 
     async def create(
         self, caller: Caller, *, name: str, scopes: Sequence[str], days: int, is_strict: bool, audit: AuditEntry
@@ -135,6 +136,7 @@ class PersonalTokens:
             holder.user_id,
             scopes=frozenset(holder.scopes),
             token_id=holder.token_id,
+            source=str(holder.token_id),
             is_strict=holder.is_strict,
         )
         return caller, int(holder.expires_at.timestamp())
@@ -142,7 +144,7 @@ class PersonalTokens:
     def note_use(self, caller: Caller) -> None:
         """Note that the caller's token was used now."""
         if caller.token_id is not None:
-            self._uses[caller.token_id] = caller.user_id, datetime.now(UTC)
+            self._uses[caller.token_id] = caller.user_id, time.time()
 
     async def follow(self) -> None:
         """Record the uses for ever. A database that is down is tried again."""
@@ -153,7 +155,7 @@ class PersonalTokens:
     async def flush(self) -> None:
         """Record the uses that were noted since the last time."""
         uses, self._uses = self._uses, {}
-        entries = [(user_id, token_id, moment) for token_id, (user_id, moment) in uses.items()]
+        entries = [(user_id, key, datetime.fromtimestamp(at, UTC)) for key, (user_id, at) in uses.items()]
         try:
             for start in range(0, len(entries), BATCH):
                 async with self._database.connection() as db:

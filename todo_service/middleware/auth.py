@@ -67,7 +67,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         request[STRICT] = True
     request.app[METRICS].count_caller(caller.kind)
     if (record := RECORD.get()) is not None:
-        record.user_id, record.caller, record.source = caller.user_id, caller.kind, caller.token_id
+        record.user_id, record.caller, record.source = caller.user_id, caller.kind, caller.source
         record.owners = None if caller.role == ADMIN else frozenset((caller.user_id,))
     await spend_for_user(request, limit, caller.user_id)
     _check_access(request, row, caller)

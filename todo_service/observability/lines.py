@@ -215,9 +215,8 @@ class LineHandler(logging.Handler):
 
 def log_request(method: str, route: str, status: int, seconds: float, record: RequestRecord) -> None:
     """Log a request that has been answered, after the events that it has noted."""
-    source = {} if record.source is None else {"source": str(record.source)}
     for event, fields in record.notes or ():
-        _write(event, fields | source, record)
+        _write(event, fields, record)
     _write(
         "request",
         {
@@ -230,14 +229,15 @@ def log_request(method: str, route: str, status: int, seconds: float, record: Re
             "ms": int(seconds * 100_000) / 100,
             "database_ms": int(record.database_seconds * 100_000) / 100,
             "statements": record.statements,
-        }
-        | source,
+        },
         record,
     )
 
 
 def _write(event: str, fields: dict[str, object], record: RequestRecord) -> None:
     """Log an event. A line of JSON is rendered here: 2 µs instead of 12 through structlog."""
+    if record.source is not None:
+        fields["source"] = record.source
     if OUTPUT.writer is None:
         log.info(event, **fields)
     elif OUTPUT.is_verbose:

@@ -26,7 +26,7 @@ class RequestRecord:
     request_id: str
     user_id: str | None = None
     caller: str | None = None
-    source: object = None
+    source: str | None = None
     owners: frozenset[str] | None = frozenset()
     problem: str | None = None
     database_seconds: float = 0.0
