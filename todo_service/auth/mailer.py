@@ -1,4 +1,4 @@
-"""Mail: a queue in memory, senders beside the requests, and tries over ten minutes. No address is logged.
+"""Mail: a queue in memory, senders outside of requests, and tries over ten minutes. No address is logged.
 
 A message is accepted after its transaction and outside of the request's time. Without a mail server, in development,
 messages become files and their links lines of the log.
@@ -51,7 +51,7 @@ class Mailer:
         metrics.expect_mails(VARIABLES, OUTCOMES)
         self._ready: asyncio.Queue[tuple[Mail, int]] = asyncio.Queue()
         self._waiting: dict[int, tuple[asyncio.TimerHandle, tuple[Mail, int]]] = {}
-        self._open = 0  # accepted, and neither sent nor given up
+        self._open = 0  # accepted, and neither sent nor dropped
         self._is_closing = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -68,7 +68,7 @@ class Mailer:
         self._tasks = [asyncio.create_task(self._follow(), name=f"mail {number}") for number in range(SENDERS)]
 
     async def close(self) -> None:
-        """Send what waits, for a few seconds; drop and count the rest."""
+        """Send the waiting messages for a few seconds; drop and count the rest."""
         self._is_closing = True
         for timer, entry in self._waiting.values():
             timer.cancel()

@@ -1,4 +1,4 @@
-"""Personal access tokens: made by a user for a script or an agent, limited by scopes, ended alone.
+"""Personal access tokens: created by a user for a script or an agent, limited by scopes, ended one by one.
 
 `todo_pat_`, 32 characters of base62 (190 bits) and their CRC-32 in 6: secret scanners find one by its prefix, and a
 mistyped one is refused without a query. The form is that of GitHub's tokens.
@@ -75,11 +75,11 @@ class PersonalTokens:
     async def create(
         self, caller: Caller, *, name: str, scopes: Sequence[str], days: int, is_strict: bool, audit: AuditEntry
     ) -> tuple[str, PersonalTokenRow]:
-        """Return a new token, which is shown this once. A caller from elsewhere gets a row with the first one.
+        """Return a new token, which is not readable later. A caller from elsewhere gets a row with the first one.
 
         Raises:
             QuotaExceeded: The user has `MAX_TOKENS` that have not expired.
-            Unauthenticated: The account is gone.
+            Unauthenticated: The account is deleted.
         """
         token, token_id = generate(), UUID(int=uuid_utils.uuid7().int)
         async with self._database.transaction() as db:

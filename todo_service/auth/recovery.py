@@ -1,6 +1,6 @@
 """One-time links by mail: for a new password, and for an email address that its user confirms.
 
-A link's token is 256 random bits and kept as SHA-256 alone. It is bound to the email and the password hash of its
+A link's token is 256 random bits, stored as SHA-256. It is bound to the email and the password hash of its
 account, so that a change of either voids it, whichever code makes the change.
 """
 
@@ -38,7 +38,7 @@ class Recovery:
 
     Args:
         mailer: None where no mail can be sent.
-        reset_url, verify_url: Templates with `{token}`; None where such links cannot be made.
+        reset_url, verify_url: Templates with `{token}`; None where there are no such links.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Recovery:
 
     async def send_verification(self, user: UserRow, audit: AuditEntry) -> None:
         """Send a link that confirms the account's own email."""
-        assert user.email is not None  # an account made here
+        assert user.email is not None  # it has a password
         await self._send("email-verification", user, EMAIL, user.email, audit)
 
     async def request_email(self, user: UserRow, new_email: str, audit: AuditEntry) -> None:

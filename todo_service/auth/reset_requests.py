@@ -1,6 +1,6 @@
-"""Requests for links from users who have forgotten their password, answered before the account is looked for.
+"""Requests for links for forgotten passwords, answered before the account is read.
 
-So known and unknown emails take the same time, by construction.
+So an email with an account and one without take the same time, by construction.
 """
 
 import asyncio

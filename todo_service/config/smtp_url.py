@@ -72,5 +72,5 @@ def check_link(text: str, *, in_production: bool) -> str:
         raise ValueError(f"must be an address of a page of yours with {PLACE} in it, such as "
                          f"https://app.example.com/reset?token={PLACE}")  # fmt: skip
     if in_production and not text.startswith("https://"):
-        raise ValueError("must begin with https:// in production: whoever reads the link can use it")
+        raise ValueError("must begin with https:// in production: a reader of the link can use it")
     return text

@@ -42,7 +42,7 @@ async def select_user(db: Connection, *, token_hash: bytes, purpose: str) -> str
 
 
 class UsedToken(NamedTuple):
-    """A link that has just been used: the state of the account that it was made for, and the address it confirms."""
+    """A used link: the state of the account at its creation, and the address that it confirms."""
 
     basis: bytes
     new_email: str | None

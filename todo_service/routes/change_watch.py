@@ -1,7 +1,7 @@
 """Requests that wait until their user's tasks change.
 
 One statement a second asks for the stamps of all users with such a request, whatever their number; a change that this
-process has made wakes them at once. Each waits with the stamp of the state that it knows, and is woken by any other
+process makes wakes them at once. Each waits with the stamp of the state that it knows, and is woken by any other
 one, so nothing is missed between its reading and its waiting, whichever process makes the change. It needs no message
 between processes, hence no session of the database.
 """
@@ -99,7 +99,7 @@ class ChangeWatch:
                 del self.waiting[owner_id]
 
     def wake(self, owner_ids: Iterable[object]) -> None:
-        """Wake the requests of users whose tasks this process has changed."""
+        """Wake the requests of users with tasks that this process has changed."""
         for owner_id in owner_ids:
             for waiter in self.waiting.get(str(owner_id), ()):
                 waiter.is_woken.set()

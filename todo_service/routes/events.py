@@ -95,7 +95,7 @@ class _Stream(EventSourceResponse):
         await self.send(problems.document(error, request_id=request_id).decode(), event="error")
 
     async def send_retry(self, milliseconds: int) -> None:
-        """Tell the client after what time to connect again."""
+        """Send the time after which the client connects again."""
         await self.write(f"retry: {milliseconds}\n\n".encode())
 
 

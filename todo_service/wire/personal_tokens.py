@@ -62,7 +62,7 @@ class PersonalToken(Output):
 
 
 class NewPersonalToken(PersonalToken):
-    """A token that was just made: the only answer that has the token itself."""
+    """A new token: the only answer that has the token itself."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE | {"token": EXAMPLE_TOKEN}]})
 
