@@ -221,7 +221,7 @@ class EmailNotVerified(ApiError):
     title = "Email not confirmed"
     meaning = "The email of this account has not been confirmed yet."
     when = "Signing in, or registering with a sign-in, where the operator has set `REQUIRE_VERIFIED_EMAIL`."
-    remedy = "Use the link in the message that was sent to the address just now, then sign in."
+    remedy = "Use the link in the newest message to this address, then sign in."
 
 
 class QuotaExceeded(ApiError):
@@ -518,6 +518,8 @@ CONSTRAINTS: Mapping[str, type[ApiError]] = {
     "tasks_pkey": TaskIdTaken,
     "idempotency_keys_user_fkey": Overloaded,
     "user_api_keys_user_fkey": Overloaded,
+    "personal_tokens_user_fkey": Overloaded,
+    "one_time_tokens_user_fkey": Overloaded,
     "task_clocks_user_fkey": Overloaded,  # the user was deleted while a first task was written: the next try is sound
 }
 

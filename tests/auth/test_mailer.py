@@ -151,15 +151,20 @@ async def test_an_end_without_a_server_is_bounded_and_says_what_is_lost(
     logged: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mail, "PAUSES", (60.0,))
+    metrics = Metrics()
     async with mail_server() as box:
-        async with asyncio.timeout(5), mailer_to(f"smtp://127.0.0.1:{box.port}") as mailer:
+        async with asyncio.timeout(5), mailer_to(f"smtp://127.0.0.1:{box.port}", metrics) as mailer:
             box.answers = ["451 later"]
             mailer.send(message())
             await until_logged(logged, "mail_postponed")
             box.stalls = True
-        assert [entry["event"] for entry in logged][-1] == "mails_dropped"
+            for number in range(8):
+                mailer.send(message(number))
+        dropped = [entry for entry in logged if entry["event"] == "mail_dropped"]
+        assert {entry["reason"] for entry in dropped} == {"the service ends"}
+        assert outcomes(metrics) == {"postponed": 1, "dropped": 9}
         mailer.send(message())
-        assert logged[-1]["event"] == "mail_dropped"
+        assert (logged[-1]["event"], logged[-1]["reason"]) == ("mail_dropped", "the service ends")
 
 
 async def test_too_many_messages_are_dropped_and_counted(monkeypatch: pytest.MonkeyPatch, logged: list[Any]) -> None:
@@ -172,7 +177,13 @@ async def test_too_many_messages_are_dropped_and_counted(monkeypatch: pytest.Mon
     assert outcomes(metrics) == {"dropped": 2, "sent": 3}
 
 
-@pytest.mark.parametrize("to", ["ada@example.com\r\nBcc: eve@example.com", "ada@example.com, eve@example.com", "", "@"])
+@pytest.mark.parametrize(
+    "to",
+    [
+        "ada@example.com\r\nBcc: eve@example.com", "ada@example.com, eve@example.com", "", "@",
+        "\u00e9\r\nBcc: eve@example.com", "\u00e9, eve@example.com", "\u00e9 <eve>@example.com",
+    ],
+)  # fmt: skip
 async def test_no_address_adds_a_header_or_a_recipient(to: str, logged: list[Any]) -> None:
     async with mail_server() as box, mailer_to(f"smtp://127.0.0.1:{box.port}") as mailer:
         mailer.send(message(to=to))

@@ -160,7 +160,7 @@ def test_named_volumes_and_files_are_there() -> None:
 
 def test_two_workers_and_patience_at_the_end() -> None:
     assert load(COMPOSE)["x-service"]["environment"]["WEB_CONCURRENCY"] == "${WEB_CONCURRENCY:-2}"
-    assert SERVICES["service"]["stop_grace_period"] == "20s"
+    assert SERVICES["service"]["stop_grace_period"] == "35s"
 
 
 def test_prometheus_finds_the_service_by_its_name() -> None:

@@ -18,9 +18,9 @@ from tests.conftest import template_name, temporary_database
 from tests.deploy.programs import DEPLOY, run
 from todo_service import __version__
 from todo_service.config.settings import CLEANED, ROOT, Settings
-from todo_service.postgres import client_binaries, migrations
+from todo_service.postgres import client_binaries, connector, migrations
 from todo_service.routes.system import METRICS_ROUTES, SYSTEM
-from todo_service.server.runner import LINGER_SECONDS, SHUTDOWN_SECONDS
+from todo_service.server import runner
 
 FOLDER = DEPLOY / "kubernetes"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -98,9 +98,10 @@ def test_the_service_starts_with_its_settings(monkeypatch: pytest.MonkeyPatch, t
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value.replace(SECRETS, f"{tmp_path}/"))
     settings = Settings.load()
+    ending = runner.SHUTDOWN_SECONDS + runner.LINGER_SECONDS + runner.MAIL_SECONDS + connector.CLOSE_SECONDS
     ports = {port["name"]: port["containerPort"] for port in SERVICE["spec"]["containers"][0]["ports"]}
     assert ports == {"http": settings.server_port, "metrics": settings.metrics_port}
-    assert SERVICE["spec"]["terminationGracePeriodSeconds"] >= settings.drain + SHUTDOWN_SECONDS + LINGER_SECONDS
+    assert SERVICE["spec"]["terminationGracePeriodSeconds"] > settings.drain + ending
 
 
 def test_secrets_are_files_of_one_secret() -> None:

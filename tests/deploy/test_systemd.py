@@ -9,6 +9,7 @@ import pytest
 
 from tests.deploy.programs import DEPLOY, program, run
 from todo_service.config.settings import DRAIN_SECONDS_IN_PRODUCTION, ROOT
+from todo_service.postgres import connector
 from todo_service.server import runner
 
 UNITS = sorted([*(DEPLOY / "systemd").glob("*.service"), *(DEPLOY / "systemd").glob("*.timer")])
@@ -48,7 +49,8 @@ def test_the_service_may_read_what_its_metrics_of_processes_are_made_of() -> Non
 def test_it_is_given_the_time_a_polite_end_takes() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.read(DEPLOY / "systemd/todo-service.service")
-    needed = DRAIN_SECONDS_IN_PRODUCTION + runner.LINGER_SECONDS + runner.SHUTDOWN_SECONDS
+    ending = runner.LINGER_SECONDS + runner.SHUTDOWN_SECONDS + runner.MAIL_SECONDS
+    needed = DRAIN_SECONDS_IN_PRODUCTION + ending + connector.CLOSE_SECONDS
     assert int(unit["Service"]["TimeoutStopSec"]) > needed
     assert unit["Service"]["RestartPreventExitStatus"] == "2"
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from tests.auth_server import SHARED_SECRET, shared
 from tests.client import PASSWORD, Answer, Api, User
+from tests.commands.test_users import run
 from tests.conftest import make_settings, run_sql, running_service
 from tests.routes.test_sessions import only_administrators, rows, sign_in, until_refused
 from tests.routes.test_table import concrete
@@ -235,6 +236,22 @@ async def test_deactivation_and_deletion_end_the_tokens(api: Api, ada: User, bob
     for token in tokens:
         await until_refused(api, token)
     assert not await rows(database_url, "SELECT FROM personal_tokens WHERE user_id = $1", bob.id)
+
+
+async def test_an_access_token_that_has_just_ended_makes_none(api: Api, ada: User, database_url: str) -> None:
+    """The feed of revocations may be seconds behind; the row is not."""
+    assert (await api.get("/api/v1/tasks", as_=ada)).status == 200
+    await run_sql(database_url, f"UPDATE users SET generation = generation + 1 WHERE id = '{ada.id}'")
+    refused = await api.post(TOKENS, {"name": "n", "scopes": ["tasks:read"]}, as_=ada)
+    assert (refused.status, refused.problem()) == (401, "unauthenticated")
+
+
+async def test_the_operator_ends_the_tokens_with_the_sessions(api: Api, ada: User, database_url: str) -> None:
+    token = await make(api, ada)
+    assert (await api.get("/api/v1/tasks", token=token)).status == 200
+    assert (await run("users", "revoke-sessions", ada.id, DATABASE_URL=database_url)).returncode == 0
+    await until_refused(api, token)
+    assert not await rows(database_url, "SELECT FROM personal_tokens WHERE user_id = $1", ada.id)
 
 
 async def test_another_password_leaves_the_tokens(api: Api, ada: User) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -10,8 +11,10 @@ import pytest
 import pytest_asyncio
 
 from tests.client import PASSWORD, Answer, Api, User
+from tests.commands.test_users import run
 from tests.conftest import make_settings, run_sql, running_service
 from tests.mailbox import Mailbox, html_of, mail_server, text_of, token_of
+from tests.routes.test_personal_tokens import make
 from tests.routes.test_sessions import only_administrators, rows, sign_in, until_refused
 from todo_service.config.settings import Settings
 from todo_service.queries import users
@@ -73,6 +76,8 @@ async def can_sign_in(api: Api, email: str, password: str) -> bool:
 async def test_a_forgotten_password_is_replaced_by_a_link(service: Service, database_url: str) -> None:
     api, box, _ = service
     ada = await newcomer(service)
+    personal = await make(api, ada)
+    assert (await api.get("/api/v1/tasks", token=personal)).status == 200
     await forgot(service, f" {ada.email.upper()} ")
     message = await box.next_to(ada.email, after=1)
     assert (message["From"], message["Subject"]) == ("Todo <no-reply@example.com>", "Ada & Co: choose a new password")
@@ -84,6 +89,7 @@ async def test_a_forgotten_password_is_replaced_by_a_link(service: Service, data
     assert not await can_sign_in(api, ada.email, PASSWORD)
     assert await can_sign_in(api, ada.email, NEW)
     await until_refused(api, ada.token)
+    await until_refused(api, personal)
     assert (await api.post("/api/v1/auth/refresh", {"refresh_token": ada.refresh_token})).status == 401
     again = await api.post(RESET, {"token": token, "new_password": "a third horse 11"})
     assert (again.status, again.problem()) == (400, "invalid-one-time-token")
@@ -112,8 +118,10 @@ async def test_the_answer_is_the_same_before_anyone_is_looked_for(
     assert known.body == unknown.body == malformed.body
     assert {*known.headers} == {*unknown.headers} == {*malformed.headers}
     held.set()
-    await service.box.next_to(ada.email, after=1)
-    assert len(service.box.messages) == 2
+    bob = await newcomer(service)
+    await reset_token(service, bob)  # comes after the others
+    assert {str(one["To"]) for one in service.box.messages} == {ada.email, bob.email}
+    assert len(service.box.messages) == 4
 
 
 async def test_an_inactive_account_gets_no_link(service: Service, database_url: str) -> None:
@@ -145,8 +153,8 @@ async def test_of_twenty_uses_of_a_link_one_wins(service: Service, database_url:
     assert await can_sign_in(service.api, ada.email, f"horse number {statuses.index(204)}")
 
 
-@pytest.mark.parametrize("change", ["password", "email", "operator", "older release", "time"])
-async def test_a_link_is_void_after(service: Service, database_url: str, change: str) -> None:
+@pytest.mark.parametrize("change", ["password", "email", "there and back", "operator", "older release", "time"])
+async def test_a_link_is_void_after(service: Service, database_url: str, tmp_path: Path, change: str) -> None:
     api, box, _ = service
     ada = await newcomer(service)
     token = await reset_token(service, ada)
@@ -158,7 +166,19 @@ async def test_a_link_is_void_after(service: Service, database_url: str, change:
             address = f"{uuid4().hex}@example.com"
             await api.post(EMAIL, {"new_email": address, "password": PASSWORD}, as_=ada)
             assert (await api.post(VERIFY, {"token": token_of(await box.next_to(address))})).status == 204
-        case "operator" | "older release":
+        case "operator":
+            (tmp_path / "new").write_text(NEW)
+            done = await run(
+                "users", "set-password", ada.email, "--password-file", str(tmp_path / "new"), DATABASE_URL=database_url
+            )
+            assert done.returncode == 0
+        case "there and back":
+            for address, password in ((f"{uuid4().hex}@example.com", PASSWORD), (ada.email, PASSWORD)):
+                before = sum(address in str(one["To"]) for one in box.messages)
+                await api.post(EMAIL, {"new_email": address, "password": password}, as_=ada)
+                link = token_of(await box.next_to(address, after=before))
+                assert (await api.post(VERIFY, {"token": link})).status == 204
+        case "older release":
             digest = await rows(database_url, "SELECT password_hash FROM users WHERE id = $1", ada.id)
             changed = digest[0][0][:-1] + ("a" if digest[0][0][-1] != "a" else "b")
             await run_sql(database_url, f"UPDATE users SET password_hash = '{changed}' WHERE id = '{ada.id}'")
@@ -198,12 +218,80 @@ async def test_a_weak_new_password_does_not_use_up_the_link(service: Service) ->
     assert (await service.api.post(RESET, {"token": token, "new_password": NEW})).status == 204
 
 
-async def test_no_more_than_five_links_are_valid_at_once(service: Service, database_url: str) -> None:
-    ada, bob = await newcomer(service), await newcomer(service)
+async def test_five_links_are_sent_in_half_an_hour(service: Service, database_url: str) -> None:
+    ada, bob, boss = [await newcomer(service) for _ in range(3)]
+
+    async def sent_to_ada() -> int:
+        await reset_token(service, bob)  # comes after the others
+        await run_sql(database_url, f"DELETE FROM one_time_tokens WHERE user_id = '{bob.id}'")
+        return sum(ada.email in str(one["To"]) for one in service.box.messages) - 1
+
     for _ in range(8):
         await forgot(service, ada.email)
-    await reset_token(service, bob)
-    assert sum(ada.email in str(one["To"]) for one in service.box.messages) == 1 + 5
+    assert await sent_to_ada() == 5
+    withheld = "SELECT FROM audit_log WHERE subject_id = $1 AND action = $2 AND detail LIKE 'withheld%'"
+    assert len(await rows(database_url, withheld, ada.id, "password_reset_requested")) == 3
+    async with only_administrators(database_url, boss):
+        admin = User(boss.id, boss.email, (await sign_in(service.api, boss))["access_token"])
+        assert (await service.api.post(f"/api/v1/users/{ada.id}/password-reset", as_=admin)).status == 202
+    token = token_of(await service.box.next_to(ada.email, after=6))
+    assert (await service.api.post(RESET, {"token": token, "new_password": NEW})).status == 204
+    await forgot(service, ada.email)
+    assert await sent_to_ada() == 7, "void links do not count"
+
+
+async def test_confirmations_that_did_not_arrive_lock_out_for_half_an_hour_at_most(
+    service: Service, database_url: str
+) -> None:
+    ada = await newcomer(service)
+    body = {"new_email": ada.email, "password": PASSWORD}
+    for _ in range(6):
+        assert (await service.api.post(EMAIL, body, as_=ada)).status == 202
+    later = "UPDATE one_time_tokens SET expires_at = expires_at - interval '31 minutes'"
+    await run_sql(database_url, f"{later} WHERE user_id = '{ada.id}'")
+    before = len(service.box.messages)
+    assert (await service.api.post(EMAIL, body, as_=ada)).status == 202
+    async with asyncio.timeout(10):
+        while len(service.box.messages) <= before:
+            await asyncio.sleep(0.02)
+    assert before == 5
+
+
+async def test_an_address_of_other_letters_gets_its_link(service: Service) -> None:
+    email = f"j\u00f6rg.{uuid4().hex}@example.com"
+    assert (await service.api.post("/api/v1/auth/register", {"email": email, "password": PASSWORD})).status == 201
+    async with asyncio.timeout(10):
+        while email not in service.box.recipients:
+            await asyncio.sleep(0.02)
+
+
+async def test_requests_that_wait_at_the_end_are_counted(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("todo_service.auth.reset_requests.CLOSE_SECONDS", 0.2)
+    async with running_service(make_settings(database_url)) as api:
+        held = asyncio.Event()
+
+        async def wait(*_: Any, **__: Any) -> None:
+            await held.wait()
+
+        monkeypatch.setattr(users, "select_by_email_key", wait)
+        for _ in range(3):
+            assert (await api.post(FORGOT, {"email": "ada@example.com"})).status == 202
+    (line,) = [line for line in "".join(capfd.readouterr()).splitlines() if "password_resets_dropped" in line]
+    assert "count=3" in line
+
+
+async def test_a_database_that_is_away_after_a_registration_leaves_the_account(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any, **__: Any) -> str:
+        raise OSError
+
+    monkeypatch.setattr("todo_service.auth.recovery.make_token", fail)
+    body = {"email": f"{uuid4().hex}@example.com", "password": PASSWORD}
+    assert (await service.api.post("/api/v1/auth/register", body)).status == 201
+    assert await can_sign_in(service.api, body["email"], PASSWORD)
 
 
 async def test_nothing_secret_is_stored_or_logged(
@@ -298,6 +386,11 @@ async def test_where_it_is_required_nobody_signs_in_before(database_url: str) ->
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             assert (await api.post("/api/v1/auth/token", raw=form, headers=headers)).problem() == "email-not-verified"
             assert (await api.post("/api/v1/auth/login", body | {"password": "wrong 12345"})).status == 401
+            metrics = (await api.get("/metrics")).raw.decode()
+            assert 'todo_auth_events_total{event="sign_in",outcome="unverified"} 4.0' in metrics
+            assert 'event="sign_in",outcome="succeeded"' not in metrics
+            failed = "SELECT FROM audit_log WHERE action = 'sign_in_failed' AND detail = 'email not confirmed'"
+            assert len(await rows(database_url, failed)) >= 4
             await box.next_to(body["email"], after=4)
             assert (await api.post(VERIFY, {"token": token_of(first)})).status == 204
             assert (await api.post("/api/v1/auth/login", body)).status == 200

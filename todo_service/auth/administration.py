@@ -6,7 +6,7 @@ from todo_service.auth.accounts import lock_leaving
 from todo_service.auth.refresh_tokens import end_all
 from todo_service.errors import AdminNeedsPassword, NoPasswordAccount, NotFound
 from todo_service.postgres.database import Database
-from todo_service.queries import audit_log, refresh_tokens, standbys, users
+from todo_service.queries import audit_log, personal_tokens, refresh_tokens, standbys, users
 from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.users import UserChanges, UserRow
 
@@ -67,7 +67,7 @@ async def delete(database: Database, user_id: str, audit: AuditEntry) -> None:
 
 
 async def set_password(database: Database, user_id: str, password_hash: str, audit: AuditEntry) -> None:
-    """Set the password of an account, and end its sessions and access tokens.
+    """Set the password of an account, and end its sessions, access tokens and personal access tokens.
 
     Raises:
         NotFound: There is no such user.
@@ -81,16 +81,18 @@ async def set_password(database: Database, user_id: str, password_hash: str, aud
             raise NoPasswordAccount("This user signs in elsewhere and has no password here.")
         await users.update_password(db, user_id=user_id, old=user.password_hash, new=password_hash)
         await refresh_tokens.delete_others(db, user_id=user_id, family_id=None)
+        await personal_tokens.delete_of_user(db, user_id=user_id)
         await audit_log.insert(db, audit, subject_id=user_id)
     log.info("password_set", actor_id=audit.actor_id, subject_id=user_id)
 
 
 async def end_sessions(database: Database, user_id: str, audit: AuditEntry) -> None:
-    """End every session and access token of a user. Raises `NotFound`."""
+    """End every session, access token and personal access token of a user. Raises `NotFound`."""
     async with database.transaction() as db:
         if await users.lock(db, user_id=user_id) is None:
             raise NotFound(NO_SUCH_USER)
         await end_all(db, user_id)
+        await personal_tokens.delete_of_user(db, user_id=user_id)
         await audit_log.insert(db, audit, subject_id=user_id)
     log.info("sessions_ended", actor_id=audit.actor_id, subject_id=user_id)
 

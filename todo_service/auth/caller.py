@@ -29,6 +29,7 @@ class Caller:
     Attributes:
         user_id: Opaque; a UUID only for accounts made here.
         role: `user` or `admin`; only an account made here can be an administrator.
+        generation: The generation of the access token, to be compared with the account's where it matters at once.
         session_id: The session of the access token; None for callers from elsewhere.
         scopes: The scopes that the credential is limited to; None for no limit.
         token_id: The id of the personal access token.
@@ -41,6 +42,7 @@ class Caller:
     email: str | None = None
     role: str = "user"
     session_id: UUID | None = None
+    generation: int | None = None
     scopes: Scopes = None
     token_id: UUID | None = None
     source: str | None = None

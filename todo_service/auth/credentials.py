@@ -121,7 +121,8 @@ async def _by_jwt(request: web.Request, token: str) -> Caller:
         own = request.app[TOKENS].verify(token)
         if not request.app[REVOCATIONS].accepts(own):
             raise Unauthenticated(REVOKED)
-        caller, expires_at = Caller(Kind.ACCOUNT, own.user_id, own.email, own.role, own.session_id), own.expires_at
+        caller = Caller(Kind.ACCOUNT, own.user_id, own.email, own.role, own.session_id, own.generation)
+        expires_at = own.expires_at
     request.app[TOKEN_CACHE].add(token, caller, expires_at)
     return caller
 

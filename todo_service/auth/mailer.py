@@ -8,6 +8,7 @@ import asyncio
 import email.policy
 import email.utils
 import itertools
+import re
 import time
 from contextlib import suppress
 from email.headerregistry import Address
@@ -26,11 +27,13 @@ from todo_service.wire.mails import VARIABLES, Mail
 PAUSES = (5.0, 15.0, 30.0, 60.0, 120.0, 180.0, 190.0)  # seconds before each further try: ten minutes in all
 MAX_WAITING = 1000  # messages
 _numbers = itertools.count()
+_LOCAL = re.compile(r"[^\s\x00-\x20\x7f\"(),:;<>@\[\\\]]{1,64}")
 OUTCOMES = ("sent", "postponed", "failed", "dropped")
 MAX_LINE = 998  # characters
 SENDERS = 4
 SMTP_SECONDS = 20.0  # for one step of a conversation with the server
-CLOSE_SECONDS = 8.0  # in which the last messages are sent at the end
+ENDING = "the service ends"
+CLOSE_SECONDS = 5.0  # in which the last messages are sent at the end
 
 log = structlog.get_logger()
 
@@ -58,7 +61,7 @@ class Mailer:
     def send(self, mail: Mail) -> None:
         """Accept a message. One beyond `MAX_WAITING` is dropped and counted."""
         if self._open >= MAX_WAITING or self._is_closing:
-            self._end(mail, "dropped", "too many wait")
+            self._end(mail, "dropped", ENDING if self._is_closing else "too many wait")
             return
         self._open += 1
         self._ready.put_nowait((mail, 0))
@@ -80,8 +83,9 @@ class Mailer:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        if self._open:
-            log.error("mails_dropped", count=self._open, reason="the service ends and the mail server does not answer")
+        while not self._ready.empty():
+            mail, _ = self._ready.get_nowait()
+            self._end(mail, "dropped", ENDING)
 
     async def _follow(self) -> None:
         while True:
@@ -91,7 +95,7 @@ class Mailer:
             except Exception as error:  # a sender goes on, whatever a message does
                 self._on_failure(mail, tries, error)
             except asyncio.CancelledError:
-                self._metrics.mail_ended(mail.kind, "dropped")
+                self._end(mail, "dropped", ENDING)
                 raise
             else:
                 self._open -= 1
@@ -148,7 +152,7 @@ class Mailer:
         """Return the message. The library refuses line ends in headers."""
         message = EmailMessage(policy=email.policy.SMTP)
         message["From"] = self._sender
-        message["To"] = Address(addr_spec=_ascii_domain(mail.to))
+        message["To"] = _address(mail.to)
         message["Subject"] = mail.subject
         message["Date"] = email.utils.localtime()
         message["Message-ID"] = email.utils.make_msgid(domain=message["From"].addresses[0].domain)
@@ -158,9 +162,15 @@ class Mailer:
         return message
 
 
-def _ascii_domain(address: str) -> str:
-    local, _, domain = address.rpartition("@")
-    return f"{local}@{idna.encode(domain, uts46=True).decode()}"
+def _address(text: str) -> Address:
+    """Return an address with its domain in ASCII. Raises `ValueError` for anything else than one address."""
+    local, _, domain = text.rpartition("@")
+    domain = idna.encode(domain, uts46=True).decode()
+    if local.isascii():
+        return Address(addr_spec=f"{local}@{domain}")
+    if not _LOCAL.fullmatch(local):  # the library parses ASCII only; RFC 6531 adds other letters to an atom
+        raise ValueError("not the local part of an address")
+    return Address(username=local, domain=domain)
 
 
 def _encoding(text: str) -> str:

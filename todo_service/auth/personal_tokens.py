@@ -22,7 +22,7 @@ from todo_service.auth.accounts import make_owner
 from todo_service.auth.caller import Caller, Kind
 from todo_service.auth.revocations import Revocations
 from todo_service.auth.tokens import TokenError
-from todo_service.errors import Overloaded, QuotaExceeded
+from todo_service.errors import Overloaded, QuotaExceeded, Unauthenticated
 from todo_service.postgres.database import Database
 from todo_service.postgres.failures import describe, is_schema_mismatch, is_unavailable
 from todo_service.queries import audit_log, personal_tokens, users
@@ -37,6 +37,7 @@ FLUSH_SECONDS = 25
 BATCH = 500
 NOT_OURS = "This is not a personal access token of this service, or it has been ended. Make a new one."
 EXPIRED = "The personal access token has expired. Make a new one."
+ENDED = "The token has been revoked. Sign in again."
 INACTIVE = "The user of this token has been deactivated. Ask an administrator to activate the account."
 
 log = structlog.get_logger()
@@ -79,14 +80,18 @@ class PersonalTokens:
 
         Raises:
             QuotaExceeded: The user has `MAX_TOKENS` that have not expired.
-            Unauthenticated: The account is deleted.
+            Unauthenticated: The account is deleted or deactivated, or its tokens have ended a moment ago.
         """
         token, token_id = generate(), UUID(int=uuid_utils.uuid7().int)
         async with self._database.transaction() as db:
-            if await users.lock(db, user_id=caller.user_id) is None:
+            user = await users.lock(db, user_id=caller.user_id)
+            if user is None:
                 await make_owner(db, caller)
-                if await users.lock(db, user_id=caller.user_id) is None:
-                    raise Overloaded  # deleted again at once: the next try is sound
+                user = await users.lock(db, user_id=caller.user_id)
+            if user is None:
+                raise Overloaded  # deleted again at once: the next try is sound
+            if not user.is_active or (caller.generation or user.generation) < user.generation:
+                raise Unauthenticated(ENDED)  # this worker has not read it yet, and the token would outlive it
             if await personal_tokens.count(db, user_id=caller.user_id) >= MAX_TOKENS:
                 raise QuotaExceeded(f"You have {MAX_TOKENS} personal access tokens. End one that you no longer need.")
             row = await personal_tokens.insert(
@@ -160,8 +165,10 @@ class PersonalTokens:
             for start in range(0, len(entries), BATCH):
                 async with self._database.connection() as db:
                     await personal_tokens.update_used(db, uses=entries[start : start + BATCH])
-        except Exception as error:
+        except BaseException as error:  # also when this task is cancelled: the last flush follows
             self._uses = uses | self._uses
+            if not isinstance(error, Exception):
+                raise
             if not is_unavailable(error) and not is_schema_mismatch(error):
                 log.exception("token_uses_not_recorded", error=describe(error))
 

@@ -11,13 +11,14 @@ import secrets
 import structlog
 from aiohttp import web
 
+from todo_service.auth.audit import ANONYMOUS
 from todo_service.auth.mailer import Mailer
 from todo_service.auth.passwords import PasswordHasher
 from todo_service.config.smtp_url import PLACE
 from todo_service.errors import AccountInactive, InvalidOneTimeToken, MailNotConfigured, NoPasswordAccount
 from todo_service.postgres.connection import Connection
 from todo_service.postgres.database import Database
-from todo_service.queries import audit_log, one_time_tokens, refresh_tokens, users
+from todo_service.queries import audit_log, one_time_tokens, personal_tokens, refresh_tokens, users
 from todo_service.queries.audit_log import AuditEntry
 from todo_service.queries.one_time_tokens import UsedToken
 from todo_service.queries.users import UserRow
@@ -27,7 +28,7 @@ from todo_service.wire.mails import MailTemplates
 PASSWORD, EMAIL = "password", "email"  # purposes
 SECONDS = {PASSWORD: 30 * 60, EMAIL: 24 * 60 * 60}
 VALID_FOR = {PASSWORD: "30 minutes", EMAIL: "24 hours"}
-MAX_LINKS = 5  # of an account and a purpose: no one can fill another user's mailbox
+MAX_LINKS, PERIOD = 5, 30 * 60  # of an account and a purpose, in seconds: no stranger can fill a mailbox
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 log = structlog.get_logger()
@@ -73,7 +74,7 @@ class Recovery:
             raise NoPasswordAccount("This user signs in elsewhere and has no password here.")
         if not user.is_active:
             raise AccountInactive
-        await self._send("password-reset", user, PASSWORD, user.email, audit)
+        await self._send("password-reset", user, PASSWORD, user.email, audit, is_bounded=audit.actor_id == ANONYMOUS)
 
     async def send_verification(self, user: UserRow, audit: AuditEntry) -> None:
         """Send a link that confirms the account's own email."""
@@ -94,7 +95,9 @@ class Recovery:
             return
         async with self._database.connection() as db:
             is_taken = await users.select_by_email_key(db, email_key=emails.key(new_email)) is not None
-        if not is_taken:
+        if is_taken:
+            await self._record(audit._replace(detail="the address has an account: no link"), user)
+        else:
             await self._send("email-change", user, EMAIL, new_email, audit)
         self._mail("email-change-notice", user, user.email, new_email=new_email)
 
@@ -112,7 +115,8 @@ class Recovery:
     async def reset_password(
         self, hasher: PasswordHasher, user: UserRow, token: str, new_password: str, audit: AuditEntry
     ) -> None:
-        """Use a link for a new password; every session of the account ends. The email is confirmed by it too.
+        """Use a link for a new password; every session and personal access token of the account ends. The email is
+        confirmed by it too, if the link was sent there.
 
         Raises:
             InvalidOneTimeToken: The link was used, has expired, or is void.
@@ -120,11 +124,13 @@ class Recovery:
         """
         hashed = await hasher.hash(new_password)
         async with self._database.transaction() as db:
-            locked, _ = await _use(db, user.id, token)
+            locked, used = await _use(db, user.id, token)
             assert locked.password_hash is not None
             await users.update_password(db, user_id=user.id, old=locked.password_hash, new=hashed)
-            await users.update_email_verified(db, user_id=user.id)
+            if used.new_email is not None:
+                await users.update_email_verified(db, user_id=user.id)
             await refresh_tokens.delete_others(db, user_id=user.id, family_id=None)
+            await personal_tokens.delete_of_user(db, user_id=user.id)
             await audit_log.insert(db, audit._replace(actor_id=user.id), subject_id=user.id)
         log.info("password_reset", user_id=user.id)
 
@@ -147,27 +153,42 @@ class Recovery:
             await audit_log.insert(db, entry, subject_id=user.id)
         log.info(entry.action, user_id=user.id)
 
-    async def _send(self, kind: str, user: UserRow, purpose: str, to: str, audit: AuditEntry) -> None:
+    async def _send(
+        self, kind: str, user: UserRow, purpose: str, to: str, audit: AuditEntry, *, is_bounded: bool = True
+    ) -> None:
         url = self._urls[purpose]
         assert url is not None
-        async with self._database.transaction() as db:
-            token = await make_token(db, user, purpose, new_email=to if purpose == EMAIL else None)
-            if token is not None:
-                await audit_log.insert(db, audit, subject_id=user.id)
-        if token is None:
-            log.warning("mail_withheld", kind=kind, user_id=user.id, detail=f"{MAX_LINKS} links are valid already")
+        if is_bounded and await self._has_enough(user, purpose):
+            log.warning("mail_withheld", kind=kind, user_id=user.id, detail=f"{MAX_LINKS} were sent in half an hour")
+            await self._record(audit._replace(detail="withheld: too many links in half an hour"), user)
             return
+        async with self._database.transaction() as db:
+            token = await make_token(db, user, purpose, sent_to=to)
+            await audit_log.insert(db, audit, subject_id=user.id)
         self._mail(kind, user, to, link=url.replace(PLACE, token), valid_for=VALID_FOR[purpose])
+
+    async def _has_enough(self, user: UserRow, purpose: str) -> bool:
+        async with self._database.connection() as db:
+            recent = await one_time_tokens.count(
+                db,
+                user_id=user.id,
+                purpose=purpose,
+                basis=_basis(user),
+                seconds_left=SECONDS[purpose] - PERIOD,
+            )
+        return recent >= MAX_LINKS
+
+    async def _record(self, audit: AuditEntry, user: UserRow) -> None:
+        async with self._database.connection() as db:
+            await audit_log.insert(db, audit, subject_id=user.id)
 
     def _mail(self, kind: str, user: UserRow, to: str, link: str | None = None, **values: str) -> None:
         assert self._mailer is not None
         self._mailer.send(self._templates.mail(kind, user_id=user.id, to=to, link=link, **values))
 
 
-async def make_token(db: Connection, user: UserRow, purpose: str, *, new_email: str | None = None) -> str | None:
-    """Return the token of a new link; None if the account has `MAX_LINKS` valid ones. Needs a transaction."""
-    if await one_time_tokens.count(db, user_id=user.id, purpose=purpose) >= MAX_LINKS:
-        return None
+async def make_token(db: Connection, user: UserRow, purpose: str, *, sent_to: str | None = None) -> str:
+    """Return the token of a new link. Its use confirms the address that it is sent to, if it is sent."""
     token = secrets.token_urlsafe(32)
     await one_time_tokens.insert(
         db,
@@ -176,17 +197,20 @@ async def make_token(db: Connection, user: UserRow, purpose: str, *, new_email: 
         purpose=purpose,
         basis=_basis(user),
         seconds=SECONDS[purpose],
-        new_email=new_email,
+        new_email=sent_to,
     )
     return token
 
 
 async def _use(db: Connection, user_id: str, token: str) -> tuple[UserRow, UsedToken]:
-    """Use a link: of several uses at once the first gets it, the others wait for the account's row."""
+    """Use a link: of several uses at once the first gets it, the others wait for the account's row. Every other link of
+    the account is void from then on.
+    """
     user = await users.lock(db, user_id=user_id)
     used = await one_time_tokens.delete(db, user_id=user_id, token_hash=_hash(token))
     if user is None or used is None or not user.is_active or used.basis != _basis(user):
         raise InvalidOneTimeToken
+    await one_time_tokens.delete_of_user(db, user_id=user_id)
     return user, used
 
 

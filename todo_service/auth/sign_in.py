@@ -1,11 +1,13 @@
 """Registration, and sign-in with email and password."""
 
+from collections.abc import Awaitable, Callable
+
 import structlog
 import uuid_utils
 
 from todo_service.auth.audit import ANONYMOUS, UNKNOWN
 from todo_service.auth.passwords import PasswordHasher
-from todo_service.errors import AccountInactive, EmailAlreadyRegistered, WrongPassword
+from todo_service.errors import AccountInactive, EmailAlreadyRegistered, EmailNotVerified, WrongPassword
 from todo_service.observability.request_record import act_for
 from todo_service.postgres.database import Database
 from todo_service.queries import audit_log, users
@@ -53,15 +55,25 @@ async def register(
 
 
 async def sign_in(
-    database: Database, hasher: PasswordHasher, *, email_key: str, password: str, audit: AuditEntry
+    database: Database,
+    hasher: PasswordHasher,
+    *,
+    email_key: str,
+    password: str,
+    audit: AuditEntry,
+    on_unverified: Callable[[UserRow], Awaitable[None]] | None = None,
 ) -> UserRow:
     """Return the account with this email and password; an unknown email takes the time of a wrong password.
 
     Failures are recorded here, the success with the session that it starts.
 
+    Args:
+        on_unverified: Called before an account whose email is not confirmed is refused; None lets it in.
+
     Raises:
         WrongPassword: The email is unknown or the password is wrong.
         AccountInactive: The password is right and the account is deactivated.
+        EmailNotVerified: The password is right and the email is not confirmed.
         Overloaded: The queue of checks is full.
     """
     async with database.connection() as db:
@@ -75,6 +87,11 @@ async def sign_in(
         log.info("sign_in_inactive", user_id=user.id)
         await _record_failure(database, audit, user, "deactivated")
         raise AccountInactive
+    if on_unverified is not None and not user.email_verified:
+        log.info("sign_in_unverified", user_id=user.id)
+        await _record_failure(database, audit, user, "email not confirmed")
+        await on_unverified(user)
+        raise EmailNotVerified
     await _rehash_if_weak(database, hasher, user, password)
     log.info("signed_in", user_id=user.id)
     return user

@@ -126,9 +126,9 @@ async def _reset_link(arguments: argparse.Namespace, settings: Settings, databas
         user = await users.lock(db, user_id=user_id)
         if user is None or user.password_hash is None:
             raise NoPasswordAccount("This user signs in elsewhere and has no password here.")
+        if not user.is_active:
+            raise CommandError("This account is deactivated: its links do not work. Run bin/users activate first.")
         token = await recovery.make_token(db, user, recovery.PASSWORD)
-        if token is None:
-            raise CommandError(f"{recovery.MAX_LINKS} links of this account are valid already. Try again later.")
         await audit_log.insert(db, command.audit_entry("password_reset_requested", ACTOR), subject_id=user_id)
     url = settings.password_reset_url
     link = url.replace(PLACE, token) if url else token

@@ -6,15 +6,16 @@ from todo_service.postgres.connection import Connection, is_distributed
 from todo_service.queries.expiry import delete_up_to_moment, up_to_moment
 
 COUNT = """
-SELECT count(*) FROM one_time_tokens WHERE user_id = $1 AND purpose = $2 AND expires_at > statement_timestamp()"""
+SELECT count(*) FROM one_time_tokens
+WHERE user_id = $1 AND purpose = $2 AND basis = $3 AND expires_at > statement_timestamp() + $4 * interval '1 s'"""
 INSERT = """
 INSERT INTO one_time_tokens (user_id, token_hash, purpose, basis, new_email, expires_at)
 VALUES ($1, $2, $3, $4, $5, statement_timestamp() + $6 * interval '1 s')"""
 
 
-async def count(db: Connection, *, user_id: str, purpose: str) -> int:
-    """Return the number of a user's links for a purpose that have not expired."""
-    number: int = await db.fetchval(COUNT, user_id, purpose)
+async def count(db: Connection, *, user_id: str, purpose: str, basis: bytes, seconds_left: int) -> int:
+    """Return the number of a user's links for a purpose and basis that are valid for longer than `seconds_left`."""
+    number: int = await db.fetchval(COUNT, user_id, purpose, basis, seconds_left)
     return number
 
 
@@ -57,6 +58,14 @@ async def delete(db: Connection, *, user_id: str, token_hash: bytes) -> UsedToke
     """Use a link: of several at once one gets it; None if it is used or expired."""
     row = await db.fetchrow(DELETE, user_id, token_hash)
     return UsedToken(*row) if row else None
+
+
+DELETE_OF_USER = "DELETE FROM one_time_tokens WHERE user_id = $1"
+
+
+async def delete_of_user(db: Connection, *, user_id: str) -> None:
+    """Void every link of a user."""
+    await db.execute(DELETE_OF_USER, user_id)
 
 
 DELETE_ALL = "DELETE FROM one_time_tokens WHERE user_id IS NOT NULL"

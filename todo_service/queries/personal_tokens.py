@@ -105,6 +105,15 @@ async def delete(db: Connection, *, user_id: str, token_id: UUID) -> bool:
     return True
 
 
+DELETE_OF_USER = "DELETE FROM personal_tokens WHERE user_id = $1 RETURNING id"
+
+
+async def delete_of_user(db: Connection, *, user_id: str) -> None:
+    """End every token of a user on every worker. Needs a transaction."""
+    for row in await db.fetch(DELETE_OF_USER, user_id):
+        await revocations.insert_ended(db, user_id=user_id, session_id=row[0])
+
+
 DELETE_ALL = "DELETE FROM personal_tokens WHERE user_id IS NOT NULL"
 
 

@@ -4,8 +4,10 @@
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import structlog
 from aiohttp import hdrs, web
 from asyncpg import UniqueViolationError
 
@@ -31,6 +33,7 @@ from todo_service.errors import (
 from todo_service.limits.rate import Limit
 from todo_service.observability.metrics import METRICS
 from todo_service.postgres.database import DATABASE
+from todo_service.postgres.failures import describe as describe_failure
 from todo_service.queries.users import UserRow
 from todo_service.routes import responses
 from todo_service.routes.descriptions import describe
@@ -41,14 +44,13 @@ from todo_service.wire.users import Profile, Registration, SignIn, profile
 
 MAX_USER_AGENT = 255  # characters
 
+log = structlog.get_logger()
+
 
 @describe({201: Profile}, errors=(EmailAlreadyRegistered,))
 async def register(request: web.Request, body: Registration) -> web.Response:
     """Make an account and answer its profile."""
-    user = await _register(request, body)
-    if _verifies_newcomers(request):
-        await _send_verification(request, user)
-    return responses.json(profile(user), status=201, headers=responses.SECRET)
+    return responses.json(profile(await _register(request, body)), status=201, headers=responses.SECRET)
 
 
 @describe({201: Tokens}, errors=(EmailAlreadyRegistered, EmailNotVerified))
@@ -57,8 +59,8 @@ async def sign_up(request: web.Request, body: Registration) -> web.Response:
     `created_at`, which older clients read.
     """
     user = await _register(request, body)
-    if _verifies_newcomers(request) and not request.app[SETTINGS].require_verified_email:
-        await _send_verification(request, user)
+    if request.app[SETTINGS].require_verified_email:
+        raise EmailNotVerified
     return await _start_session(request, user, status=201)
 
 
@@ -69,6 +71,8 @@ async def log_in(request: web.Request, body: SignIn) -> web.Response:
     """
     await spend_for_email(request, body.email_key)
     outcomes = {WrongPassword: "failed", AccountInactive: "inactive", Overloaded: "overloaded"}
+    outcomes[EmailNotVerified] = "unverified"
+    must_be_verified = request.app[SETTINGS].require_verified_email
     with request.app[METRICS].auth_attempt("sign_in", outcomes):
         user = await sign_in.sign_in(
             request.app[DATABASE],
@@ -76,6 +80,7 @@ async def log_in(request: web.Request, body: SignIn) -> web.Response:
             email_key=body.email_key,
             password=body.password,
             audit=audit.entry_of(request, "sign_in_failed"),
+            on_unverified=partial(_send_verification, request) if must_be_verified else None,
         )
     return await _start_session(request, user)
 
@@ -117,7 +122,7 @@ async def _register(request: web.Request, body: Registration) -> UserRow:
     await spend_for_email(request, body.email_key, act="registration")
     outcomes = {EmailAlreadyRegistered: "refused", UniqueViolationError: "refused", Overloaded: "overloaded"}
     with request.app[METRICS].auth_attempt("registration", outcomes):
-        return await sign_in.register(
+        user = await sign_in.register(
             request.app[DATABASE],
             hasher(request),
             email=body.email,
@@ -126,6 +131,12 @@ async def _register(request: web.Request, body: Registration) -> UserRow:
             full_name=body.full_name,
             audit=audit.entry_of(request, "registered"),
         )
+    if _verifies_newcomers(request):
+        try:
+            await _send_verification(request, user)
+        except Exception as error:  # the account is there; the next sign-in, or a change of email, sends a link
+            log.warning("verification_not_sent", user_id=user.id, reason=describe_failure(error))
+    return user
 
 
 def hasher(request: web.Request) -> PasswordHasher:
@@ -133,9 +144,6 @@ def hasher(request: web.Request) -> PasswordHasher:
 
 
 async def _start_session(request: web.Request, user: UserRow, *, status: int = 200) -> web.Response:
-    if request.app[SETTINGS].require_verified_email and not user.email_verified:
-        await _send_verification(request, user)
-        raise EmailNotVerified
     entry, user_agent = audit.entry_of(request, "signed_in"), _user_agent(request)
     return _tokens(request, await request.app[SESSIONS].start(user, entry, user_agent=user_agent), status=status)
 

@@ -102,7 +102,8 @@ class GunicornApplication(Application):  # type: ignore[misc]
     def load_config(self) -> None:
         """Load the configuration file and our settings; arguments and gunicorn's own variables are ignored."""
         self.load_config_from_file(CONFIGURATION)
-        patience = self.settings.drain + runner.LINGER_SECONDS + runner.SHUTDOWN_SECONDS + CLOSE_SECONDS
+        ending = runner.LINGER_SECONDS + runner.SHUTDOWN_SECONDS + runner.MAIL_SECONDS
+        patience = self.settings.drain + ending + CLOSE_SECONDS
         self.cfg.set("workers", self.settings.web_concurrency)
         self.cfg.set("graceful_timeout", ceil(patience))
         self.cfg.set("worker_tmp_dir", str(self.folder.parent))  # in memory; unlike the folder it cannot vanish

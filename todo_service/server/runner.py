@@ -12,6 +12,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from todo_service.auth import mailer, reset_requests
 from todo_service.config.settings import SETTINGS
 from todo_service.limits.load import LOAD
 from todo_service.middleware.hosts import with_readable_host
@@ -21,6 +22,7 @@ from todo_service.server.connections import MAX_HEADER, MAX_LINE, SCRAPES, Conne
 
 KEEPALIVE_SECONDS = 30  # also how long a client may take to send its headers
 SHUTDOWN_SECONDS = 10  # how long a request in flight may go on after the listener is closed
+MAIL_SECONDS = mailer.CLOSE_SECONDS + reset_requests.CLOSE_SECONDS  # for the last messages to users, after that
 LINGER_SECONDS = 1  # how long a client may take to notice that it has to go
 LINGER_POLL_SECONDS = 0.02
 BACKLOG = 1024
