@@ -12,6 +12,7 @@ from tests.auth_server import SHARED_SECRET, shared
 from tests.client import Answer, Api, User
 from tests.conftest import make_settings, run_sql, running_service
 from tests.replica import sync
+from tests.routes.test_sessions import sign_in, until_refused
 from tests.routes.test_tasks import created
 
 WAIT = "/api/v1/sync?cursor={}&wait={}"
@@ -108,6 +109,18 @@ async def test_a_cursor_that_expires_meanwhile_is_410(api: Api, ada: User, datab
     await run_sql(database_url, f"UPDATE task_clocks SET epoch = epoch + 1 WHERE user_id = '{ada.id}'")
     answer = await waiting
     assert (answer.status, answer.problem()) == (410, "cursor-expired")
+
+
+async def test_a_credential_that_ends_meanwhile_sees_no_change(api: Api, ada: User) -> None:
+    cursor = await cursor_of(api, ada)
+    other = User(ada.id, ada.email, (await sign_in(api, ada))["access_token"])
+    waiting = asyncio.create_task(api.get(WAIT.format(cursor, 30), as_=ada))
+    await asyncio.sleep(0.2)
+    assert (await api.post("/api/v1/auth/logout", {"refresh_token": ada.refresh_token})).status == 204
+    await until_refused(api, ada.token)
+    await created(api, other)
+    answer = await waiting
+    assert (answer.status, answer.problem()) == (401, "unauthenticated")
 
 
 async def test_the_eleventh_of_a_user_is_429_and_all_others_go_on(api: Api, ada: User, bob: User) -> None:

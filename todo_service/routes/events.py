@@ -56,12 +56,9 @@ async def stream_events(request: web.Request, query: EventsQuery) -> web.StreamR
     """
     cursor = _start(request, query)
     page = await read_page(request, cursor, PAGE)
-    watch, response = (
-        request.app[CHANGE_WATCH],
-        _Stream(sep="\n", ping_interval=PING_SECONDS, send_timeout=SEND_SECONDS),
-    )
+    response = _Stream(sep="\n", ping_interval=PING_SECONDS, send_timeout=SEND_SECONDS)
     response.headers.update(responses.PRIVATE)
-    with watch.place(request[OWNER]):
+    with request.app[CHANGE_WATCH].place(request[OWNER]):
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers=responses.PRIVATE, content_type=EVENT_STREAM)
         request.app[METRICS].open_streams.inc()

@@ -7,6 +7,7 @@ from multidict import CIMultiDict
 
 from todo_service.auth.access import Access
 from todo_service.auth.caller import OWNER
+from todo_service.auth.credentials import identify
 from todo_service.config.scopes import Scope
 from todo_service.errors import CursorExpired, TooManyStreams
 from todo_service.observability.metrics import METRICS
@@ -43,7 +44,11 @@ async def sync_tasks(request: web.Request, query: SyncQuery) -> web.Response:
 async def _wait(
     request: web.Request, cursor: Cursor, page: ChangePage | None, query: SyncQuery
 ) -> tuple[Cursor, ChangePage | None]:
-    """Return the first page with changes, and the cursor before it; the last page when the time is over."""
+    """Return the first page with changes, and the cursor before it; the last page when the time is over.
+
+    Raises:
+        Unauthenticated, AccountInactive: The credential has ended meanwhile.
+    """
     watch, until = request.app[CHANGE_WATCH], time.monotonic() + query.wait
     with watch.place(request[OWNER]):
         while (left := until - time.monotonic()) > 0 and not watch.is_closing and request.transport is not None:
@@ -52,6 +57,7 @@ async def _wait(
             if page and page.changes:
                 break
             cursor = cursor.after(page)
+    await identify(request)
     return cursor, page
 
 
