@@ -31,6 +31,8 @@ from todo_service.postgres import connector, database, embedded, grants, migrati
 from todo_service.postgres.connection import Connection
 from todo_service.server.runner import Runner, bind
 
+pytest_plugins = ("tests.time_limit",)
+
 SERVER = "TEST_POSTGRES_URL"
 ENCRYPTION_KEY = "b4k6YlVhTqYQxWq8yZ0b1QmVbq0cKk1mX3y5jv7hR9A="
 SECRET_KEY = "for-tests-only-0123456789-abcdefghijk"

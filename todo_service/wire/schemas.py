@@ -52,14 +52,15 @@ class Schemas:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.components: dict[str, Schema] = {}
+        self._finished: dict[tuple[Any, Mode, str], Schema] = {}
 
     def incoming(self, kind: Any, *, prefix: str = "") -> Schema:
         """Return the schema of a body; with a `prefix` for the names of its schemas, in camelCase."""
-        return self._schema(kind, "validation", prefix)
+        return self._once(kind, "validation", prefix)
 
     def outgoing(self, kind: Any, *, prefix: str = "") -> Schema:
         """Return the schema of an answer."""
-        return self._schema(kind, "serialization", prefix)
+        return self._once(kind, "serialization", prefix)
 
     def parameters(self, kind: Any) -> dict[str, Schema]:
         """Return the fields of a query, each with its description and default."""
@@ -69,6 +70,13 @@ class Schemas:
             if f"'{REF}{name}'" in repr(properties):
                 self._keep(name, inner, {})
         return {name: dict(inner) for name, inner in properties.items()}
+
+    def _once(self, kind: Any, mode: Mode, prefix: str) -> Schema:
+        """Return the schema of a type; the same refusals are described for every route."""
+        key = kind, mode, prefix
+        if key not in self._finished:
+            self._finished[key] = self._schema(kind, mode, prefix)
+        return dict(self._finished[key])
 
     def _schema(self, kind: Any, mode: Mode, prefix: str) -> Schema:
         schema, definitions = _generated(kind, mode)
