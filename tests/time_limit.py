@@ -5,7 +5,6 @@ The slow kinds come last, so that a slow machine leaves out those. The floor of 
 
 import os
 import time
-from functools import partial
 
 import pytest
 
@@ -21,8 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.seconds is not None and not hasattr(config, "workerinput"):
         os.environ[DEADLINE] = str(time.time() + config.option.seconds)
-        config.add_cleanup(partial(os.environ.pop, DEADLINE))
+        config.add_cleanup(_forget)
         config.pluginmanager.register(ShortenedRun(config))
+
+
+def _forget() -> None:
+    del os.environ[DEADLINE]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
