@@ -6,11 +6,12 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import admin, lists, logins, memory, overload, peers
+from tests.bench import admin, lists, live, logins, memory, overload, peers
 from todo_service.commands.command import Parser
 
 BENCHMARKS = {
-    "admin": admin.run, "lists": lists.run, "logins": logins.run, "memory": memory.run, "overload": overload.run,
+    "admin": admin.run, "lists": lists.run, "live": live.run, "logins": logins.run, "memory": memory.run,
+    "overload": overload.run,
 }  # fmt: skip
 
 
@@ -23,8 +24,9 @@ def main() -> int:
     )
     names = (
         "peers: the service beside the usual FastAPI stack, a tuned one, and a constant answer; admin: lists of all "
-        "users, and deletions, with a million users; lists: short and long lists, first and late pages; logins: task "
-        "reads beside sign-ins; memory: a million requests; overload: three times as many requests as can be served"
+        "users, and deletions, with a million users; lists: short and long lists, first and late pages; live: streams "
+        "of events; logins: task reads beside sign-ins; memory: a million requests; overload: three times as many "
+        "requests as can be served"
     )
     parser.add_argument("name", choices=sorted([*BENCHMARKS, "peers"]), help=names)
     parser.add_argument("scenario", nargs="*", help="with peers: only these scenarios, such as list20, get or mixed")

@@ -16,6 +16,7 @@ from tests.routes.test_personal_tokens import id_of, make
 from tests.routes.test_tasks import created
 from tests.streams import EVENTS, stream
 from todo_service.routes import events
+from todo_service.routes.change_watch import MAX_OF_USER
 
 TICKET = f"{EVENTS}/ticket"
 
@@ -275,3 +276,23 @@ async def test_a_change_is_counted_with_its_lag(database_url: str) -> None:
         metrics = (await api.get("/metrics")).raw.decode()
         assert "todo_events_sent_total 1.0" in metrics
         assert "todo_event_lag_seconds_count 1.0" in metrics
+
+
+async def test_the_place_of_a_stream_is_free_as_soon_as_its_client_is_gone(
+    api: Api, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "CHECK_SECONDS", 60.0)
+    for _ in range(3):
+        async with AsyncExitStack() as open_ones:
+            for _ in range(MAX_OF_USER):
+                await open_ones.enter_async_context(stream(api, token=ada.token))
+            async with stream(api, token=ada.token, status=429):
+                pass
+        began = time.monotonic()
+        refused = True
+        while refused:
+            async with api.session.get(
+                f"{api.base}{EVENTS}", headers={"Authorization": f"Bearer {ada.token}"}
+            ) as answer:
+                refused = answer.status == 429
+        assert time.monotonic() - began < 30

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import structlog
 from aiohttp import web
 
+from todo_service.auth.caller import OWNER
 from todo_service.errors import Overloaded, TooManyStreams
 from todo_service.limits.load import Load
 from todo_service.observability.request_record import RECORD
@@ -53,6 +54,7 @@ class ChangeWatch:
         self._count = 0
         self._of_user: dict[str, int] = {}
         self.waiting: dict[str, set[_Waiter]] = {}
+        self._of_connection: dict[object, _Waiter] = {}
         self.is_closing = False
 
     @contextmanager
@@ -78,12 +80,16 @@ class ChangeWatch:
             if not self._of_user[owner_id]:
                 del self._of_user[owner_id]
 
-    async def wait(self, owner_id: str, stamp: Stamp | None, seconds: float) -> None:
-        """Wait until the user's tasks may have another stamp, at most `seconds`."""
+    async def wait(self, request: web.Request, stamp: Stamp | None, seconds: float) -> bool:
+        """Wait until the tasks of the request's owner may have another stamp, or its client goes, at most `seconds`.
+
+        Returns whether one of the two has happened.
+        """
         if self.is_closing:
-            return
-        waiter = _Waiter(stamp)
+            return False
+        waiter, owner_id, connection = _Waiter(stamp), request[OWNER], request.protocol
         self.waiting.setdefault(owner_id, set()).add(waiter)
+        self._of_connection[connection] = waiter
         began = time.perf_counter()
         try:
             with self._load.wait():
@@ -94,9 +100,16 @@ class ChangeWatch:
         finally:
             if (record := RECORD.get()) is not None:
                 record.waited += time.perf_counter() - began
+            del self._of_connection[connection]
             self.waiting[owner_id].discard(waiter)
             if not self.waiting[owner_id]:
                 del self.waiting[owner_id]
+        return waiter.is_woken.is_set()
+
+    def leave(self, connection: object) -> None:
+        """Wake the request of a connection that is lost, so that its place is free at once."""
+        if (waiter := self._of_connection.get(connection)) is not None:
+            waiter.is_woken.set()
 
     def wake(self, owner_ids: Iterable[object]) -> None:
         """Wake the requests of users with tasks that this process has changed."""

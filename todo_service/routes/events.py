@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import structlog
 from aiohttp import hdrs, web
@@ -65,7 +66,10 @@ async def stream_events(request: web.Request, query: EventsQuery) -> web.StreamR
         try:
             await response.prepare(request)
             async with response:
-                await _stream(request, response, cursor, page)
+                await response.send_retry(RETRY_MS)
+                state = await _send(request, response, cursor, page)
+                del page  # a stream that waits keeps none of its tasks
+                await _follow(request, response, state)
         except (ConnectionResetError, TimeoutError):
             log.info("stream_broken_off", user_id=request[OWNER])
         finally:
@@ -107,19 +111,38 @@ def _start(request: web.Request, query: EventsQuery) -> Cursor:
     return cursor
 
 
-async def _stream(request: web.Request, response: _Stream, cursor: Cursor, page: ChangePage | None) -> None:
+class _State(NamedTuple):
+    """The position of a stream: the cursor after its last page, the state of the tasks then, and whether there is more
+    to be read at once.
+    """
+
+    cursor: Cursor
+    stamp: Stamp | None
+    has_more: bool
+
+
+async def _send(
+    request: web.Request, response: _Stream, cursor: Cursor, page: ChangePage | None, *, has_waited: bool = False
+) -> _State:
+    """Send the page after the cursor, unless it is empty."""
+    cursor = cursor.after(page)
+    if page is None:
+        return _State(cursor, None, has_more=False)
+    if page.changes:
+        await response.send_page(page, cursor)
+        _measure(request, page, has_waited=has_waited)
+    return _State(cursor, Stamp(page.epoch, page.version), page.has_more)
+
+
+async def _follow(request: web.Request, response: _Stream, state: _State) -> None:
     """Send all pages as they come, until the client goes, the process or the credential ends, or the cursor expires."""
-    watch, owner_id = request.app[CHANGE_WATCH], request[OWNER]
-    await response.send_retry(RETRY_MS)
-    checked, has_waited = time.monotonic(), False
-    while response.is_connected() and request.transport is not None:
-        cursor = cursor.after(page)
-        if page is not None and page.changes:
-            await response.send_page(page, cursor)
-            _measure(request, page, has_waited=has_waited)
-        if page is None or not page.has_more:
-            await watch.wait(owner_id, Stamp(page.epoch, page.version) if page else None, CHECK_SECONDS)
-            has_waited = True
+    watch = request.app[CHANGE_WATCH]
+    checked, is_behind, has_waited = time.monotonic(), state.has_more, False
+    while response.is_connected():
+        if not is_behind:
+            is_behind, has_waited = await watch.wait(request, state.stamp, CHECK_SECONDS), True
+        if request.transport is None:
+            return
         if watch.is_closing:
             await response.send_retry(secrets.randbelow(SPREAD_MS))
             return
@@ -127,7 +150,11 @@ async def _stream(request: web.Request, response: _Stream, cursor: Cursor, page:
             if time.monotonic() - checked >= CHECK_SECONDS:
                 await _check_credential(request)
                 checked = time.monotonic()
-            page = await _read_patiently(request, cursor)
+            if is_behind:
+                page = await _read_patiently(request, state.cursor)
+                state = await _send(request, response, state.cursor, page, has_waited=has_waited)
+                del page
+                is_behind = state.has_more
         except ApiError as error:
             await response.send_error(error, request[REQUEST_ID])
             return

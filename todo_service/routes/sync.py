@@ -52,7 +52,7 @@ async def _wait(
     watch, until = request.app[CHANGE_WATCH], time.monotonic() + query.wait
     with watch.place(request[OWNER]):
         while (left := until - time.monotonic()) > 0 and not watch.is_closing and request.transport is not None:
-            await watch.wait(request[OWNER], Stamp(page.epoch, page.version) if page else None, left)
+            await watch.wait(request, Stamp(page.epoch, page.version) if page else None, left)
             page = await read_page(request, cursor, query.limit)
             if page and page.changes:
                 break

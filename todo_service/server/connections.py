@@ -28,6 +28,7 @@ from todo_service.middleware.request_id import begin_record
 from todo_service.middleware.response_headers import RESPONSE_HEADERS
 from todo_service.observability.metrics import METRICS
 from todo_service.observability.tallies import UNMATCHED
+from todo_service.routes.change_watch import CHANGE_WATCH
 from todo_service.routes.request_bodies import BODY
 
 MAX_FRAMING = 8  # bytes that may arrive for a byte of a body: a chunk of one byte takes six
@@ -73,7 +74,7 @@ class Connections:
 
     Args:
         trusted: The networks of proxies, which hold the connections of many clients.
-        most: Connections at once; None for what the limit of open files leaves.
+        most: Connections at once; None for as many as the limit of open files leaves.
     """
 
     def __init__(self, *, trusted: Collection[Network] = (), most: int | None = None) -> None:
@@ -237,6 +238,8 @@ class HttpServer(web.Server):
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
         self.open_connections.remove(handler)
+        if (watch := self.app.get(CHANGE_WATCH)) is not None and watch.waiting:
+            watch.leave(handler)
 
     def __call__(self) -> RequestHandler:
         return _Protocol(self, loop=self._loop, **self._kwargs)
