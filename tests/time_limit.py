@@ -10,7 +10,17 @@ import pytest
 
 DEADLINE = "TEST_DEADLINE"  # seconds since the epoch, inherited by the workers
 REASON = "the time of this run is over"
-SLOW = ("clients", "better_auth", "browser", "deploy", "fuzz", "commands", "bench", "chaos")  # folders of tests
+SLOW = (
+    "clients",
+    "better_auth",
+    "browser",
+    "deploy",
+    "fuzz",
+    "commands",
+    "server",
+    "bench",
+    "chaos",
+)  # folders of tests
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
