@@ -96,6 +96,30 @@ CREATE TABLE public.refresh_tokens (
     CONSTRAINT refresh_tokens_hash_length CHECK ((octet_length(token_hash) = 32))
 );
 
+CREATE TABLE public.task_changes (
+    user_id text NOT NULL,
+    version bigint NOT NULL,
+    task_id uuid NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    operation text DEFAULT 'delete'::text NOT NULL,
+    deletes boolean DEFAULT true NOT NULL,
+    actor_id text,
+    source text,
+    request_id text,
+    previous bigint,
+    title text,
+    description text,
+    status text,
+    priority text,
+    due_at timestamp with time zone,
+    due_on date,
+    tags text[],
+    created_at timestamp with time zone,
+    updated_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    CONSTRAINT task_changes_operation_known CHECK ((operation = ANY (ARRAY['create'::text, 'update'::text, 'complete'::text, 'delete'::text, 'import'::text, 'restore'::text, 'undo'::text])))
+);
+
 CREATE TABLE public.task_clocks (
     user_id text NOT NULL,
     version bigint DEFAULT 0 NOT NULL,
@@ -106,12 +130,13 @@ CREATE TABLE public.task_clocks (
 )
 WITH (fillfactor='50');
 
-CREATE TABLE public.task_tombstones (
-    user_id text NOT NULL,
-    version bigint NOT NULL,
-    id uuid NOT NULL,
-    deleted_at timestamp with time zone NOT NULL
-);
+CREATE VIEW public.task_tombstones AS
+ SELECT user_id,
+    version,
+    task_id AS id,
+    changed_at AS deleted_at
+   FROM public.task_changes
+  WHERE deletes;
 
 CREATE TABLE public.tasks (
     user_id text NOT NULL,
@@ -204,11 +229,11 @@ ALTER TABLE ONLY public.personal_tokens
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash, user_id);
 
+ALTER TABLE ONLY public.task_changes
+    ADD CONSTRAINT task_changes_pkey PRIMARY KEY (user_id, version);
+
 ALTER TABLE ONLY public.task_clocks
     ADD CONSTRAINT task_clocks_pkey PRIMARY KEY (user_id);
-
-ALTER TABLE ONLY public.task_tombstones
-    ADD CONSTRAINT task_tombstones_pkey PRIMARY KEY (user_id, version);
 
 ALTER TABLE ONLY public.tasks
     ADD CONSTRAINT tasks_pkey PRIMARY KEY (id, user_id);
@@ -257,7 +282,11 @@ CREATE INDEX refresh_tokens_expires ON public.refresh_tokens USING btree (expire
 
 CREATE INDEX refresh_tokens_user_family ON public.refresh_tokens USING btree (user_id, family_id);
 
-CREATE INDEX task_tombstones_deleted ON public.task_tombstones USING btree (deleted_at);
+CREATE INDEX task_changes_changed ON public.task_changes USING btree (changed_at);
+
+CREATE INDEX task_changes_deleted_tasks ON public.task_changes USING btree (user_id, task_id, version) WHERE deletes;
+
+CREATE INDEX task_changes_deletions ON public.task_changes USING btree (user_id, version) WHERE deletes;
 
 CREATE INDEX tasks_moment ON public.tasks USING btree (created_at);
 
@@ -308,11 +337,11 @@ ALTER TABLE ONLY public.personal_tokens
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT refresh_tokens_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.task_changes
+    ADD CONSTRAINT task_changes_clock_fkey FOREIGN KEY (user_id) REFERENCES public.task_clocks(user_id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.task_clocks
     ADD CONSTRAINT task_clocks_user_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY public.task_tombstones
-    ADD CONSTRAINT task_tombstones_clock_fkey FOREIGN KEY (user_id) REFERENCES public.task_clocks(user_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.tasks
     ADD CONSTRAINT tasks_clock_fkey FOREIGN KEY (user_id) REFERENCES public.task_clocks(user_id) ON DELETE CASCADE;

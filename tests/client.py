@@ -33,7 +33,7 @@ class Answer:
         """The problem's name; the answer must be a whole problem document."""
         body = self.body
         assert self.headers["Content-Type"] == "application/problem+json"
-        assert set(body) - {"errors", "index"} == {"type", "title", "status", "detail", "request_id"}
+        assert set(body) - {"errors", "index", "tasks"} == {"type", "title", "status", "detail", "request_id"}
         assert body["status"] == self.status
         assert body["request_id"] == self.headers["X-Request-ID"]
         assert isinstance(body["detail"], str)

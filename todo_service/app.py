@@ -39,6 +39,7 @@ from todo_service.queries import clocks, statement_names, tasks
 from todo_service.queries.external_sessions import statements_for
 from todo_service.routes.all_routes import api_routes, page_routes
 from todo_service.routes.change_watch import CHANGE_WATCH, ChangeWatch
+from todo_service.routes.history_limit import HISTORY_LIMIT, HistoryLimit
 from todo_service.routes.list_cache import LIST_CACHE, TASK_STAMPS, ListCache
 from todo_service.routes.openapi import OPENAPI_DOCUMENT, OPENAPI_V1_DOCUMENT, OpenApiDocument, is_v1
 from todo_service.routes.system import METRICS_ROUTES, MIGRATIONS, STATE, SystemState
@@ -77,6 +78,7 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     app[TASK_STAMPS] = BatchedReads(app[DATABASE], clocks.select_stamps, owner=str)
     app[TASK_READS] = BatchedReads(app[DATABASE], tasks.select, owner=lambda key: key[0])
     app[CHANGE_WATCH] = ChangeWatch(app[DATABASE], app[LOAD], most=settings.max_streams)
+    app[HISTORY_LIMIT] = HistoryLimit(app[DATABASE])
     app[SEARCHES] = Searches(places=max(1, settings.database_pool_max // 4), patience=settings.database_acquire_timeout)
     app[UNSENT] = PerUserByteBudget(total=MAX_UNSENT, per_user=MAX_UNSENT_PER_USER)
     app[IMPORT_READER] = ImportReader(settings)
@@ -90,7 +92,7 @@ def build_app(settings: Settings, *, metrics: Metrics | None = None) -> web.Appl
     add_auth(app)
     add_mail(app)
     app.cleanup_ctx.extend([opened(DATABASE), opened(REVOCATIONS), opened(PERSONAL_TOKENS)])
-    app.cleanup_ctx.extend(map(background, (watch_event_loop, follow_revocations, record_token_uses, watch_changes)))
+    app.cleanup_ctx.extend(map(background, BACKGROUND_TASKS))
     app.cleanup_ctx.extend(opened(key) for key in OPENED_LAST)
     if settings.audit_keys:
         app[AUDIT_SEALER] = AuditSealer(app[DATABASE], key=settings.audit_keys[0])
@@ -161,9 +163,17 @@ async def watch_changes(app: web.Application) -> None:
     await app[CHANGE_WATCH].follow()
 
 
+async def limit_history(app: web.Application) -> None:
+    """Delete the oldest changes of users with too many, for ever."""
+    await app[HISTORY_LIMIT].follow()
+
+
 async def seal_audit_log(app: web.Application) -> None:
     """Seal new entries of the audit log for ever."""
     await app[AUDIT_SEALER].follow()
+
+
+BACKGROUND_TASKS = (watch_event_loop, follow_revocations, record_token_uses, watch_changes, limit_history)
 
 
 def opened(key: web.AppKey[Any]) -> Callable[[web.Application], AsyncIterator[None]]:

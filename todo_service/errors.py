@@ -37,6 +37,7 @@ class ApiError(Exception):
     remedy: ClassVar[str]
     headers: Mapping[str, str] = {}
     errors: tuple[FieldError, ...] = ()
+    tasks: tuple[str, ...] = ()
     index: int | None = None
 
     def __init__(self, detail: str | None = None) -> None:
@@ -298,6 +299,21 @@ class AmbiguousTask(ApiError):
     remedy = "Name the owner of the task: add `?user_id=`."
 
 
+class UndoConflict(ApiError):
+    """Tasks that another source has changed since; `tasks` has their ids."""
+
+    status = 409
+    name = "undo-conflict"
+    title = "Changed since by another"
+    meaning = "Another session, token or service has changed some of these tasks since. Nothing was taken back."
+    when = "Taking back changes of tasks that another source has changed afterwards."
+    remedy = "Look at the tasks named in `tasks`; send it again with `on_conflict` `skip` to leave them as they are."
+
+    def __init__(self, tasks: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.tasks = tasks
+
+
 class LastAdmin(ApiError):
     status = 409
     name = "last-admin"
@@ -328,6 +344,15 @@ class CursorExpired(ApiError):
         super().__init__()
         # After a restore every client starts over; a random pause spreads them.
         self.headers = {"Retry-After": str(1 + secrets.randbelow(FRESH_START_SECONDS))}
+
+
+class HistoryExpired(ApiError):
+    status = 409
+    name = "history-expired"
+    title = "Not all changes are kept"
+    meaning = "Some changes since this version are no longer kept, so they cannot be taken back."
+    when = "Going back to a version of longer ago than the history, or of before a restore of the database."
+    remedy = "Name a later version, or take back a single request or source."
 
 
 class PreconditionFailed(ApiError):

@@ -134,7 +134,7 @@ async def test_z8_a_deleted_account_leaves_nothing(service: Api, database_url: s
     gone = await service.new_user()
     await service.post(TASKS, {"title": "t"}, as_=gone, headers={"Idempotency-Key": "one"})
     assert (await service.send("DELETE", "/api/v1/auth/me", {"password": PASSWORD}, as_=gone)).status == 204
-    for table in ("tasks", "task_clocks", "task_tombstones", "idempotency_keys", "refresh_tokens", "user_api_keys"):
+    for table in ("tasks", "task_clocks", "task_changes", "idempotency_keys", "refresh_tokens", "user_api_keys"):
         assert await rows(database_url, f"SELECT FROM {table} WHERE user_id = $1", gone.id) == []
     await until_refused(service, gone.token)
     again = {"email": gone.email, "password": PASSWORD}

@@ -48,7 +48,8 @@ async def test_documents(postgres_url: str) -> None:
         assert json.loads((await run("new-epoch", "--yes", "--json", DATABASE_URL=url)).stdout) == {"users": 0}
         nothing = {"deleted": 0, "passed_over": 0}
         assert json.loads((await run("purge", "--json", DATABASE_URL=url)).stdout) == {
-            "expired_refresh_tokens": nothing, "tombstones_of_tasks": nothing, "ended_sessions": nothing,
+            "expired_refresh_tokens": nothing, "tombstones_of_tasks": nothing,
+            "past_versions_of_tasks": nothing, "ended_sessions": nothing,
             "expired_links": nothing, "expired_personal_tokens": nothing, "idempotency_keys": nothing,
             "audit_log_entries": nothing,
         }  # fmt: skip

@@ -10,11 +10,15 @@ import pytest_asyncio
 from tests.commands.test_users import run
 from tests.conftest import run_sql, template_name, temporary_database
 from tests.queries.test_changes import new_user
-from tests.queries.test_tombstones import bury, left
+from tests.queries.test_expired_changes import bury, left
+from tests.queries.test_tasks import add
 from tests.routes.test_sessions import rows
-from todo_service.queries import idempotency_keys
+from todo_service.queries import idempotency_keys, tasks
+from todo_service.queries.task_changes import Origin
+from todo_service.queries.task_rows import Changes
 
-NOTHING = "0 expired refresh tokens deleted\n0 tombstones of tasks deleted\n0 ended sessions deleted\n"
+NOTHING = "0 expired refresh tokens deleted\n0 tombstones of tasks deleted\n"
+NOTHING += "0 past versions of tasks deleted\n0 ended sessions deleted\n"
 NOTHING += "0 expired links deleted\n0 expired personal tokens deleted\n"
 NOTHING += "0 idempotency keys deleted\n0 audit log entries deleted\n"
 
@@ -89,7 +93,7 @@ async def test_tombstones_of_30_days_and_keys_of_24_hours_are_deleted(own_url: s
     done = await asyncio.gather(*(run("purge", "--batch", "20", DATABASE_URL=own_url) for _ in range(2)))
     assert [one.returncode for one in done] == [0, 0]
     counts = [[int(line.split()[0]) for line in one.stdout.splitlines()] for one in done]
-    assert [sum(both) for both in zip(*counts, strict=True)] == [0, 250, 0, 0, 0, 150, 0]
+    assert [sum(both) for both in zip(*counts, strict=True)] == [0, 250, 0, 0, 0, 0, 150, 0]
     assert (await left(db, ada), await left(db, bob)) == ((250, [251, 252]), (0, [1]))
     assert await idempotency_keys.count_expired(db) == 0
     assert len(await rows(own_url, "SELECT FROM idempotency_keys")) == 3
@@ -111,6 +115,7 @@ async def test_rows_in_use_are_passed_over_and_named(own_url: str) -> None:
     assert done.stdout.splitlines() == [
         "0 expired refresh tokens deleted",
         "5 tombstones of tasks deleted, 5 passed over because they are in use: run bin/purge again",
+        "0 past versions of tasks deleted",
         "0 ended sessions deleted",
         "0 expired links deleted",
         "0 expired personal tokens deleted",
@@ -119,10 +124,30 @@ async def test_rows_in_use_are_passed_over_and_named(own_url: str) -> None:
     ]
     assert (await left(db, ada), await left(db, bob)) == ((0, [1, 2, 3, 4, 5]), (5, []))
     again = await run("purge", DATABASE_URL=own_url)
-    assert [int(line.split()[0]) for line in again.stdout.splitlines()] == [0, 5, 0, 0, 0, 1, 0]
+    assert [int(line.split()[0]) for line in again.stdout.splitlines()] == [0, 5, 0, 0, 0, 0, 1, 0]
     assert await left(db, ada) == (5, [])
     await db.close()
 
 
 async def test_misuse_is_2(database_url: str) -> None:
     assert (await run("purge", "--batch", "0", DATABASE_URL=database_url)).returncode == 2
+
+
+async def test_past_versions_go_after_the_days_of_the_history(own_url: str) -> None:
+    db = await asyncpg.connect(own_url)
+    ada = await new_user(db)
+    origin = Origin(ada, "session", "request")
+    task, gone = await add(db, ada, origin=origin), await add(db, ada, origin=origin)
+    await tasks.update(db, owner_id=ada, task_id=task.id, changes=Changes(title="new"), origin=origin)
+    await tasks.delete(db, owner_id=ada, task_id=gone.id, origin=origin)
+    await db.execute("UPDATE task_changes SET changed_at = now() - interval '10 days' WHERE user_id = $1", ada)
+    await tasks.update(db, owner_id=ada, task_id=task.id, changes=Changes(title="newer"), origin=origin)
+    assert (await run("purge", DATABASE_URL=own_url, HISTORY_DAYS="11")).stdout == NOTHING
+    done = await run("purge", DATABASE_URL=own_url, HISTORY_DAYS="9")
+    assert "4 past versions of tasks deleted" in done.stdout
+    kept = await rows(own_url, "SELECT version, title, actor_id, deletes FROM task_changes ORDER BY version")
+    assert [tuple(row) for row in kept] == [(4, None, None, True), (5, "new", ada, False)]
+    assert (await run("purge", DATABASE_URL=own_url, HISTORY_DAYS="9")).stdout == NOTHING
+    await run("purge", DATABASE_URL=own_url, HISTORY_DAYS="0")
+    assert len(await rows(own_url, "SELECT FROM task_changes")) == 1
+    await db.close()

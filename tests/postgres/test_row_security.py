@@ -26,9 +26,19 @@ from tests.provider import GOOD, ai_provider
 from tests.routes.test_sessions import only_administrators, rows, sign_in
 from todo_service.config.settings import Settings, SettingsError
 from todo_service.postgres import row_security
-from todo_service.queries import changes, clocks, idempotency_keys, task_lists, tasks, transfers, user_api_keys
+from todo_service.queries import (
+    changes,
+    clocks,
+    idempotency_keys,
+    task_changes,
+    task_lists,
+    tasks,
+    transfers,
+    undo,
+    user_api_keys,
+)
 
-MODULES = (tasks, task_lists, clocks, changes, transfers, idempotency_keys, user_api_keys)
+MODULES = (tasks, task_lists, clocks, changes, transfers, idempotency_keys, user_api_keys, task_changes, undo)
 OWNER = re.compile(
     r"(?:\w+\.)?user_id = (?:\$1|owner\.id)\b|(?:\w+\.)?user_id = ANY \(\$1::text\[\]\)|"
     r"AS key \(user_id, id\) JOIN tasks USING \(user_id, id\)"
@@ -70,7 +80,10 @@ async def everything(api: Api, user: User, task_id: str) -> list[Any]:
         ("POST", "/api/v1/tasks", {"title": "own", "id": task_id}, {}), ("POST", "/api/v1/tasks", {"title": "x"}, key),
         ("POST", "/api/v1/tasks/batch", {"operations": batch}, {}),
         ("POST", "/api/v1/import", {"tasks": [{"title": "i"}]}, {}),
+        ("GET", f"/api/v1/tasks/{task_id}/history", None, {}), ("GET", "/api/v1/trash", None, {}),
+        ("POST", f"/api/v1/tasks/{task_id}/restore", None, {}), ("POST", "/api/v1/undo", {"to_version": 0}, {}),
         ("DELETE", f"/api/v1/tasks/{task_id}", None, {}), ("DELETE", "/api/user-api-keys/current", None, {}),
+        ("DELETE", "/api/v1/history", None, {}),
     ]  # fmt: skip
     return [
         await api.send(method, path, *([] if body is None else [body]), as_=user, headers=headers)
@@ -149,7 +162,9 @@ async def leaks(url: str, *, is_on: bool) -> list[str]:
     async with locked(url, is_on=is_on) as api:
         bob = await api.new_user()
         task = (await api.post("/api/v1/tasks", {"title": CANARY}, as_=bob, headers={"Idempotency-Key": "one"})).body
-        await api.post("/api/v1/tasks", {"title": f"{CANARY} 2"}, as_=bob)
+        other = (await api.post("/api/v1/tasks", {"title": f"{CANARY} 2"}, as_=bob)).body
+        await api.patch(f"/api/v1/tasks/{task['id']}", {"priority": "LOW"}, as_=bob)
+        await api.delete(f"/api/v1/tasks/{other['id']}", as_=bob)
         await api.post("/api/user-api-keys", {"api_key": GOOD}, as_=bob)
         state = """SELECT (SELECT json_agg(t ORDER BY id) FROM tasks AS t WHERE user_id = $1)::text,
             (SELECT json_agg(c) FROM task_clocks AS c WHERE user_id = $1)::text,
@@ -234,7 +249,7 @@ async def test_commands_see_all_rows(postgres_url: str, tmp_path: Path) -> None:
             task = (await api.post("/api/v1/tasks", {"title": "t"}, as_=bob, headers=keyed)).body
             await api.delete(f"/api/v1/tasks/{task['id']}", as_=bob)
         await run_sql(url, "UPDATE idempotency_keys SET created_at = created_at - interval '3 days'")
-        await run_sql(url, "UPDATE task_tombstones SET deleted_at = deleted_at - interval '50 days'")
+        await run_sql(url, "UPDATE task_changes SET changed_at = changed_at - interval '50 days'")
         assert (await run("migrate", "row-security", "on", DATABASE_URL=url)).returncode == 0
         file = str(tmp_path / "todo.dump")
         assert (await run("backup", file, DATABASE_URL=role)).returncode == 0

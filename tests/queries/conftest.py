@@ -8,7 +8,14 @@ import pytest_asyncio
 
 from todo_service.postgres.connection import Connection, TimedConnection
 
-WITH_SECOND_FORMS = {"test_idempotency_keys", "test_refresh_tokens", "test_tasks", "test_tombstones", "test_expiry"}
+WITH_SECOND_FORMS = {
+    "test_idempotency_keys",
+    "test_refresh_tokens",
+    "test_tasks",
+    "test_expired_changes",
+    "test_expiry",
+    "test_task_changes",
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

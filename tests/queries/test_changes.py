@@ -143,21 +143,21 @@ async def test_with_nothing_new_only_the_clock_is_read(db: Connection, ada: str)
         ada,
     )
     await db.execute(
-        """INSERT INTO task_tombstones (user_id, version, id, deleted_at)
+        """INSERT INTO task_changes (user_id, version, task_id, changed_at)
         SELECT $1, 2 * n - 1, gen_random_uuid(), now() FROM generate_series(1, 10000) AS n""",
         ada,
     )
     await db.execute("UPDATE task_clocks SET version = 20000 WHERE user_id = $1", ada)
     await db.execute("INSERT INTO users (id) SELECT 'user ' || n FROM generate_series(1, 5000) AS n")
     await db.execute("INSERT INTO task_clocks (user_id) SELECT id FROM users WHERE id LIKE 'user %'")
-    await db.execute("ANALYZE tasks, task_tombstones, task_clocks")
+    await db.execute("ANALYZE tasks, task_changes, task_clocks")
     await db.execute("SET LOCAL plan_cache_mode = force_generic_plan")
     await db.execute(f"PREPARE page AS {SELECT_PAGE}")
     idle = await explained(db, ada, 20000, 501)
     scans = re.findall(r"Scan using (\w+) .*\((never executed|actual)", idle)
     assert sorted(scans) == [
+        ("task_changes_deletions", "never executed"),
         ("task_clocks_pkey", "actual"),
-        ("task_tombstones_pkey", "never executed"),
         ("tasks_user_version", "never executed"),
     ], idle
     busy = await explained(db, ada, 9000, 21)

@@ -22,9 +22,9 @@ WITH_SECOND_FORM = {
     "idempotency_keys.delete_expired", "refresh_tokens.delete_expired", "refresh_tokens.rotate",
     "one_time_tokens.delete_expired", "personal_tokens.delete_expired",
     "revocations.delete_expired", "tasks.delete", "tasks.delete_audited", "tasks.insert", "tasks.select",
-    "tasks.update_audited", "tombstones.delete_expired",
+    "tasks.update", "tasks.update_audited", "expired_changes.delete_expired", "expired_changes.delete_past",
 }  # fmt: skip
-BY_SEVERAL_STEPS = {"transfers.merge", "user_api_keys.select_audited"}
+BY_SEVERAL_STEPS = {"transfers.merge", "undo.apply", "user_api_keys.select_audited"}
 OF_ONE_SHARD = [
     "account_emails.delete", "account_emails.insert", "account_emails.select", "changes.select_page",
     "clocks.lock", "clocks.select_stamp", "clocks.select_version", "idempotency_keys.claim_row",
@@ -39,8 +39,9 @@ OF_ONE_SHARD = [
     "refresh_tokens.lock_active", "refresh_tokens.select_current_family", "refresh_tokens.select_family",
     "refresh_tokens.select_sessions", "refresh_tokens.select_successor", "refresh_tokens.update_used",
     *(name for name in NAMES if name.startswith("task_lists.")),
-    *(name for name in NAMES if name.startswith("task_steps.")), "tasks.select_one", "tasks.update",
+    *(name for name in NAMES if name.startswith("task_steps.")), "tasks.select_one",
     "transfers.select_page",
+    "task_changes.select_deletion", "task_changes.select_history", "task_changes.select_trash",
     "user_api_keys.delete", "user_api_keys.select", "user_api_keys.upsert",
     "users.delete", "users.delete_any", "users.insert", "users.insert_clock", "users.insert_newcomer", "users.lock",
     "users.raise_generation", "users.select", "users.select_standing", "users.update", "users.update_password",

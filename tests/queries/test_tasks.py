@@ -13,6 +13,7 @@ from todo_service import errors
 from todo_service.postgres.connection import Connection
 from todo_service.queries import clocks, task_lists, tasks, users
 from todo_service.queries.audit_log import AuditEntry
+from todo_service.queries.task_changes import Origin
 from todo_service.queries.task_lists import ListSpec, Page
 from todo_service.queries.task_rows import Changes, NewTask, TaskRow
 
@@ -21,8 +22,8 @@ def new_task(title: str = "a task", **others: Any) -> NewTask:
     return NewTask(uuid4(), title, None, "TODO", "MEDIUM", None, None, [])._replace(**others)
 
 
-async def add(db: Connection, owner_id: str, task: NewTask | None = None) -> TaskRow:
-    row = await tasks.insert(db, owner_id=owner_id, max_tasks=100, task=task or new_task())
+async def add(db: Connection, owner_id: str, task: NewTask | None = None, *, origin: Origin | None = None) -> TaskRow:
+    row = await tasks.insert(db, owner_id=owner_id, max_tasks=100, task=task or new_task(), origin=origin)
     assert row is not None
     assert row.is_new
     return row.task

@@ -10,7 +10,7 @@ import pytest
 
 from tests.client import Api, User
 from tests.process import served
-from tests.queries.test_tombstones import bury
+from tests.queries.test_expired_changes import bury
 from tests.replica import SYNC, Replica, made_of, parts_of, remove, sync, table
 from tests.routes.test_sessions import only_administrators
 from tests.routes.test_tasks import created

@@ -12,7 +12,7 @@ from tests.conftest import make_settings, run_sql, running_service, template_nam
 from tests.replica import SYNC, Replica, made_of, parts_of, refused, remove, sync, table
 from tests.routes.test_sessions import refresh, sign_in, until_refused
 from tests.routes.test_tasks import created
-from todo_service.queries import tombstones
+from todo_service.queries import expired_changes
 
 SERVICE_TOKEN = "another-services-token-0123456789-abc"
 
@@ -74,8 +74,8 @@ async def test_a_user_from_elsewhere_syncs_before_the_first_task(database_url: s
 async def age(database_url: str, user: User) -> None:
     """Make all tombstones of the user expire, and purge them."""
     db = await asyncpg.connect(database_url)
-    await db.execute("UPDATE task_tombstones SET deleted_at = now() - interval '31 days' WHERE user_id = $1", user.id)
-    await tombstones.delete_expired(db, at_most=100_000)
+    await db.execute("UPDATE task_changes SET changed_at = now() - interval '31 days' WHERE user_id = $1", user.id)
+    await expired_changes.delete_expired(db, at_most=100_000)
     await db.close()
 
 

@@ -49,6 +49,12 @@ class AuditSettings(CommandSettings):
     needed: ClassVar[frozenset[str]] = NEEDED_BY_COMMANDS | {"audit_key", "audit_retention_days"}
 
 
+class PurgeSettings(CommandSettings):
+    """The settings of the command that deletes expired rows."""
+
+    needed: ClassVar[frozenset[str]] = AuditSettings.needed | {"history_days"}
+
+
 class LinkSettings(CommandSettings):
     """The settings of a command that prints a link."""
 

@@ -12,18 +12,18 @@ from rich.progress import Progress
 
 from todo_service.auth import audit
 from todo_service.commands import command
-from todo_service.commands.command_settings import AuditSettings
+from todo_service.commands.command_settings import PurgeSettings
 from todo_service.config.settings import Settings
 from todo_service.postgres.connection import Connection
 from todo_service.postgres.database import Database
 from todo_service.queries import (
     audit_log,
+    expired_changes,
     idempotency_keys,
     one_time_tokens,
     personal_tokens,
     refresh_tokens,
     revocations,
-    tombstones,
 )
 
 BATCH = 1000
@@ -51,7 +51,6 @@ class Kind(NamedTuple):
 
 KINDS = (
     Kind("expired refresh tokens", refresh_tokens.count_expired, refresh_tokens.delete_expired),
-    Kind("tombstones of tasks", tombstones.count_expired, tombstones.delete_expired),
     Kind("ended sessions", revocations.count_expired, revocations.delete_expired),
     Kind("expired links", one_time_tokens.count_expired, one_time_tokens.delete_expired),
     Kind("expired personal tokens", personal_tokens.count_expired, personal_tokens.delete_expired),
@@ -72,11 +71,11 @@ def main() -> int:
         parser.error("--batch must be 1 or more")
     if not 1 <= arguments.connections <= MAX_CONNECTIONS:
         parser.error(f"--connections must be 1 to {MAX_CONNECTIONS}")
-    return command.run_with_database(partial(_purge, arguments), needed=AuditSettings)
+    return command.run_with_database(partial(_purge, arguments), needed=PurgeSettings)
 
 
 async def _purge(arguments: argparse.Namespace, settings: Settings, database: Database) -> int:
-    kinds = [*KINDS, *await _audit_log(settings, database)]
+    kinds = [KINDS[0], *_history(settings.history_days), *KINDS[1:], *await _audit_log(settings, database)]
     expired = [(kind, await _count(kind, database)) for kind in kinds]
     console = Console(stderr=True)
     # Cron mails any output.
@@ -88,6 +87,16 @@ async def _purge(arguments: argparse.Namespace, settings: Settings, database: Da
     }
     command.report(document, *(_line(kind, deleted, left) for kind, (deleted, left) in outcome), as_json=arguments.json)
     return 0
+
+
+def _history(days: int) -> list[Kind]:
+    """Return the kinds of past changes of tasks, which are kept for `days`."""
+    changes = expired_changes
+    expired, past = partial(changes.count_expired, days=days), partial(changes.count_past, days=days)
+    return [
+        Kind("tombstones of tasks", expired, partial(changes.delete_expired, days=days)),
+        Kind("past versions of tasks", past, partial(changes.delete_past, days=days)),
+    ]
 
 
 async def _audit_log(settings: Settings, database: Database) -> list[Kind]:

@@ -95,7 +95,8 @@ def _check(
     """Raise `DumpError` if this is not a backup of ours, or not one that this release can bring up to date."""
     if missing := dump_files.NEEDED - archive.tables:
         raise DumpError(f"{archive.path} is no backup of Todo Service: it has no table {', '.join(sorted(missing))}.")
-    if others := archive.tables - set(migrations.tables(all_migrations)):
+    of_file = migrations.tables(migration for migration in all_migrations if migration.number in applied)
+    if others := archive.tables - {*migrations.tables(all_migrations), *of_file}:
         names = ", ".join(sorted(others))
         raise DumpError(f"{archive.path} has other tables too ({names}): bin/restore takes a file made by bin/backup.")
     if archive.others and not leave_out:

@@ -86,6 +86,7 @@ class Settings(SettingsChecks):
     web_concurrency: int = Field(1, ge=1, le=64)
     max_requests_in_flight: int = Field(128, ge=1, le=10_000)
     max_streams: int = Field(5000, ge=1, le=100_000)
+    history_days: int = Field(30, ge=0, le=3650)
     metrics_port: Annotated[int | None, BeforeValidator(_not_of_kubernetes)] = Field(None, ge=1, le=65535)
     docs_enabled: bool = True
     security_contact: str | None = None
@@ -226,7 +227,7 @@ CLEANED = (
     *(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None),
     "jwt_issuer",
     "jwt_audience",
-)  # settings that may come from a file, and whose white space and quotes are taken off
+)  # settings that may come from a file; white space and quotes around them are taken off
 
 
 def _from_dotenv(file: Path | None) -> dict[str, str]:

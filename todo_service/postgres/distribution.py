@@ -13,7 +13,7 @@ from todo_service.postgres.migrations import MigrationError
 
 # The column by which each table is spread, parents first; None for a table of one shard.
 COLUMNS: Mapping[str, str | None] = {
-    "users": "id", "task_clocks": "user_id", "tasks": "user_id", "task_tombstones": "user_id",
+    "users": "id", "task_clocks": "user_id", "tasks": "user_id", "task_changes": "user_id",
     "idempotency_keys": "user_id", "user_api_keys": "user_id", "refresh_tokens": "user_id",
     "ended_sessions": "user_id", "personal_tokens": "user_id", "one_time_tokens": "user_id",
     "account_emails": "email_key", "audit_log": None,

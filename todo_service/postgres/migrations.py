@@ -22,7 +22,7 @@ from todo_service.postgres.connection import Connection
 
 FOLDER = (PACKAGE.parent if IN_CHECKOUT else PACKAGE) / "sql"
 FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-CREATES = re.compile(r"^ *CREATE TABLE (\w+)", re.MULTILINE)
+TABLES = re.compile(r"^ *(CREATE|DROP) TABLE (\w+)", re.MULTILINE)
 HEADER = re.compile(r"-- Why: .+\n-- Safe while the old code serves: (yes|no)\b.*\n")
 LOCK_KEY = 0x746F646F  # "todo"
 LOCK_TIMEOUT = "2s"
@@ -153,8 +153,15 @@ async def down(db: Connection, migrations: tuple[Migration, ...], steps: int, re
 
 
 def tables(migrations: Iterable[Migration]) -> tuple[str, ...]:
-    """Return the names of all tables that these migrations create, and of `schema_migrations`."""
-    return *(name for migration in migrations for name in CREATES.findall(migration.up)), "schema_migrations"
+    """Return the names of the tables that are there after these migrations, and of `schema_migrations`."""
+    names: dict[str, None] = {}
+    for migration in migrations:
+        for verb, name in TABLES.findall(migration.up):
+            if verb == "CREATE":
+                names[name] = None
+            else:
+                names.pop(name, None)
+    return *names, "schema_migrations"
 
 
 async def lock(db: Connection) -> None:

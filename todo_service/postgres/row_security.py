@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Owners = frozenset[str] | None  # the users whose rows a request may see; None for all, of an administrator
 
 NO_OWNERS: Owners = frozenset()
-TABLES = ("idempotency_keys", "task_clocks", "task_tombstones", "tasks", "user_api_keys")
+TABLES = ("idempotency_keys", "task_changes", "task_clocks", "tasks", "user_api_keys")
 POLICY = "todo_owner"
 _VISIBLE = (
     "(SELECT current_setting('todo.every_owner', true)) = 'on' "

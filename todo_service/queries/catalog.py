@@ -63,6 +63,8 @@ async def drop(db: Connection, *, tables: Collection[Table]) -> None:
 
     Raises asyncpg's `DependentObjectsStillExistError` if a foreign object depends on one.
     """
+    if any(table.name == "task_changes" for table in tables):
+        await db.execute("DROP VIEW IF EXISTS task_tombstones")  # of migration 30
     if tables:
         await db.execute(f"DROP TABLE {_list(tables)}")
 

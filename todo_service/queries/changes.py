@@ -1,5 +1,5 @@
-"""The changes of a user's tasks since a version, for delta sync: `tasks` that were written, `task_tombstones` of
-deletions.
+"""The changes of a user's tasks since a version, for delta sync: `tasks` that were written, and the deletions
+in `task_changes`.
 
 A change raises the clock and is committed with it, and the next change waits for that commit. A reader of the clock at
 some version therefore sees every change up to it and none above it: a position in that order misses nothing.
@@ -14,7 +14,7 @@ from asyncpg import Record
 from todo_service.postgres.connection import Connection
 from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
 
-_TOMBSTONE_COLUMNS = ", ".join(name if name in {"id", "version"} else "NULL" for name in TASK_COLUMNS)
+_DELETION_COLUMNS = ", ".join({"id": "task_id", "version": "version"}.get(name, "NULL") for name in TASK_COLUMNS)
 _STATUS, _ID, _VERSION = map(TASK_COLUMNS.index, ("status", "id", "version"))
 
 
@@ -49,8 +49,9 @@ LEFT JOIN LATERAL (
         WHERE clock.version > $2::bigint AND user_id = $1 AND version > $2
         ORDER BY version LIMIT $4::bigint
     ) UNION ALL (
-        SELECT {_TOMBSTONE_COLUMNS} FROM task_tombstones
-        WHERE clock.version > $2 AND user_id = $1 AND version > greatest($2, coalesce($3::bigint, clock.version))
+        SELECT {_DELETION_COLUMNS} FROM task_changes
+        WHERE clock.version > $2 AND user_id = $1 AND deletes
+            AND version > greatest($2, coalesce($3::bigint, clock.version))
         ORDER BY version LIMIT $4
     )
     ORDER BY version LIMIT $4

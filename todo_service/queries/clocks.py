@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from todo_service.postgres.connection import Connection, is_distributed
 from todo_service.queries.task_lists import Stamp
 
-FEW = 16  # users whose stamps are read one by one where they are on several servers
+FEW = 16  # users, whose stamps are read one by one from several servers
 
 SELECT_VERSION = "SELECT version FROM task_clocks WHERE user_id = $1"
 
@@ -86,7 +86,7 @@ class Totals:
 
     Attributes:
         miscounted: Users with another number of tasks than their clock has.
-        ahead: Users with a task or tombstone of a version that their clock has not reached.
+        ahead: Users with a task or a past change of a version that their clock has not reached.
     """
 
     users: int
@@ -102,17 +102,17 @@ WITH batch AS MATERIALIZED (
 ), held AS (
     SELECT user_id, count(id) AS tasks, max(version) AS newest FROM tasks
     WHERE user_id > $1 AND user_id <= (SELECT max(user_id) FROM batch) GROUP BY user_id
-), buried AS (
-    SELECT user_id, max(version) AS newest FROM task_tombstones
+), past AS (
+    SELECT user_id, max(version) AS newest FROM task_changes
     WHERE user_id > $1 AND user_id <= (SELECT max(user_id) FROM batch) GROUP BY user_id
 )
 SELECT
     count(clock.user_id), max(clock.user_id), coalesce(sum(held.tasks), 0)::bigint,
     count(clock.user_id) FILTER (WHERE clock.task_count <> coalesce(held.tasks, 0)),
-    count(clock.user_id) FILTER (WHERE greatest(held.newest, buried.newest) > clock.version)
+    count(clock.user_id) FILTER (WHERE greatest(held.newest, past.newest) > clock.version)
 FROM batch AS clock
 LEFT JOIN held ON held.user_id = clock.user_id
-LEFT JOIN buried ON buried.user_id = clock.user_id"""
+LEFT JOIN past ON past.user_id = clock.user_id"""
 
 
 async def select_totals(

@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 
 from todo_service.postgres.connection import Connection
+from todo_service.queries.task_changes import CONTENT, NO_ORIGIN, Origin, change_columns
 from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
 
 BEGINNING = (datetime.min.replace(tzinfo=UTC), UUID(int=0))  # before every task: asyncpg writes it as -infinity
@@ -80,6 +81,7 @@ _SENT = (
 )
 _SENT_NAMES = ", ".join(column.split()[0] for column in _SENT.split(", "))
 _CONTENT = "title, description, status, priority, due_at, due_on, tags, created_at"
+_OLD = ", ".join(f"old_{name}" for name in CONTENT)
 _OLD_CONTENT = ", ".join(f"old_{name}" for name in _CONTENT.split(", "))
 
 
@@ -125,24 +127,28 @@ WITH clock AS MATERIALIZED (
         old.title AS old_title, old.description AS old_description, old.status AS old_status,
         old.priority AS old_priority, old.due_at AS old_due_at, old.due_on AS old_due_on, old.tags AS old_tags,
         old.created_at AS old_created_at, old.updated_at AS old_updated_at, old.completed_at AS old_completed_at,
+        old.version AS old_version,
         clock.moment
     FROM clock, sent LEFT JOIN tasks AS old ON old.user_id = $1 AND old.id = sent.id
 ), compared AS MATERIALIZED (
     SELECT
-        position, id, is_new, {_CONTENT}, updated_at, completed_at, old_updated_at, moment,
+        position, id, is_new, {_CONTENT}, updated_at, completed_at, moment, old_version, {_OLD},
         ({_CONTENT}) IS DISTINCT FROM ({_OLD_CONTENT})
         OR (status = 'COMPLETED' AND completed_at IS DISTINCT FROM old_completed_at) AS differs
     FROM merged
 ), settled AS MATERIALIZED (
     SELECT
-        position, id, is_new, {_CONTENT}, completed_at, old_updated_at,
+        position, id, is_new, {_CONTENT}, completed_at, moment, old_version, {_OLD},
         CASE
             WHEN differs AND updated_at = old_updated_at THEN moment ELSE coalesce(updated_at, moment)
         END AS updated_at
     FROM compared
     WHERE is_new OR differs OR updated_at > old_updated_at
 ), numbered AS MATERIALIZED (
-    SELECT id, {_CONTENT}, updated_at, completed_at, row_number() OVER (ORDER BY position) AS number FROM settled
+    SELECT
+        id, {_CONTENT}, updated_at, completed_at, moment, old_version, {_OLD},
+        row_number() OVER (ORDER BY position) AS number
+    FROM settled
 ), totals AS MATERIALIZED (
     SELECT
         count(*) FILTER (WHERE is_new) AS created,
@@ -167,14 +173,26 @@ WITH clock AS MATERIALIZED (
         priority = excluded.priority, due_at = excluded.due_at, due_on = excluded.due_on, tags = excluded.tags,
         created_at = excluded.created_at, updated_at = excluded.updated_at, completed_at = excluded.completed_at,
         version = excluded.version
+), noted AS (
+    INSERT INTO task_changes ({change_columns})
+    SELECT
+        $1, raised.version - created - updated + number, id, moment, 'import', false, $5::text, $6, $7,
+        old_version, {_OLD}
+    FROM numbered, totals, raised
+    WHERE $6::text IS NOT NULL
 )
 SELECT created, updated, unchanged, version FROM totals, raised"""
 
 
-async def merge(db: Connection, *, owner_id: str, max_tasks: int, file: ImportFile) -> ImportResult | None:
+async def merge(
+    db: Connection, *, owner_id: str, max_tasks: int, file: ImportFile, origin: Origin | None = None
+) -> ImportResult | None:
     """Create and change the tasks of an owner, with the clock locked, as in the file.
 
     None, without a change, if there would be more than `max_tasks`. No id may occur twice.
+
+    Args:
+        origin: The origin of the changes, for the history; None keeps none.
     """
-    row = await db.fetchrow(MERGE, owner_id, max_tasks, file.tasks, file.precision)
+    row = await db.fetchrow(MERGE, owner_id, max_tasks, file.tasks, file.precision, *(origin or NO_ORIGIN))
     return ImportResult(*row) if row else None

@@ -7,6 +7,7 @@ from todo_service.routes.auth import AUTH
 from todo_service.routes.batch import BATCH
 from todo_service.routes.docs import DOCS, FILES
 from todo_service.routes.events import EVENTS
+from todo_service.routes.history import HISTORY
 from todo_service.routes.oauth2 import OAUTH2
 from todo_service.routes.openapi import OPENAPI
 from todo_service.routes.personal_tokens import PERSONAL_TOKENS
@@ -31,6 +32,7 @@ ROUTES: tuple[Route, ...] = (
     *PERSONAL_TOKENS,
     *expand(TASKS),
     *BATCH,
+    *HISTORY,
     *SYNC,
     *EVENTS,
     *TRANSFERS,

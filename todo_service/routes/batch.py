@@ -70,26 +70,30 @@ async def _run(db: Connection, request: web.Request, operations: list[Operation]
 
 
 async def _run_one(db: Connection, request: web.Request, operation: Operation) -> dict[str, object]:
-    owner_id = request[CALLER].user_id
+    owner_id, origin = request[CALLER].user_id, task_log.origin_of(request)
     match operation:
         case Create(task):
             inserted = await insert_task(db, request, task)
             return batch.result("create", inserted.task, status=201 if inserted.is_new else 200)
         case Change(op, task_id, changes, if_versions):
-            row = await tasks.update(db, owner_id=owner_id, task_id=task_id, changes=changes, if_versions=if_versions)
+            row = await tasks.update(
+                db, owner_id=owner_id, task_id=task_id, changes=changes, if_versions=if_versions, operation=op,
+                origin=origin,
+            )  # fmt: skip
             if row is None:
                 raise NotFound(NO_SUCH_TASK)
-            task_log.note_task(request, "task_updated" if op == "update" else "task_completed", row)
+            task_log.note_task(request, f"task_{op}d", row)
             return batch.result(op, row)
         case Delete(task_id, if_versions):
-            if await tasks.delete(db, owner_id=owner_id, task_id=task_id, if_versions=if_versions) is None:
+            version = await tasks.delete(db, owner_id=owner_id, task_id=task_id, if_versions=if_versions, origin=origin)
+            if version is None:
                 raise NotFound(NO_SUCH_TASK)
-            task_log.note_deleted(request, task_id)
+            task_log.note_deleted(request, task_id, version)
             return batch.deleted(task_id)
 
 
 def _has_changed(before: int, result: dict[str, Any]) -> bool:
-    """Return whether an operation has changed a task, whose version was at most `before`."""
+    """Return whether an operation has changed a task, after version `before`."""
     return "task" not in result or result["task"]["version"] > before
 
 

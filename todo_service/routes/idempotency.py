@@ -125,7 +125,7 @@ def _fingerprint(request: web.Request) -> bytes:
     """The digest of the request; the owner is part of it, because it may depend on the caller's role."""
     path, _, query = request.raw_path.partition("?")
     parts = (request.method, path.rstrip("/"), query, request.content_type, request[OWNER])
-    return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape") + b"\0" + request[BODY]).digest()
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape") + b"\0" + request.get(BODY, b"")).digest()
 
 
 def _to_answer(response: web.Response) -> Answer:

@@ -44,7 +44,7 @@ async def create_task(request: web.Request, body: TaskCreate) -> web.Response:
 @describe({200: Task}, request_headers=(hdrs.IF_NONE_MATCH,), response_headers=(hdrs.ETAG,))
 async def read_task(request: web.Request) -> web.Response:
     """Read one task. With its current `ETag` in `If-None-Match` the answer is 304 without a body."""
-    task_id = _task_id(request)
+    task_id = task_id_of(request)
     row = await request.app[TASK_READS].read((request[OWNER], task_id))
     if row and row.user_id != request[CALLER].user_id:
         await audit.record(request, audit.entry_of(request, "task_read", str(task_id)), subject_id=row.user_id)
@@ -52,7 +52,7 @@ async def read_task(request: web.Request) -> web.Response:
         tag = etags.of_task(row.version)
         if etags.matches(request.headers.getall(hdrs.IF_NONE_MATCH), tag):
             return responses.not_modified(tag)
-    return _respond(request, row)
+    return respond(request, row)
 
 
 @describe({200: Task}, request_headers=(hdrs.IF_MATCH,), response_headers=(hdrs.ETAG,))
@@ -60,9 +60,9 @@ async def update_task(request: web.Request, body: TaskUpdate) -> web.Response:
     """Change the fields that are sent; absent ones stay, null clears a description or a due date. PUT and PATCH are the
     same.
     """
-    task_id = _task_id(request)
+    task_id = task_id_of(request)
     async with request.app[DATABASE].connection() as db:
-        return await _change(db, request, task_id, body.changes(), "task_updated")
+        return await _change(db, request, task_id, body.changes(), "update")
 
 
 @describe({200: Task}, request_headers=(hdrs.IF_MATCH, IDEMPOTENCY_KEY), response_headers=(hdrs.ETAG,))
@@ -72,24 +72,25 @@ async def complete_task(request: web.Request, body: TaskCompletion | None) -> we
     Give a toggle an `Idempotency-Key`, so that sending it again does not toggle it back.
     """
     changes = Changes(completed=body.completed) if body else Changes(toggles_completed=True)
-    return await run_idempotent(request, _change, _task_id(request), changes, "task_completed")
+    return await run_idempotent(request, _change, task_id_of(request), changes, "complete")
 
 
 @describe({204: None}, request_headers=(hdrs.IF_MATCH,))
 async def delete_task(request: web.Request) -> web.Response:
     """Delete one task."""
-    task_id = _task_id(request)
+    task_id = task_id_of(request)
     async with request.app[DATABASE].connection() as db:
         version = await tasks.delete(
             db,
             owner_id=request[OWNER],
             task_id=task_id,
             if_versions=_if_versions(request),
-            audit=_audit_entry(request, task_id),
+            audit=None if request[CALLER].user_id == request[OWNER] else _audit_entry(request, task_id),
+            origin=task_log.origin_of(request),
         )
     if version is None:
         raise NotFound(NO_SUCH_TASK)
-    task_log.note_deleted(request, task_id)
+    task_log.note_deleted(request, task_id, version)
     return responses.no_content()
 
 
@@ -102,12 +103,12 @@ async def insert_task(db: Connection, request: web.Request, body: TaskCreate) ->
         Unauthenticated: The account is gone; it is not created again.
     """
     caller, limit = request[CALLER], request.app[SETTINGS].max_tasks_per_user
-    task = body.new_task()
-    inserted = await tasks.insert(db, owner_id=caller.user_id, max_tasks=limit, task=task)
+    task, origin = body.new_task(), task_log.origin_of(request)
+    inserted = await tasks.insert(db, owner_id=caller.user_id, max_tasks=limit, task=task, origin=origin)
     if inserted is None:  # at the limit, or without a row, which another request may be making
         if await clocks.select_version(db, owner_id=caller.user_id) is None:
             await make_owner(db, caller)
-        inserted = await tasks.insert(db, owner_id=caller.user_id, max_tasks=limit, task=task)
+        inserted = await tasks.insert(db, owner_id=caller.user_id, max_tasks=limit, task=task, origin=origin)
     if inserted is None:
         raise QuotaExceeded(f"You may hold at most {limit:,} tasks. {QuotaExceeded.remedy}")
     if inserted.is_new:
@@ -120,23 +121,27 @@ async def insert_task(db: Connection, request: web.Request, body: TaskCreate) ->
 async def _create(db: Connection, request: web.Request, body: TaskCreate) -> web.Response:
     inserted = await insert_task(db, request, body)
     if not inserted.is_new:
-        return _respond(request, inserted.task)
+        return respond(request, inserted.task)
     location = public_path(request, f"{request.rel_url.raw_path.rstrip('/')}/{inserted.task.id}")
-    return _respond(request, inserted.task, status=201, headers={hdrs.LOCATION: location})
+    return respond(request, inserted.task, status=201, headers={hdrs.LOCATION: location})
 
 
-async def _change(db: Connection, request: web.Request, task_id: UUID, changes: Changes, event: str) -> web.Response:
+async def _change(
+    db: Connection, request: web.Request, task_id: UUID, changes: Changes, operation: str
+) -> web.Response:
     row = await tasks.update(
         db,
         owner_id=request[OWNER],
         task_id=task_id,
         changes=changes,
         if_versions=_if_versions(request),
-        audit=_audit_entry(request, task_id),
+        audit=None if request[CALLER].user_id == request[OWNER] else _audit_entry(request, task_id),
+        operation=operation,
+        origin=task_log.origin_of(request),
     )
     if row is not None:
-        task_log.note_task(request, event, row)
-    return _respond(request, row)
+        task_log.note_task(request, f"task_{operation}d", row)
+    return respond(request, row)
 
 
 def _if_versions(request: web.Request) -> list[int] | None:
@@ -145,27 +150,28 @@ def _if_versions(request: web.Request) -> list[int] | None:
     return etags.versions(request.headers.getall(hdrs.IF_MATCH))
 
 
-def _audit_entry(request: web.Request, task_id: UUID) -> AuditEntry | None:
+def _audit_entry(request: web.Request, task_id: UUID) -> AuditEntry:
     """The audit log's entry for a change of another user's task, which only an administrator can make."""
-    if request[CALLER].user_id == request[OWNER]:
-        return None
     return audit.entry_of(request, "task_changed", f"{request.method} {task_id}")
 
 
-def _task_id(request: web.Request) -> UUID:
+def task_id_of(request: web.Request) -> UUID:
+    """Return the task id in the path. Raises `NotFound` for a text that is none."""
     task_id = parse_task_id(request.match_info["task_id"])
     if task_id is None:
         raise NotFound(NO_SUCH_TASK)
     return task_id
 
 
-def _respond(
+def respond(
     request: web.Request, row: TaskRow | None, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
+    """Return a task with its `ETag`, in the names of the request's family. Raises `NotFound` if there is none."""
     if row is None:
         raise NotFound(NO_SUCH_TASK)
     headers = responses.PRIVATE | {hdrs.ETAG: etags.of_task(row.version)} | (headers or {})
-    return responses.json(document(row, request[FAMILY].naming), status=status, headers=headers)
+    naming = request[FAMILY].naming if FAMILY in request else "snake"
+    return responses.json(document(row, naming), status=status, headers=headers)
 
 
 TASK_READS: web.AppKey[BatchedReads[tuple[str, UUID], TaskRow]] = web.AppKey("task_reads", BatchedReads)

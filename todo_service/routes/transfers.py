@@ -78,10 +78,12 @@ async def import_tasks(request: web.Request, query: ImportQuery) -> web.Response
 async def _import(db: Connection, request: web.Request, file: ReadFile) -> web.Response:
     limit = request.app[SETTINGS].max_tasks_per_user
     await lock_tasks(db, request[CALLER])
-    result = await transfers.merge(db, owner_id=request[OWNER], max_tasks=limit, file=file.tasks)
+    result = await transfers.merge(
+        db, owner_id=request[OWNER], max_tasks=limit, file=file.tasks, origin=task_log.origin_of(request)
+    )
     if result is None:
         raise QuotaExceeded(f"With these you would hold more than {limit:,} tasks. {QuotaExceeded.remedy}")
-    task_log.note(request, "tasks_imported", **result._asdict())
+    task_log.note_many(request, "tasks_imported", **result._asdict())
     return responses.json(answer(result, file), headers=responses.PRIVATE)
 
 

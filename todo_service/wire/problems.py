@@ -13,6 +13,7 @@ from todo_service.errors import (
     QuotaExceeded,
     TaskIdTaken,
     Unauthenticated,
+    UndoConflict,
     ValidationFailed,
     kinds,
 )
@@ -65,6 +66,9 @@ def _model(kind: type[ApiError]) -> type[Output]:
         members["errors"] = (list[FieldProblem], Field(description="All failing fields."))
         wrong = {"field": "title", "message": "must not be empty", "code": "string_too_short"}
         example |= {"detail": "title: must not be empty", "errors": [wrong]}
+    if kind is UndoConflict:
+        members["tasks"] = (list[str], Field(description="The ids of the tasks."))
+        example["tasks"] = ["01a1fe40-1817-7619-88f5-225fab816885"]
     configured = create_model("Configured", __base__=Output)
     configured.model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [example]})
     return create_model(f"{kind.__name__}Problem", __base__=configured, __doc__=about, **members)
@@ -86,6 +90,8 @@ def document(error: ApiError, *, request_id: str) -> bytes:
         members["index"] = error.index
     if error.errors:
         members["errors"] = error.errors
+    if error.tasks:
+        members["tasks"] = error.tasks
     return dump(members)
 
 

@@ -9,14 +9,14 @@ import pytest_asyncio
 from tests.queries.test_changes import new_user
 from tests.queries.test_tasks import add
 from todo_service.postgres.connection import Connection
-from todo_service.queries import clocks, tasks, tombstones
+from todo_service.queries import clocks, expired_changes, tasks
 
 
 @pytest_asyncio.fixture
 async def connections(database_url: str) -> AsyncIterator[list[Connection]]:
     """Connections that see what each other commits. Nothing of other tests is left expired."""
     opened = [await asyncpg.connect(database_url) for _ in range(4)]
-    await tombstones.delete_expired(opened[0], at_most=100_000)
+    await expired_changes.delete_expired(opened[0], at_most=100_000)
     yield opened
     for connection in opened:
         await connection.close()
@@ -25,7 +25,7 @@ async def connections(database_url: str) -> AsyncIterator[list[Connection]]:
 async def bury(db: Connection, user_id: str, *, days: list[float]) -> None:
     """Tombstones of versions 1, 2 and so on, each so many days old."""
     await db.execute(
-        """INSERT INTO task_tombstones (user_id, version, id, deleted_at)
+        """INSERT INTO task_changes (user_id, version, task_id, changed_at)
         SELECT $1, version, gen_random_uuid(), now() - age * interval '1 day'
         FROM unnest($2::float8[]) WITH ORDINALITY AS buried (age, version)""",
         user_id,
@@ -37,7 +37,7 @@ async def bury(db: Connection, user_id: str, *, days: list[float]) -> None:
 async def left(db: Connection, user_id: str) -> tuple[int, list[int]]:
     """The floor and the versions of the tombstones, of one moment."""
     row = await db.fetchrow(
-        """SELECT sync_floor, ARRAY (SELECT version FROM task_tombstones WHERE user_id = $1 ORDER BY version)
+        """SELECT sync_floor, ARRAY (SELECT version FROM task_changes WHERE user_id = $1 ORDER BY version)
         FROM task_clocks WHERE user_id = $1""",
         user_id,
     )
@@ -49,11 +49,11 @@ async def test_those_older_than_30_days_go_and_the_floor_rises_to_the_last_of_th
     ada, bob = await new_user(db), await new_user(db)
     await bury(db, ada, days=[40, 31, 30.01, 29.99, 1])
     await bury(db, bob, days=[29, 2])
-    assert await tombstones.count_expired(db) == 3
-    assert await tombstones.delete_expired(db, at_most=100) == 3
+    assert await expired_changes.count_expired(db) == 3
+    assert await expired_changes.delete_expired(db, at_most=100) == 3
     assert await left(db, ada) == (3, [4, 5])
     assert await left(db, bob) == (0, [1, 2])
-    assert await tombstones.count_expired(db) == await tombstones.delete_expired(db, at_most=100) == 0
+    assert await expired_changes.count_expired(db) == await expired_changes.delete_expired(db, at_most=100) == 0
     assert [await clocks.select_version(db, owner_id=owner) for owner in (ada, bob)] == [5, 2]
 
 
@@ -61,9 +61,9 @@ async def test_the_oldest_go_first_and_no_more_than_asked_for(db: Connection) ->
     ada, bob = await new_user(db), await new_user(db)
     await bury(db, ada, days=[50, 45, 33])
     await bury(db, bob, days=[40])
-    assert await tombstones.delete_expired(db, at_most=2) == 2
+    assert await expired_changes.delete_expired(db, at_most=2) == 2
     assert (await left(db, ada), await left(db, bob)) == ((2, [3]), (0, [1]))
-    assert await tombstones.delete_expired(db, at_most=2) == 2
+    assert await expired_changes.delete_expired(db, at_most=2) == 2
     assert (await left(db, ada), await left(db, bob)) == ((3, []), (1, []))
 
 
@@ -71,9 +71,9 @@ async def test_the_floor_never_falls(db: Connection) -> None:
     """Also where the database's clock went back between two deletions."""
     ada = await new_user(db)
     await bury(db, ada, days=[31, 50, 1])
-    assert await tombstones.delete_expired(db, at_most=1) == 1
+    assert await expired_changes.delete_expired(db, at_most=1) == 1
     assert await left(db, ada) == (2, [1, 3])
-    assert await tombstones.delete_expired(db, at_most=1) == 1
+    assert await expired_changes.delete_expired(db, at_most=1) == 1
     assert await left(db, ada) == (2, [3])
 
 
@@ -84,10 +84,10 @@ async def test_users_whose_tasks_are_being_written_are_passed_over(connections: 
     await bury(purge, bob, days=[40])
     async with writer.transaction():
         await add(writer, ada)
-        assert await tombstones.delete_expired(purge, at_most=5) == 1
-        assert await tombstones.delete_expired(purge, at_most=5) == 0
+        assert await expired_changes.delete_expired(purge, at_most=5) == 1
+        assert await expired_changes.delete_expired(purge, at_most=5) == 0
         assert (await left(purge, ada), await left(purge, bob)) == ((0, list(range(1, 21))), (1, []))
-    assert await tombstones.delete_expired(purge, at_most=100) == 20
+    assert await expired_changes.delete_expired(purge, at_most=100) == 20
     assert await left(purge, ada) == (20, [])
 
 
@@ -100,8 +100,8 @@ async def test_floor_and_tombstones_agree_at_every_moment(connections: list[Conn
 
     async def purge(own: Connection) -> int:
         deleted = 0
-        while await tombstones.count_expired(own):
-            deleted += await tombstones.delete_expired(own, at_most=10)
+        while await expired_changes.count_expired(own):
+            deleted += await expired_changes.delete_expired(own, at_most=10)
             looked.clear()
             await looked.wait()
         return deleted
