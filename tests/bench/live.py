@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -64,7 +65,7 @@ async def _streams(port: int, users: list[str], on_event: Callable[[bytes], None
     for number, user in enumerate(users):
         request = data.request("GET", "/api/v1/events", data.product_token(user))
         transport, stream = await loop.create_connection(
-            lambda request=request: _Stream(request, on_event),  # type: ignore[misc]
+            partial(_Stream, request, on_event),
             "127.0.0.1", port, local_addr=(f"127.0.1.{1 + number % 250}", 0),
         )  # fmt: skip
         transports.append(transport)

@@ -5,15 +5,14 @@ before it, so the rows of one task are a chain and need no index of their own. D
 stay when the rest is not kept.
 """
 
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from asyncpg import Record
 
 from todo_service.postgres.connection import Connection
-from todo_service.queries.task_rows import TaskRow
+from todo_service.queries.task_rows import TASK_COLUMNS, TaskRow
 
 
 class Origin(NamedTuple):
@@ -39,8 +38,7 @@ def content_of(alias: str) -> str:
     return ", ".join(f"{alias}.{name}" for name in CONTENT)
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeRow:
+class ChangeRow(NamedTuple):
     """One change of a task, with the task as it was before; None if it was not there, or is forgotten."""
 
     version: int
@@ -50,50 +48,30 @@ class ChangeRow:
     actor_id: str | None
     source: str | None
     request_id: str | None
-    previous: int | None
     before: TaskRow | None
 
 
-class _Row(NamedTuple):
-    user_id: str
-    version: int
-    task_id: UUID
-    changed_at: datetime
-    operation: str
-    actor_id: str | None
-    source: str | None
-    request_id: str | None
-    previous: int | None
-    title: str | None
-    description: str | None
-    status: str
-    priority: str
-    due_at: datetime | None
-    due_on: date | None
-    tags: list[str]
-    created_at: datetime
-    updated_at: datetime
-    completed_at: datetime | None
-
-
-_COLUMNS = _Row._fields
-_NAMES = ", ".join(_COLUMNS)
+_STORED = change_columns.split(", ")
+_ACTOR = "coalesce(actor_id, CASE WHEN source IS NOT NULL THEN user_id END)"
+_FACTS = ("version", "task_id", "changed_at", "operation", _ACTOR, "source", "request_id")
+_COLUMNS = ", ".join([*_FACTS, *({"id": "task_id", "version": "previous"}.get(name, name) for name in TASK_COLUMNS)])
+_TITLE = len(_FACTS) + TASK_COLUMNS.index("title")
 _KEPT = "changed_at > statement_timestamp() - $2 * interval '1 day'"
 
 # The first row is that of the task's last change or, if it is gone, of its deletion; the next one is its `previous`.
 SELECT_HISTORY = f"""
 WITH RECURSIVE chain AS (
-    SELECT {_NAMES} FROM task_changes
+    SELECT {change_columns} FROM task_changes
     WHERE user_id = $1 AND task_id = $3 AND version = coalesce(
         $4::bigint,
         (SELECT version FROM tasks WHERE user_id = $1 AND id = $3),
         (SELECT max(version) FROM task_changes WHERE user_id = $1 AND task_id = $3 AND deletes)
     )
     UNION ALL
-    SELECT {", ".join(f"change.{name}" for name in _COLUMNS)}
+    SELECT {", ".join(f"change.{name}" for name in _STORED)}
     FROM chain, task_changes AS change WHERE change.user_id = $1 AND change.version = chain.previous
 )
-SELECT {_NAMES} FROM chain WHERE {_KEPT} LIMIT $5::bigint"""
+SELECT {_COLUMNS} FROM chain WHERE {_KEPT} LIMIT $5::bigint"""
 
 
 async def select_history(
@@ -104,7 +82,7 @@ async def select_history(
 
 
 SELECT_TRASH = f"""
-SELECT {_NAMES} FROM task_changes AS change
+SELECT {_COLUMNS} FROM task_changes AS change
 WHERE user_id = $1 AND deletes AND title IS NOT NULL AND {_KEPT} AND version < coalesce($3::bigint, 9223372036854775807)
     AND NOT EXISTS (SELECT FROM tasks WHERE tasks.user_id = $1 AND tasks.id = change.task_id)
     AND NOT EXISTS (
@@ -156,15 +134,6 @@ async def trim(db: Connection, *, owner_id: str, keep: int) -> None:
         await db.execute(statement, owner_id, keep)
 
 
-def _change(columns: Record) -> ChangeRow:
-    row = _Row(*columns)
-    before = None
-    if row.title is not None:
-        before = TaskRow(
-            row.task_id, row.user_id, row.title, row.description, row.status, row.priority, row.due_at, row.due_on,
-            row.tags, row.created_at, row.updated_at, row.completed_at, row.previous or 0,
-        )  # fmt: skip
-    return ChangeRow(
-        row.version, row.task_id, row.changed_at, row.operation, row.actor_id or (row.source and row.user_id),
-        row.source, row.request_id, row.previous, before,
-    )  # fmt: skip
+def _change(row: Record) -> ChangeRow:
+    before = TaskRow(*row[len(_FACTS) :]) if row[_TITLE] is not None else None
+    return ChangeRow._make([*row[: len(_FACTS)], before])
