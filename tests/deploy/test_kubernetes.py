@@ -77,7 +77,9 @@ def test_every_file_is_applied() -> None:
 def variables() -> dict[str, str]:
     """Every variable that some container gets."""
     containers = [container for pod in PODS.values() for container in pod["spec"]["containers"]]
-    return SETTINGS | {variable["name"]: variable["value"] for one in containers for variable in one.get("env", ())}
+    return SETTINGS | {
+        variable["name"]: variable.get("value", "") for one in containers for variable in one.get("env", ())
+    }
 
 
 def test_every_setting_exists() -> None:
@@ -85,6 +87,16 @@ def test_every_setting_exists() -> None:
         setting = name.removesuffix("_FILE").lower()
         assert setting in Settings.model_fields, name
         assert not name.endswith("_FILE") or setting in CLEANED
+
+
+def test_what_is_kept_is_one_setting_for_the_service_and_for_the_purge() -> None:
+    """A purge with another `HISTORY_DAYS` would delete what the service promises to keep."""
+    (purge,) = [pod for pod in PODS.values() if pod["spec"]["containers"][0].get("command") == ["bin/purge"]]
+    taken = {one["name"]: one["valueFrom"] for one in purge["spec"]["containers"][0]["env"] if "valueFrom" in one}
+    assert taken == {
+        name: {"configMapKeyRef": {"name": "todo-service", "key": name, "optional": True}}
+        for name in ("HISTORY_DAYS", "AUDIT_RETENTION_DAYS")
+    }
 
 
 def test_the_service_starts_with_its_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -120,7 +132,7 @@ def test_secrets_are_files_of_one_secret() -> None:
 
 @pytest.mark.parametrize("name", PODS)
 def test_a_pod_has_the_secrets_that_it_reads_and_no_others(name: str) -> None:
-    values = [variable["value"] for one in PODS[name]["spec"]["containers"] for variable in one.get("env", ())]
+    values = [variable.get("value", "") for one in PODS[name]["spec"]["containers"] for variable in one.get("env", ())]
     if PODS[name] is SERVICE:
         values += SETTINGS.values()
     text = str(PODS[name]["spec"]["containers"]) + " ".join(values)
