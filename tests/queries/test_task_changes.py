@@ -89,6 +89,17 @@ async def test_the_old_code_finds_and_leaves_its_tombstones(db: Connection) -> N
     assert [row["version"] for row in await db.fetch(ROWS, ada)] == [1, 7]
 
 
+async def test_a_change_that_was_not_kept_is_a_conflict(db: Connection) -> None:
+    """Such as one of the release before, while it is replaced."""
+    ada = await new_user(db)
+    task = await add(db, ada, origin=origin(ada, "agent", "first"))
+    await tasks.update(db, owner_id=ada, task_id=task.id, changes=Changes(title="new"), origin=origin(ada, "agent"))
+    selection = Selection(30, source="agent", since=BEGINNING)
+    assert [one.is_conflict for one in await undo.select(db, selection, owner_id=ada)] == [False]
+    await tasks.update(db, owner_id=ada, task_id=task.id, changes=Changes(title="newer"))
+    assert [one.is_conflict for one in await undo.select(db, selection, owner_id=ada)] == [True]
+
+
 class History:
     """Random changes of one user's tasks by several sources, with all states in between."""
 

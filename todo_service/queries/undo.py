@@ -32,7 +32,7 @@ class Candidate(NamedTuple):
 
     Attributes:
         version: The version of the first of these changes.
-        is_conflict: Whether another source has changed the task since.
+        is_conflict: Whether another source has changed the task since, or a change that was not kept.
     """
 
     version: int
@@ -76,10 +76,12 @@ WITH change AS MATERIALIZED (
 ), first AS MATERIALIZED (
     SELECT
         task_id, min(version) FILTER (WHERE is_selected) AS version,
-        max(version) FILTER (WHERE source IS NULL OR source <> ALL (names)) AS others
+        max(version) FILTER (WHERE source IS NULL OR source <> ALL (names)) AS others, max(version) AS last
     FROM change, sources GROUP BY task_id
 )
-SELECT first.version, first.task_id, coalesce(first.others > first.version, false)
+SELECT
+    first.version, first.task_id,
+    coalesce(first.others > first.version, false) OR coalesce(task.version <> first.last, false)
 FROM first JOIN task_changes AS change ON change.user_id = :owner_id AND change.version = first.version
 LEFT JOIN tasks AS task ON task.user_id = :owner_id AND task.id = first.task_id
 WHERE ({", ".join(f"change.{name}" for name in _STATE)})
